@@ -1,0 +1,180 @@
+"""The table of kinds: what a partition serves, and where.
+
+Everything that depends on a kind reads it here: the storage key, the role of partition that serves it, the fields that
+selectors and watches may use, its short names on the command line. Rules for the contents of an object (defaults,
+validation) belong to the apiserver and stand in `partitions/admission`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import BadRequest, NotFound
+
+
+class Role(enum.Enum):
+    """What a partition holds: the tenants' objects, or the nodes."""
+
+    TENANT = "tenant"
+    RESOURCE = "resource"
+
+    @property
+    def title(self) -> str:
+        return f"{self.value} partition"
+
+
+class Scope(enum.Enum):
+    """Which parts of its key an object of a kind has."""
+
+    CLUSTER = "cluster"  # a name
+    TENANT = "tenant"  # a tenant and a name
+    NAMESPACE = "namespace"  # a tenant, a namespace and a name
+
+
+TENANT_ONLY = (Role.TENANT,)
+RESOURCE_ONLY = (Role.RESOURCE,)
+BOTH = (Role.TENANT, Role.RESOURCE)
+
+# Where the objects of a resource partition that need a tenant and a namespace live. They exist without being created.
+SYSTEM_TENANT = "system"
+NODE_LEASE_NAMESPACE = "kube-node-lease"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table.
+
+    `fields` maps each field selector beyond `metadata.name` and `metadata.namespace` to its path in the object.
+    """
+
+    kind: str
+    plural: str
+    version: str
+    group: str = ""
+    scope: Scope = Scope.NAMESPACE
+    roles: tuple[Role, ...] = TENANT_ONLY
+    short_names: tuple[str, ...] = ()
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    has_status: bool = True
+
+    @property
+    def resource(self) -> str:
+        """`pods`, `deployments.apps`: the name on the wire, in keys and in metrics."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    def key(self, tenant: str, namespace: str, name: str) -> str:
+        """The storage key. Parts that the scope does not have are empty, so that every key has the same shape."""
+        return f"/registry/{self.resource}/{tenant}/{namespace}/{name}"
+
+
+URSA_GROUP = "ursa.dev"
+
+KINDS: tuple[Kind, ...] = (
+    Kind("Tenant", "tenants", "v1", URSA_GROUP, Scope.CLUSTER),
+    Kind(
+        "Namespace",
+        "namespaces",
+        "v1",
+        scope=Scope.TENANT,
+        short_names=("ns",),
+        fields={"status.phase": ("status", "phase")},
+    ),
+    Kind(
+        "Pod",
+        "pods",
+        "v1",
+        short_names=("po",),
+        fields={
+            "spec.nodeName": ("spec", "nodeName"),
+            "spec.resourcePartition": ("spec", "resourcePartition"),
+            "spec.schedulerName": ("spec", "schedulerName"),
+            "status.phase": ("status", "phase"),
+        },
+    ),
+    Kind("ReplicaSet", "replicasets", "v1", "apps", short_names=("rs",)),
+    Kind("Deployment", "deployments", "v1", "apps", short_names=("deploy",)),
+    Kind("ConfigMap", "configmaps", "v1", short_names=("cm",), has_status=False),
+    Kind("Secret", "secrets", "v1", fields={"type": ("type",)}, has_status=False),
+    Kind(
+        "Event",
+        "events",
+        "v1",
+        roles=BOTH,
+        short_names=("ev",),
+        fields={
+            "involvedObject.kind": ("involvedObject", "kind"),
+            "involvedObject.namespace": ("involvedObject", "namespace"),
+            "involvedObject.name": ("involvedObject", "name"),
+            "involvedObject.uid": ("involvedObject", "uid"),
+            "reason": ("reason",),
+            "type": ("type",),
+        },
+        has_status=False,
+    ),
+    Kind(
+        "Node",
+        "nodes",
+        "v1",
+        scope=Scope.CLUSTER,
+        roles=RESOURCE_ONLY,
+        short_names=("no",),
+        fields={"spec.unschedulable": ("spec", "unschedulable")},
+    ),
+    Kind("Lease", "leases", "v1", "coordination.k8s.io", roles=BOTH, has_status=False),
+    Kind(
+        "Placement",
+        "placements",
+        "v1",
+        URSA_GROUP,
+        Scope.CLUSTER,
+        RESOURCE_ONLY,
+        fields={"spec.node": ("spec", "node"), "spec.tenantPartition": ("spec", "tenantPartition")},
+        has_status=False,
+    ),
+    Kind("TenantPartition", "tenantpartitions", "v1", URSA_GROUP, Scope.CLUSTER, BOTH, ("tp",)),
+    Kind("ResourcePartition", "resourcepartitions", "v1", URSA_GROUP, Scope.CLUSTER, BOTH, ("rp",)),
+)
+
+BY_KIND: dict[str, Kind] = {kind.kind: kind for kind in KINDS}
+BY_RESOURCE: dict[str, Kind] = {kind.resource: kind for kind in KINDS}
+
+_BY_ANY_NAME: dict[str, Kind] = {
+    name.lower(): kind for kind in KINDS for name in (kind.plural, kind.resource, kind.singular, *kind.short_names)
+}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind a person means by `pods`, `pod`, `po`, `Pod` or `deployments.apps`.
+
+    Raises:
+        NotFound: there is none; the message lists what there is.
+    """
+    found = _BY_ANY_NAME.get(name.lower())
+    if found is None:
+        known = ", ".join(kind.resource for kind in KINDS)
+        raise NotFound(f"there is no kind {name!r}; known are {known}")
+    return found
+
+
+def kind_of(api_version: str, kind: str) -> Kind:
+    """The kind of a manifest.
+
+    Raises:
+        BadRequest: unknown, or of another group or version.
+    """
+    found = BY_KIND.get(kind)
+    if found is None:
+        raise BadRequest(f"there is no kind {kind!r}; known are {', '.join(BY_KIND)}")
+    if api_version != found.api_version:
+        raise BadRequest(f"kind {kind} is served as apiVersion {found.api_version}, not {api_version or 'empty'}")
+    return found

@@ -1,0 +1,147 @@
+"""The store's contract: a log of revisions, with every backend behind one interface.
+
+A store is one partition's truth. Every change of a key gets the next revision, revisions have no gaps, and a change is
+first *staged* (applied in memory, ordered, not yet durable) and then *committed* (durable, readable, never lost).
+Staging is synchronous and never waits; committing happens beside the loop, one commit at a time, and whatever is staged
+meanwhile is the next commit. What has not been committed is seen by nobody but the writer: `get`, `range` and `log`
+read committed state only.
+
+    stage: put a=1 (revision 1), put b=1 (2), delete a (3)      staged_head = 3, head = 0
+    commit, done                                                head = 3
+    range("") at 2 -> a=1, b=1        range("") at 3 -> b=1     log(after=1) -> b=1 (2), a deleted (3)
+    compact(3): revision 2 can no longer be read; a is gone from the log altogether
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# The caller of `stage` may leave the making of a value until its revision is known: an object carries its own revision
+# and is still encoded once.
+Value = bytes | Callable[[int], bytes]
+
+
+class Record(NamedTuple):
+    """One change of one key."""
+
+    revision: int
+    key: str
+    value: bytes  # Of a deletion: what the deleter says about it (the apiserver: the object's last state).
+    deleted: bool
+    create_revision: int  # The revision at which this life of the key began.
+    previous_revision: int  # The key's change before this one; 0: this one creates it.
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change asked for. `expected_revision`: the key's newest change must be this one (0: it must not exist)."""
+
+    key: str
+    value: Value
+    deleted: bool = False
+    expected_revision: int | None = None
+
+
+class StageConflict(Exception):
+    """A precondition of `stage` does not hold; nothing of the batch was applied."""
+
+    def __init__(self, key: str, expected: int, found: int) -> None:
+        super().__init__(f"{key}: expected revision {expected}, found {found}")
+        self.key, self.expected, self.found = key, expected, found
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What a store says about itself. Bytes are those of its files, or of its values in memory."""
+
+    backend: str
+    incarnation: str
+    head: int
+    compacted: int
+    keys: int
+    bytes: int
+    bytes_max: int
+
+
+class Store(abc.ABC):
+    """One partition's log of revisions. Not thread-safe: one loop owns it."""
+
+    # Identifies this history. A restored or re-created store gets another one, so that no client can take its
+    # revisions for those of the old.
+    incarnation: str
+
+    @property
+    @abc.abstractmethod
+    def head(self) -> int:
+        """The newest committed revision; 0 for an empty store."""
+
+    @property
+    @abc.abstractmethod
+    def staged_head(self) -> int:
+        """The newest revision given out, committed or not."""
+
+    @property
+    @abc.abstractmethod
+    def compacted(self) -> int:
+        """The floor: the oldest revision at which `range` and after which `log` still answer."""
+
+    @abc.abstractmethod
+    def stage(self, changes: Sequence[Change]) -> list[Record]:
+        """Apply a batch atomically to the newest state (committed or not) and give each change its revision.
+
+        Raises:
+            StageConflict: an `expected_revision` does not hold; nothing was applied.
+            StoreFull: over the quota; nothing was applied.
+        """
+
+    @abc.abstractmethod
+    def commit(self, done: Callable[[Sequence[Record]], None]) -> None:
+        """Make everything staged so far durable in one step, then call `done` with it, in revision order.
+
+        `done` runs on the thread that owns the store, and never inside `commit` unless the committer is inline. At
+        most one commit may be in flight (asserted). A commit that fails is fatal: later revisions were built on it.
+        """
+
+    @abc.abstractmethod
+    def get(self, key: str, revision: int | None = None) -> Record | None:
+        """The key's newest change at or below the revision (None: at `head`); None if it does not exist there.
+
+        Raises:
+            Compacted, FutureRevision: the revision is out of reach.
+        """
+
+    @abc.abstractmethod
+    def range(self, prefix: str, *, revision: int | None = None, start: str = "", limit: int = 0) -> Iterator[Record]:
+        """The keys under a prefix that exist at a revision, in key order, from `start` on, at most `limit` (0: all).
+
+        Raises:
+            Compacted, FutureRevision: the revision is out of reach.
+        """
+
+    @abc.abstractmethod
+    def log(self, after: int, *, limit: int = 0) -> Iterator[Record]:
+        """Every change behind a revision, in order, without gaps.
+
+        Raises:
+            Compacted: changes behind `after` are no longer all there.
+            FutureRevision: `after` is above `head`.
+        """
+
+    @abc.abstractmethod
+    def compact(self, revision: int) -> None:
+        """Forget what only revisions below this one need. Returns at once; the sweep goes on in bounded steps.
+
+        Raises:
+            Compacted: below the floor already.
+            FutureRevision: above `head`.
+        """
+
+    @abc.abstractmethod
+    def status(self) -> StoreStatus: ...
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Wait for the commit in flight, then release everything. What was staged but never committed is lost."""
