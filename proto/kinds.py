@@ -47,6 +47,7 @@ class Kind:
     """One row of the table.
 
     `fields` maps each field selector beyond `metadata.name` and `metadata.namespace` to its path in the object.
+    `indexes` are those of them by which a list or a watch finds its objects without looking at the others.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Kind:
     roles: tuple[Role, ...] = TENANT_ONLY
     short_names: tuple[str, ...] = ()
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    indexes: tuple[str, ...] = ()
     has_status: bool = True
 
     @property
@@ -100,6 +102,7 @@ KINDS: tuple[Kind, ...] = (
             "spec.schedulerName": ("spec", "schedulerName"),
             "status.phase": ("status", "phase"),
         },
+        indexes=("spec.nodeName",),
     ),
     Kind("ReplicaSet", "replicasets", "v1", "apps", short_names=("rs",)),
     Kind("Deployment", "deployments", "v1", "apps", short_names=("deploy",)),
@@ -119,6 +122,7 @@ KINDS: tuple[Kind, ...] = (
             "reason": ("reason",),
             "type": ("type",),
         },
+        indexes=("involvedObject.uid", "involvedObject.name"),
         has_status=False,
     ),
     Kind(
@@ -139,6 +143,7 @@ KINDS: tuple[Kind, ...] = (
         Scope.CLUSTER,
         RESOURCE_ONLY,
         fields={"spec.node": ("spec", "node"), "spec.tenantPartition": ("spec", "tenantPartition")},
+        indexes=("spec.node",),
         has_status=False,
     ),
     Kind("TenantPartition", "tenantpartitions", "v1", URSA_GROUP, Scope.CLUSTER, BOTH, ("tp",)),

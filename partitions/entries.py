@@ -1,0 +1,123 @@
+"""An object as the apiserver keeps it: the bytes made at its write, and what selectors and rules ask of it.
+
+The bytes are encoded once and then only passed on: to the store, into lists, into watch events. What the server must
+know of an object without decoding it (labels, indexed fields, uid, deletion) stands beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from ..proto import ursa_pb2 as pb
+from ..proto.kinds import Kind
+from ..proto.objects import decode_shared
+from ..proto.selectors import Selector
+
+NO_LABELS: Mapping[str, str] = {}
+
+
+class Entry:
+    """One object at one revision. Immutable."""
+
+    __slots__ = ("data", "deleting", "fields", "key", "labels", "name", "namespace", "revision", "tenant", "uid")
+
+    def __init__(self, key: str, message: pb.Object, data: bytes, revision: int, fields: tuple[str, ...]) -> None:
+        metadata = message.metadata
+        self.key = key
+        self.data = data
+        self.revision = revision
+        self.tenant = metadata.tenant
+        self.namespace = metadata.namespace
+        self.name = metadata.name
+        self.uid = metadata.uid
+        self.labels = dict(metadata.labels) or NO_LABELS
+        self.deleting = metadata.deletion_ms != 0
+        self.fields = fields  # Values of the kind's field selectors, in the order of the table.
+
+    def message(self) -> pb.Object:
+        """A fresh copy that the caller may change."""
+        return pb.Object.FromString(self.data)
+
+
+def text_of(value: Any) -> str:
+    """A field's value as field selectors compare it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+class FieldReader:
+    """Reads the fields of one kind. Parts that have not changed since another object are not decoded again."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._by_part = {
+            part: tuple((index, path[1:]) for index, path in enumerate(kind.fields.values()) if path[0] == part)
+            for part in ("spec", "status")
+        }
+        self._of_rest = tuple(
+            (index, path) for index, path in enumerate(kind.fields.values()) if path[0] not in self._by_part
+        )
+        self._count = len(kind.fields)
+        self._read = lru_cache(maxsize=8192)(self._read_part)
+
+    def fields(self, message: pb.Object) -> tuple[str, ...]:
+        if not self._count:
+            return ()
+        values = [""] * self._count
+        for part, data in (("spec", message.spec), ("status", message.status), ("rest", message.rest)):
+            if data:
+                for index, value in self._read(part, data):
+                    values[index] = value
+        return tuple(values)
+
+    def _read_part(self, part: str, data: bytes) -> tuple[tuple[int, str], ...]:
+        wanted = self._of_rest if part == "rest" else self._by_part[part]
+        if not wanted:
+            return ()
+        contents = decode_shared(data)
+        return tuple((index, text_of(_at(contents, path))) for index, path in wanted)
+
+
+def _at(contents: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        if not isinstance(contents, Mapping):
+            return None
+        contents = contents.get(step)
+    return contents
+
+
+class Matcher:
+    """A Selection compiled for one kind: tells of an entry whether it is wanted."""
+
+    __slots__ = ("_fields", "_labels", "_namespace", "_requirements", "_tenant", "everything")
+
+    def __init__(self, kind: Kind, tenant: str, namespace: str, labels: Selector, fields: Selector) -> None:
+        self._tenant = tenant
+        self._namespace = namespace
+        self._labels = labels
+        self._fields = {name: index for index, name in enumerate(kind.fields)}
+        self._requirements = fields
+        self.everything = not (tenant or namespace or labels or fields)
+
+    def __call__(self, entry: Entry) -> bool:
+        if self.everything:
+            return True
+        if self._tenant and entry.tenant != self._tenant:
+            return False
+        if self._namespace and entry.namespace != self._namespace:
+            return False
+        for requirement in self._requirements:
+            if not requirement.matches(self._field(entry, requirement.key)):
+                return False
+        labels = entry.labels
+        return all(requirement.matches(labels.get(requirement.key)) for requirement in self._labels)
+
+    def _field(self, entry: Entry, name: str) -> str:
+        index = self._fields.get(name)
+        if index is not None:
+            return entry.fields[index]
+        return entry.name if name == "metadata.name" else entry.namespace
