@@ -1,0 +1,138 @@
+"""What a link in memory is made of: the state its calls and streams share, and a line that delays and keeps order."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple, Protocol
+
+import trio
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError, Unreachable, UrsaError, from_status
+from ...proto.sessions import Method, Service
+from ._flow import Signal
+
+
+class InFlight(Protocol):
+    """A call or a stream: it ends when the link does."""
+
+    def lose(self, error: Unreachable) -> None: ...
+
+
+@dataclass
+class Link:
+    """What the calls and the streams of one transport share."""
+
+    partition: str
+    service: Service
+    random: Random
+    latency_seconds: tuple[float, float]
+    user: str
+    trace: Callable[[str], None] | None
+    down: str = ""  # the reason, while it is
+    in_flight: dict[InFlight, None] = field(default_factory=dict)
+
+    @property
+    def delays(self) -> bool:
+        return self.latency_seconds[1] > 0
+
+    def cut(self, reason: str) -> None:
+        self.down = reason
+        for each in list(self.in_flight):
+            each.lose(self.unreachable(reason))
+
+    def unreachable(self, message: str) -> Unreachable:
+        return Unreachable(self.partition, message)
+
+    def delivered(self, shape: Method, direction: str, data: bytes) -> None:
+        if self.trace is not None:
+            line = f"{self.user}->{self.partition} {shape.name} {direction} {len(data)} {zlib.crc32(data):08x}"
+            self.trace(f"{trio.current_time():.6f} {line}")
+
+    def refusal(self, shape: Method, error: UrsaError) -> UrsaError:
+        """The error as the client gets it: a refusal travels as bytes too, as a Status."""
+        if not isinstance(error, ApiError):
+            return error
+        data = error.status.SerializeToString(deterministic=True)
+        self.delivered(shape, "!", data)
+        return from_status(pb.Status.FromString(data))
+
+
+class End(NamedTuple):
+    """The last item of a stream's replies."""
+
+    error: UrsaError | None
+
+
+class Line:
+    """One direction of a stream: items in the order sent, each with the time at which it arrives."""
+
+    def __init__(self, random: Random, latency_seconds: tuple[float, float]) -> None:
+        self._random = random
+        self._latency_seconds = latency_seconds
+        self._items: deque[tuple[float, bytes | End]] = deque()
+        self._last_due = -math.inf
+        self.bytes = 0
+
+    def put(self, item: bytes | End) -> None:
+        low, high = self._latency_seconds
+        latency = self._random.uniform(low, high) if high > 0 else 0.0
+        self._last_due = max(self._last_due, trio.current_time() + latency)
+        self._items.append((self._last_due, item))
+        self.bytes += _size(item)
+
+    @property
+    def next_due(self) -> float:
+        return self._items[0][0] if self._items else math.inf
+
+    @property
+    def arrived(self) -> bool:
+        return self.next_due <= trio.current_time()
+
+    def take_arrived(self) -> list[bytes]:
+        """What has arrived, up to the end of the stream, which stays in the line for good."""
+        now, taken = trio.current_time(), []
+        while self._items and self._items[0][0] <= now:
+            item = self._items[0][1]
+            if isinstance(item, End):
+                break
+            self._items.popleft()
+            self.bytes -= len(item)
+            taken.append(item)
+        return taken
+
+    @property
+    def end(self) -> End | None:
+        """The end of the stream, once it has arrived, whether or not what came before it has been taken."""
+        item = self._items[-1][1] if self.end_due <= trio.current_time() else None
+        return item if isinstance(item, End) else None
+
+    @property
+    def end_due(self) -> float:
+        """When the end arrives, where it is known."""
+        return self._items[-1][0] if self._items and isinstance(self._items[-1][1], End) else math.inf
+
+    def lose(self, error: Unreachable) -> None:
+        """Drop what has not arrived, and end."""
+        now = trio.current_time()
+        while self._items and self._items[-1][0] > now:
+            self.bytes -= _size(self._items.pop()[1])
+        if self.end is None:
+            self._items.append((now, End(error)))
+
+
+def _size(item: bytes | End) -> int:
+    return len(item) if isinstance(item, bytes) else 0
+
+
+async def wait_until(signal: Signal, deadline: float) -> None:
+    if deadline == math.inf:
+        await signal.wait()
+    else:
+        with trio.CancelScope(deadline=deadline):
+            await signal.wait()
