@@ -1,0 +1,130 @@
+"""One stream of a client, kept open as long as it is of use.
+
+A link opens its stream when there is something to send, and opens another, with backoff, when it was lost. While a
+stream is open two tasks serve it: a writer that sends whatever has gathered (no timers: while one message is on its way
+the next one grows), and a reader that is always listening, so that a stream that dies while nothing is asked is noticed
+before the next request goes into it.
+
+What is sent and what is done with the answers is up to the subclass, in plain synchronous methods.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import Any, ClassVar
+
+import trio
+from google.protobuf.message import Message
+
+from ..proto.errors import ApiError, LinkError, Unreachable, UrsaError
+from .actor import Actor
+from .backoff import Backoff
+from .transport.interface import Stream, Transport
+
+# A partition on the same network accepts a stream within milliseconds; one under overload within a few seconds.
+OPEN_SECONDS_MAX = 10.0
+
+# How long a burst of messages may keep other tasks of the process from running.
+TURN_SECONDS_MAX = 0.01
+
+
+class Link(abc.ABC):
+    """See the module. The subclass is driven from one task; it calls `_wake` when it has got something to send."""
+
+    method: ClassVar[str]
+
+    def __init__(self, transport: Transport, actor: Actor) -> None:
+        self.partition = transport.partition
+        self._transport = transport
+        self._backoff = Backoff(actor.random)
+        self._log = actor.log
+        self._work = trio.Event()
+        self._scope = trio.CancelScope()
+
+    # ---------------------------------------------------------------------------------------------- the subclass's
+
+    @abc.abstractmethod
+    def _wanted(self) -> bool:
+        """A stream is needed now."""
+
+    @abc.abstractmethod
+    def _next_message(self) -> Message | None:
+        """What to send now, or None: nothing until `_wake`."""
+
+    @abc.abstractmethod
+    def _receive(self, message: Any) -> None:
+        """A message has come. Raise Unreachable to drop the stream."""
+
+    @abc.abstractmethod
+    def _lost(self, error: UrsaError) -> None:
+        """The stream is gone, or could not be opened."""
+
+    @abc.abstractmethod
+    def _give_up_at(self) -> float:
+        """When somebody's patience ends, in trio's time (infinity: never). `_give_up` is called soon after."""
+
+    @abc.abstractmethod
+    def _give_up(self, error: UrsaError) -> None:
+        """The partition was away too long for some; `error` is why."""
+
+    # ------------------------------------------------------------------------------------------------------- shared
+
+    def _wake(self) -> None:
+        self._work.set()
+
+    def _expect_by(self, deadline: float) -> None:
+        """Take the stream for lost if nothing moves this deadline before it has passed (infinity: no expectation)."""
+        self._scope.deadline = deadline
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            while not self._wanted():
+                self._work = trio.Event()
+                await self._work.wait()
+            error = await self._serve_one_stream()
+            self._log.info("%s stream lost: %s", self.method, error)
+            self._lost(error)
+            await trio.sleep_until(min(trio.current_time() + self._backoff.next_seconds(), self._give_up_at()))
+            self._give_up(error)
+
+    async def _serve_one_stream(self) -> UrsaError:
+        """Open a stream, serve it until it ends, and return why it did."""
+        error: UrsaError = Unreachable(self.partition, "no answer in time: check that the partition is up")
+        deadline = min(trio.current_time() + OPEN_SECONDS_MAX, self._give_up_at())
+        try:
+            with trio.CancelScope(deadline=deadline) as self._scope:
+                async with self._transport.stream(self.method) as stream, trio.open_nursery() as nursery:
+                    self._expect_by(math.inf)
+                    nursery.start_soon(self._write, stream)
+                    await self._read(stream)
+        except* (LinkError, ApiError) as group:
+            error = _first_leaf(group)
+        return error
+
+    async def _write(self, stream: Stream) -> None:
+        while True:
+            while (message := self._next_message()) is not None:
+                await stream.send(message)
+            self._work = trio.Event()
+            await self._work.wait()
+
+    async def _read(self, stream: Stream) -> None:
+        while messages := await stream.receive():
+            self._backoff.reset()
+            turn_began = trio.current_time()
+            for message in messages:
+                self._receive(message)
+                if trio.current_time() - turn_began > TURN_SECONDS_MAX:
+                    await trio.lowlevel.checkpoint()
+                    turn_began = trio.current_time()
+        raise Unreachable(self.partition, f"the partition has ended the {self.method} stream: it is shutting down")
+
+
+def _first_leaf(group: BaseExceptionGroup[LinkError | ApiError]) -> LinkError | ApiError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, LinkError | ApiError)
+    return error

@@ -1,0 +1,214 @@
+"""All writes of a client, on one Mutate stream.
+
+`mutate` puts its operations into a line; whenever no batch is in flight the front of the line, up to 256 operations,
+goes out as one message. So many tasks that write at once share messages, and what arrives while a batch is on its way
+is the next batch. There is no timer: the partition paces its commits, and clients fall into the same rhythm (measured:
+one batch in flight is cheaper than two).
+
+When the link is lost, the batch in flight may or may not have been applied: its calls get OutcomeUnknown. What still
+stands in the line was sent nowhere and waits for the next stream, up to `WRITE_SECONDS_MAX`, then gets Unreachable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from ..proto import ursa_pb2 as pb
+from ..proto.errors import LinkError, OutcomeUnknown, Unreachable, UrsaError
+from .actor import Actor
+from .links import Link
+from .metrics import BATCH_BUCKETS, histogram
+from .transport.interface import Transport
+
+# The contract's limit. Larger batches were measured to gain nothing.
+BATCH_OPERATIONS_MAX = 256
+
+# So that 256 large objects do not make a message that links refuse. One operation above it travels alone.
+BATCH_BYTES_MAX = 1024 * 1024
+
+# A partition that was killed is back within seconds. A caller that waits longer than this wants to know.
+WRITE_SECONDS_MAX = 30.0
+
+
+class _Call:
+    """One `mutate`, and how far it has got. `sent` counts operations taken out of the line."""
+
+    __slots__ = ("abandoned", "done", "error", "give_up_at", "operations", "results", "sent")
+
+    def __init__(self, operations: Sequence[pb.Operation], give_up_at: float) -> None:
+        self.operations = operations
+        self.give_up_at = give_up_at
+        self.sent = 0
+        self.results: list[pb.Result] = []
+        self.error: LinkError | None = None
+        self.abandoned = False
+        self.done = trio.Event()
+
+    def answer(self, results: Sequence[pb.Result]) -> None:
+        self.results.extend(results)
+        if len(self.results) == len(self.operations):
+            self.done.set()
+
+    def fail(self, error: LinkError) -> None:
+        self.error = error
+        self.done.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The operations of a batch that belong to one call."""
+
+    call: _Call
+    count: int
+
+
+class Mutations(Link):
+    """See the module. `mutate` may be called by any task while `run` runs."""
+
+    method = "Mutate"
+
+    def __init__(self, transport: Transport, actor: Actor) -> None:
+        super().__init__(transport, actor)
+        # Its length is bounded by the callers: each waits for its own answer.
+        self._line: deque[_Call] = deque()
+        self._in_flight: list[_Part] = []
+        self._batch = 0
+        self._closed = False
+        self._batch_operations = histogram(
+            actor.registry,
+            "ursa_client_batch_operations",
+            "Operations in a batch of writes.",
+            ["host"],
+            BATCH_BUCKETS,
+        ).labels(self.partition)
+
+    async def mutate(self, operations: Sequence[pb.Operation]) -> list[pb.Result]:
+        """Write. A caller that is cancelled before its operations were sent takes them out of the line.
+
+        Raises:
+            Unreachable, OutcomeUnknown: see the module.
+        """
+        if self._closed:
+            raise Unreachable(self.partition, "the client has been closed")
+        if not operations:
+            await trio.lowlevel.checkpoint()
+            return []
+        call = _Call(operations, trio.current_time() + WRITE_SECONDS_MAX)
+        self._line.append(call)
+        self._wake()
+        try:
+            await call.done.wait()
+        except BaseException:
+            call.abandoned = True
+            raise
+        if call.error is not None:
+            raise call.error
+        return call.results
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:
+            self._close()
+
+    # ----------------------------------------------------------------------------------------------- what links ask
+
+    def _wanted(self) -> bool:
+        self._drop_abandoned()
+        return bool(self._line)
+
+    def _next_message(self) -> pb.MutateRequest | None:
+        if self._in_flight:
+            return None
+        self._drop_abandoned()
+        if not self._line:
+            return None
+        request = self._take_batch()
+        self._batch_operations.observe(len(request.operations))
+        self._expect_by(trio.current_time() + WRITE_SECONDS_MAX)
+        return request
+
+    def _receive(self, message: pb.MutateReply) -> None:
+        parts, results = self._in_flight, message.results
+        if not parts or message.batch != self._batch or len(results) != sum(part.count for part in parts):
+            raise Unreachable(
+                self.partition,
+                f"answered batch {message.batch} with {len(results)} results where batch {self._batch} was sent: "
+                "client and partition are of different versions",
+            )
+        self._in_flight = []
+        self._expect_by(math.inf)
+        position = 0
+        for part in parts:
+            part.call.answer(results[position : position + part.count])
+            position += part.count
+        if self._line:
+            self._wake()
+
+    def _lost(self, error: UrsaError) -> None:
+        parts, self._in_flight = self._in_flight, []
+        for part in parts:
+            part.call.fail(OutcomeUnknown(self.partition, f"the link was lost before the answer to a write ({error})"))
+        # The rest of a call that was cut into batches goes with its beginning.
+        while self._line and self._line[0].error is not None:
+            self._line.popleft()
+
+    def _give_up_at(self) -> float:
+        return self._line[0].give_up_at if self._line else math.inf
+
+    def _give_up(self, error: UrsaError) -> None:
+        now = trio.current_time()
+        while self._line and self._line[0].give_up_at <= now:
+            self._fail_waiting(self._line.popleft(), f"no link within {WRITE_SECONDS_MAX:g} s: {error}")
+
+    # ------------------------------------------------------------------------------------------------------ details
+
+    def _drop_abandoned(self) -> None:
+        while self._line and self._line[0].abandoned:
+            self._line.popleft()
+
+    def _take_batch(self) -> pb.MutateRequest:
+        """The front of the line, which is not empty, becomes the batch in flight."""
+        self._batch += 1
+        request = pb.MutateRequest(batch=self._batch)
+        room, room_bytes = BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX
+        while self._line and room and room_bytes > 0:
+            call = self._line[0]
+            if call.abandoned:
+                self._line.popleft()
+                continue
+            chunk = call.operations[call.sent : call.sent + room]
+            count = 0
+            for operation in chunk:
+                room_bytes -= operation.ByteSize()
+                if room_bytes < 0 and (count or self._in_flight):
+                    break
+                count += 1
+            if not count:
+                break
+            request.operations.extend(chunk[:count])
+            self._in_flight.append(_Part(call, count))
+            call.sent += count
+            room -= count
+            if call.sent == len(call.operations):
+                self._line.popleft()
+        return request
+
+    def _fail_waiting(self, call: _Call, why: str) -> None:
+        if call.sent:
+            call.fail(
+                OutcomeUnknown(self.partition, f"only {call.sent} of {len(call.operations)} writes went out: {why}")
+            )
+        else:
+            call.fail(Unreachable(self.partition, why))
+
+    def _close(self) -> None:
+        self._closed = True
+        self._lost(Unreachable(self.partition, "the client has been closed"))
+        while self._line:
+            self._fail_waiting(self._line.popleft(), "the client has been closed")

@@ -1,0 +1,123 @@
+"""Operations for `PartitionClient.mutate`, built from objects and keys. Pure functions.
+
+Hot components build many of these and write them in one call; `return_object` costs a copy of the object on the wire,
+so it is off unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..proto import ursa_pb2 as pb
+from ..proto.errors import from_status
+from ..proto.kinds import BY_KIND, kind_of
+from ..proto.objects import Object, ObjectKey, encode
+
+PODS = "pods"
+
+
+def resource_of(obj: Object) -> str:
+    """The resource an object belongs to: `pods`, `deployments.apps`.
+
+    Raises:
+        BadRequest: there is no such kind.
+    """
+    message = obj.message
+    kind = BY_KIND.get(message.kind)
+    if kind is None or kind.api_version != message.api_version:
+        kind = kind_of(message.api_version, message.kind)
+    return kind.resource
+
+
+def target(resource: str, key: ObjectKey) -> pb.GetRequest:
+    """An object named on the wire."""
+    return pb.GetRequest(resource=resource, tenant=key.tenant, namespace=key.namespace, name=key.name)
+
+
+def create_operation(obj: Object, *, return_object: bool = False, dry_run: bool = False) -> pb.Operation:
+    return pb.Operation(
+        resource=resource_of(obj),
+        create=pb.Create(object=obj.message),
+        return_object=return_object,
+        dry_run=dry_run,
+    )
+
+
+def update_operation(obj: Object, *, return_object: bool = False, dry_run: bool = False) -> pb.Operation:
+    """The whole object but its status."""
+    return pb.Operation(
+        resource=resource_of(obj),
+        update=pb.Update(object=obj.message),
+        return_object=return_object,
+        dry_run=dry_run,
+    )
+
+
+def update_status_operation(obj: Object, *, return_object: bool = False) -> pb.Operation:
+    """Only the status."""
+    return pb.Operation(
+        resource=resource_of(obj),
+        update=pb.Update(object=obj.message, subresource="status"),
+        return_object=return_object,
+    )
+
+
+def patch_operation(
+    resource: str,
+    key: ObjectKey,
+    body: Mapping[str, Any],
+    *,
+    subresource: str = "",
+    return_object: bool = False,
+    dry_run: bool = False,
+) -> pb.Operation:
+    """A merge patch (RFC 7386)."""
+    return pb.Operation(
+        resource=resource,
+        patch=pb.Patch(target=target(resource, key), type=pb.Patch.MERGE, body=encode(body), subresource=subresource),
+        return_object=return_object,
+        dry_run=dry_run,
+    )
+
+
+def delete_operation(
+    resource: str,
+    key: ObjectKey,
+    *,
+    uid: str = "",
+    resource_version: int = 0,
+    grace_seconds: int | None = None,
+    propagation: str = "",
+) -> pb.Operation:
+    """`grace_seconds` None: what the object says itself."""
+    return pb.Operation(
+        resource=resource,
+        delete=pb.Delete(
+            target=target(resource, key),
+            preconditions=pb.Preconditions(uid=uid, resource_version=resource_version),
+            grace_seconds=grace_seconds,
+            propagation=propagation,
+        ),
+    )
+
+
+def bind_operation(
+    key: ObjectKey, *, uid: str, resource_partition: str, node: str, resource_version: int = 0
+) -> pb.Operation:
+    """Pod to node. Idempotent."""
+    return pb.Operation(
+        resource=PODS,
+        bind=pb.Bind(
+            target=target(PODS, key),
+            preconditions=pb.Preconditions(uid=uid, resource_version=resource_version),
+            resource_partition=resource_partition,
+            node=node,
+        ),
+    )
+
+
+def raise_for_error(result: pb.Result) -> None:
+    """Raise the ApiError of a failed operation; nothing for one that succeeded."""
+    if result.HasField("error"):
+        raise from_status(result.error)
