@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 Work = Callable[[], None]
@@ -16,13 +18,13 @@ Done = Callable[[BaseException | None], None]
 
 
 class Committer(Protocol):
-    """Runs one piece of work at a time and reports how it ended."""
+    """Runs one piece of work at a time, in the order given, and reports how each ended."""
 
     def submit(self, work: Work, done: Done) -> None:
-        """Run `work` off the loop, then `done(None)`, or `done(error)`, on the loop."""
+        """Run `work` off the loop, then `done(None)`, or `done(error)`, on the loop. Waits for nothing."""
 
     def close(self) -> None:
-        """Finish what was submitted, then stop."""
+        """Finish what was submitted and report it, then stop. To be called on the loop."""
 
 
 class InlineCommitter:
@@ -31,7 +33,7 @@ class InlineCommitter:
     def submit(self, work: Work, done: Done) -> None:
         try:
             work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  The store decides; it is handed on, not swallowed.
             done(error)
         else:
             done(None)
@@ -41,11 +43,16 @@ class InlineCommitter:
 
 
 class ThreadCommitter:
-    """One writer thread. `call_soon` carries `done` back to the loop (asyncio: `loop.call_soon_threadsafe`)."""
+    """One writer thread. `call_soon` carries a call back to the loop (asyncio: `loop.call_soon_threadsafe`).
+
+    `close` itself reports what the loop has not yet come round to: nothing that was done goes unreported, and nothing
+    is reported to a loop that has ended.
+    """
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._work: queue.SimpleQueue[tuple[Work, Done] | None] = queue.SimpleQueue()
+        self._outcomes: deque[tuple[Done, BaseException | None]] = deque()
         self._thread = threading.Thread(target=self._run, name="ursa-store-writer")
         self._thread.start()
 
@@ -55,6 +62,8 @@ class ThreadCommitter:
     def close(self) -> None:
         self._work.put(None)
         self._thread.join()
+        while self._outcomes:
+            self._report()
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:
@@ -62,6 +71,15 @@ class ThreadCommitter:
             outcome: BaseException | None = None
             try:
                 work()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  The store decides; it is handed on, not swallowed.
                 outcome = error
-            self._call_soon(lambda done=done, outcome=outcome: done(outcome))  # type: ignore[misc]
+            self._outcomes.append((done, outcome))
+            # A loop that has ended refuses the call (asyncio and trio alike); then `close` reports.
+            with suppress(RuntimeError):
+                self._call_soon(self._report)
+
+    def _report(self) -> None:
+        """On the loop: one call an outcome, unless `close` was faster."""
+        if self._outcomes:
+            done, outcome = self._outcomes.popleft()
+            done(outcome)

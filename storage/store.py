@@ -43,19 +43,28 @@ class Change:
     value: Value
     deleted: bool = False
     expected_revision: int | None = None
+    # Goes through although the store is over its quota, as deletions do: for what must go on, or leads to a deletion.
+    reserve: bool = False
 
 
 class StageConflict(Exception):
-    """A precondition of `stage` does not hold; nothing of the batch was applied."""
+    """A precondition of `stage` does not hold; nothing of the batch was applied.
 
-    def __init__(self, key: str, expected: int, found: int) -> None:
-        super().__init__(f"{key}: expected revision {expected}, found {found}")
+    `expected` None: a deletion of what does not exist. `found` 0: it does not exist.
+    """
+
+    def __init__(self, key: str, expected: int | None, found: int) -> None:
+        super().__init__(f"{key}: expected {'it to exist' if expected is None else expected}, found revision {found}")
         self.key, self.expected, self.found = key, expected, found
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """What a store says about itself. Bytes are those of its files, or of its values in memory."""
+    """What a store says about itself.
+
+    `keys` exist at `head`. `bytes` are those of the records kept, staged ones included: what the quota counts.
+    `bytes_on_disk` are those of its files, which reuse room but never shrink; 0 in memory.
+    """
 
     backend: str
     incarnation: str
@@ -64,6 +73,7 @@ class StoreStatus:
     keys: int
     bytes: int
     bytes_max: int
+    bytes_on_disk: int = 0
 
 
 class Store(abc.ABC):
@@ -92,9 +102,15 @@ class Store(abc.ABC):
     def stage(self, changes: Sequence[Change]) -> list[Record]:
         """Apply a batch atomically to the newest state (committed or not) and give each change its revision.
 
+        A batch may change one key several times; each change finds the one before it. Values that are callables are
+        called once, in order, after every precondition and the quota were checked.
+
         Raises:
-            StageConflict: an `expected_revision` does not hold; nothing was applied.
-            StoreFull: over the quota; nothing was applied.
+            StageConflict: an `expected_revision` does not hold, or a deletion of what does not exist; nothing was
+                applied.
+            StoreFull: over the quota, and not all changes are deletions; nothing was applied.
+            ValueError: a key or a value that cannot be stored; nothing was applied.
+            StoreError: a commit has failed, or the store is closed. `commit`, `compact` and `sweep_step` raise it too.
         """
 
     @abc.abstractmethod
@@ -103,6 +119,7 @@ class Store(abc.ABC):
 
         `done` runs on the thread that owns the store, and never inside `commit` unless the committer is inline. At
         most one commit may be in flight (asserted). A commit that fails is fatal: later revisions were built on it.
+        Then `done` is not called but `on_fatal`, which every backend is constructed with.
         """
 
     @abc.abstractmethod
@@ -132,7 +149,10 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def compact(self, revision: int) -> None:
-        """Forget what only revisions below this one need. Returns at once; the sweep goes on in bounded steps.
+        """Forget what only revisions below this one need. Returns at once; `sweep_step` does the work.
+
+        What is older is refused from here on, also to an iterator of `range` or `log` that is still being read. On
+        disk the floor moves with the next commit or sweep step, whichever comes first.
 
         Raises:
             Compacted: below the floor already.
@@ -140,8 +160,20 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    def sweep_step(self) -> bool:
+        """Bring the sweep behind a compaction one bounded step forward; True while there is more to do.
+
+        To be called once after every commit, and from time to time when nothing is written; it costs nothing when
+        there is nothing to sweep. A step is a millisecond or less of the loop, or one short transaction on the
+        committer, which a commit waits behind.
+        """
+
+    @abc.abstractmethod
     def status(self) -> StoreStatus: ...
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Wait for the commit in flight, then release everything. What was staged but never committed is lost."""
+        """Wait for the commit in flight (its `done` is called), close the committer, then release everything.
+
+        What was staged but never committed is lost.
+        """

@@ -1,0 +1,319 @@
+"""What every backend has in common: staging, publication, the floor and the sweep. A backend only keeps records.
+
+    stage     preconditions and quota are checked against the index, then revisions are given out; nothing waits
+    commit    one piece of work on the committer writes the staged records; its end publishes them (head moves, `done`)
+    compact   moves the floor at once: what is older answers Compacted from then on
+    sweep     walks the index in bounded steps for what nobody can ask for any more, then erases it, oldest first, in
+              bounded transactions: in the order of the log a deletion dirties a tenth of the pages it would in the
+              order of keys. The floor is durable no later than the first thing erased under it.
+
+A record leaves the index when the walk meets it and the log when its step is committed; a crash in between is harmless,
+for the index is rebuilt from the log, and what it finds there below the floor is garbage again.
+"""
+
+from __future__ import annotations
+
+import abc
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from ..proto.errors import Compacted, FutureRevision, StoreError, StoreFull
+from .committer import Committer
+from .index import KeyIndex
+from .records import KEY_BYTES_MAX, VALUE_BYTES_MAX, record_bytes
+from .store import Change, Record, StageConflict, Store, StoreStatus
+
+# The largest quota etcd recommends; beyond it opening the store (5 s per million records) is what hurts first.
+BYTES_MAX = 8 << 30
+# Records read from the backend at a time: one short read transaction, about a quarter of a millisecond.
+READ_RECORDS = 128
+# Keys looked at in one step of a sweep: under a millisecond of the loop.
+SWEEP_KEYS = 2048
+# Records erased in one step: small steps cost twice the CPU a record, large ones hold up the commit behind them.
+SWEEP_RECORDS = 512
+
+
+def raise_error(error: BaseException) -> None:
+    """The default of `on_fatal`: let the error end whatever runs the loop."""
+    raise error
+
+
+class LogStore(Store):
+    """A Store over any keeper of records.
+
+    Args:
+        on_fatal: called, on the loop, with the StoreError of a commit that failed. Its `done` is never called; every
+            later call that would change something raises the same error. The process should end.
+    """
+
+    backend: str
+
+    def __init__(
+        self,
+        committer: Committer,
+        *,
+        incarnation: str,
+        bytes_max: int = BYTES_MAX,
+        on_fatal: Callable[[BaseException], None] = raise_error,
+    ) -> None:
+        self.incarnation = incarnation
+        self._committer = committer
+        self._bytes_max = bytes_max
+        self._on_fatal = on_fatal
+        self._failure: StoreError | None = None
+        self._closed = False
+        self._index = KeyIndex()
+        self._head = 0
+        self._staged_head = 0
+        self._staged: list[Record] = []
+        self._committing = False
+        self._keys = 0
+        self._bytes = 0
+        self._floor = 0
+        self._durable_floor = 0
+        # The sweep: keys still to be looked at, then revisions still to be erased.
+        self._sweep_keys: Iterator[str] | None = None
+        self._garbage: array[int] = array("q")
+        self._garbage_next = 0
+        self._erasing = False
+
+    # --- the backend -------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _write(self, batch: Sequence[Record], floor: int | None) -> None:
+        """On the committer: make these records durable, and the floor if it moved, all or nothing."""
+
+    @abc.abstractmethod
+    def _erase(self, revisions: Sequence[int], floor: int) -> int:
+        """On the committer: make the floor durable and drop these records, all or nothing. Returns the bytes freed."""
+
+    @abc.abstractmethod
+    def _read(self, revisions: Sequence[int]) -> list[Record]:
+        """The committed records of these revisions, all of which exist."""
+
+    @abc.abstractmethod
+    def _release(self) -> None:
+        """Let go of files and memory. The committer has stopped."""
+
+    def _bytes_on_disk(self) -> int:
+        return 0
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> int:
+        return self._head
+
+    @property
+    def staged_head(self) -> int:
+        return self._staged_head
+
+    @property
+    def compacted(self) -> int:
+        return self._floor
+
+    def stage(self, changes: Sequence[Change]) -> list[Record]:
+        self._check_usable()
+        before = self._check_preconditions(changes)
+        if self._bytes >= self._bytes_max:
+            self._check_quota(changes)
+        revision = self._staged_head
+        records: list[Record] = []
+        for change, (previous, created) in zip(changes, before, strict=True):
+            revision += 1
+            value = change.value
+            if callable(value):
+                value = value(revision)
+            if not isinstance(value, bytes) or len(value) > VALUE_BYTES_MAX:
+                raise ValueError(f"{change.key}: a value must be bytes, at most {VALUE_BYTES_MAX}")
+            records.append(Record(revision, change.key, value, change.deleted, created or revision, previous))
+        # Nothing can fail from here on.
+        for record in records:
+            self._index.append(
+                record.key, record.revision, deleted=record.deleted, create_revision=record.create_revision
+            )
+            self._bytes += record_bytes(record)
+        self._staged += records
+        self._staged_head = revision
+        return records
+
+    def _check_preconditions(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
+        """Each key's newest change and the beginning of its life, as the change asked for will find them."""
+        before: list[tuple[int, int]] = []
+        of_batch: dict[str, tuple[int, int]] = {}
+        revision = self._staged_head
+        for change in changes:
+            revision += 1
+            key = change.key
+            newest = of_batch.get(key) or self._index.newest(key)
+            previous, created = newest
+            if change.expected_revision is not None and change.expected_revision != previous:
+                raise StageConflict(key, change.expected_revision, previous)
+            if change.deleted and not previous:
+                raise StageConflict(key, None, previous)
+            if len(key.encode()) > KEY_BYTES_MAX:
+                raise ValueError(f"a key may have {KEY_BYTES_MAX} bytes, this one is longer: {key[:80]}...")
+            before.append(newest)
+            of_batch[key] = (0, 0) if change.deleted else (revision, created or revision)
+        return before
+
+    def _check_quota(self, changes: Sequence[Change]) -> None:
+        if any(not (change.deleted or change.reserve) for change in changes):
+            raise StoreFull(
+                f"the store holds {self._bytes} bytes of the {self._bytes_max} it may: "
+                "delete objects and compact, or raise the quota"
+            )
+
+    def commit(self, done: Callable[[Sequence[Record]], None]) -> None:
+        self._check_usable()
+        assert not self._committing, "at most one commit may be in flight"
+        self._committing = True
+        batch, floor = self._staged, self._floor
+        moved = floor if floor != self._durable_floor else None
+        self._staged = []
+
+        def write() -> None:
+            if batch or moved is not None:
+                self._write(batch, moved)
+
+        def written(error: BaseException | None) -> None:
+            self._committing = False
+            if error is not None:
+                self._fail("writing the commit", error)
+                return
+            self._publish(batch, floor)
+            done(batch)
+
+        self._committer.submit(write, written)
+
+    def _publish(self, batch: Sequence[Record], floor: int) -> None:
+        self._durable_floor = floor
+        if batch:
+            assert batch[0].revision == self._head + 1, "commits are published in the order they were staged"
+            self._head = batch[-1].revision
+        for record in batch:
+            if record.deleted:
+                self._keys -= 1
+            elif not record.previous_revision:
+                self._keys += 1
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        self._failure = StoreError(
+            f"{what} failed, nothing behind revision {self._head} is certain to be kept: {error}: "
+            "look after the disk, then start again"
+        )
+        self._failure.__cause__ = error
+        self._on_fatal(self._failure)
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+        if self._failure is not None:
+            raise self._failure
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def get(self, key: str, revision: int | None = None) -> Record | None:
+        at = self._check_readable(revision)
+        holds = self._index.at(key, at)
+        return self._read([holds])[0] if holds else None
+
+    def range(self, prefix: str, *, revision: int | None = None, start: str = "", limit: int = 0) -> Iterator[Record]:
+        return self._range(prefix, self._check_readable(revision), start, limit)
+
+    def _range(self, prefix: str, revision: int, start: str, limit: int) -> Iterator[Record]:
+        left = limit or sys.maxsize
+        while left > 0:
+            self._check_readable(revision)  # Time has passed since the last slice: the floor may have moved.
+            found = self._index.scan(prefix, revision, start, min(left, READ_RECORDS))
+            yield from self._read([holds for _, holds in found])
+            if len(found) < READ_RECORDS:
+                return
+            left -= len(found)
+            start = found[-1][0] + "\0"
+
+    def log(self, after: int, *, limit: int = 0) -> Iterator[Record]:
+        self._check_readable(after)
+        return self._log(after, min(self._head, after + limit) if limit else self._head)
+
+    def _log(self, after: int, last: int) -> Iterator[Record]:
+        while after < last:
+            self._check_readable(after)
+            end = min(last, after + READ_RECORDS)
+            yield from self._read(range(after + 1, end + 1))
+            after = end
+
+    def _check_readable(self, revision: int | None) -> int:
+        if self._closed:
+            raise StoreError("the store is closed")
+        if revision is None:
+            return self._head
+        if revision > self._head:
+            raise FutureRevision(revision, self._head)
+        if revision < self._floor:
+            raise Compacted(revision, self._floor)
+        return revision
+
+    # --- compaction --------------------------------------------------------------------------------------------------
+
+    def compact(self, revision: int) -> None:
+        self._check_usable()
+        self._check_readable(revision)
+        if revision > self._floor:
+            self._floor = revision
+            self._sweep_keys = iter(self._index.keys())
+
+    def sweep_step(self) -> bool:
+        self._check_usable()
+        if self._sweep_keys is not None:
+            self._find_garbage(self._sweep_keys)
+        elif not self._erasing and (self._garbage_next < len(self._garbage) or self._floor != self._durable_floor):
+            self._erase_some()
+        return self._sweep_keys is not None or self._erasing or self._garbage_next < len(self._garbage)
+
+    def _find_garbage(self, keys: Iterator[str]) -> None:
+        some = list(islice(keys, SWEEP_KEYS))
+        self._garbage.extend(self._index.drop_garbage(some, self._floor))
+        if len(some) < SWEEP_KEYS:
+            self._sweep_keys = None
+            self._garbage = array("q", sorted(self._garbage[self._garbage_next :]))
+            self._garbage_next = 0
+
+    def _erase_some(self) -> None:
+        self._erasing = True
+        floor = self._floor
+        revisions = self._garbage[self._garbage_next : self._garbage_next + SWEEP_RECORDS]
+        self._garbage_next += len(revisions)
+        freed: list[int] = []
+
+        def erased(error: BaseException | None) -> None:
+            self._erasing = False
+            if error is not None:
+                self._fail("erasing compacted revisions", error)
+                return
+            self._durable_floor = floor
+            self._bytes -= freed[0]
+
+        self._committer.submit(lambda: freed.append(self._erase(revisions, floor)), erased)
+
+    # --- the rest ----------------------------------------------------------------------------------------------------
+
+    def status(self) -> StoreStatus:
+        return StoreStatus(
+            backend=self.backend,
+            incarnation=self.incarnation,
+            head=self._head,
+            compacted=self._floor,
+            keys=self._keys,
+            bytes=self._bytes,
+            bytes_max=self._bytes_max,
+            bytes_on_disk=self._bytes_on_disk(),
+        )
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._committer.close()
+            self._release()

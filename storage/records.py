@@ -1,0 +1,131 @@
+"""The record format of the revision log, and the store's own record in front of it.
+
+The log is one ordered tree. Its key is the revision, 8 bytes, big-endian, so that byte order is revision order and
+every write appends. Its value says everything about one change:
+
+    byte  0      flags: bit 0 set if the key was deleted
+    byte  1      create_revision    8 bytes, big-endian, as all numbers here
+    byte  9      previous_revision  8 bytes
+    byte 17      length of the key  2 bytes
+    byte 19      the key, UTF-8
+                 the value, up to
+    last 4       CRC-32 of the revision and of all bytes before the checksum
+
+Worked example: key "/a", created at revision 3, gets the value "hi" at revision 5; its change before that was at 4.
+
+>>> key, data = encode(Record(5, "/a", b"hi", False, create_revision=3, previous_revision=4))
+>>> key.hex()
+'0000000000000005'
+>>> data.hex() == "00" "0000000000000003" "0000000000000004" "0002" "2f61" "6869" "36d66cee"
+True
+
+Revision 0 is never given to a change. There lies the store's own record: what it is, its format version, the floor
+below which it was compacted, its incarnation. Magic and version keep their place in all versions to come.
+
+>>> encode_description(Description(compacted=7, incarnation="00ff"))[:10]
+b'ursalog\\x00\\x00\\x01'
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+from zlib import crc32
+
+from ..proto.errors import StoreCorrupt, StoreIncompatible
+from .store import Record
+
+FORMAT_VERSION = 1
+
+_REVISION = struct.Struct(">Q")
+_HEADER = struct.Struct(">BQQH")
+_CHECKSUM = struct.Struct(">I")
+_DELETED = 1
+# What a record takes beside its key and its value.
+OVERHEAD_BYTES = _REVISION.size + _HEADER.size + _CHECKSUM.size
+# The length of a key has two bytes.
+KEY_BYTES_MAX = 0xFFFF
+# A value is handled in one piece, several times over in memory. Far above any object an apiserver lets through.
+VALUE_BYTES_MAX = 64 << 20
+
+DESCRIPTION_KEY = _REVISION.pack(0)
+_MAGIC = b"ursalog\0"
+_IDENTITY = struct.Struct(">8sH")
+_DESCRIPTION = struct.Struct(">8sHQB")
+
+
+class Description(NamedTuple):
+    """The store's own record."""
+
+    compacted: int
+    incarnation: str
+
+
+def encode_key(revision: int) -> bytes:
+    return _REVISION.pack(revision)
+
+
+def decode_key(key: bytes) -> int:
+    """Raises StoreCorrupt if this is no key of the log."""
+    if len(key) != _REVISION.size:
+        raise StoreCorrupt(f"the log has an entry that is no revision, {key!r}: restore a copy")
+    revision: int = _REVISION.unpack(key)[0]
+    return revision
+
+
+def record_bytes(record: Record) -> int:
+    """What a record counts for: the bytes of its key in the log and of its value there."""
+    return OVERHEAD_BYTES + len(record.key.encode()) + len(record.value)
+
+
+def encode(record: Record) -> tuple[bytes, bytes]:
+    """A record as key and value of the log."""
+    key = record.key.encode()
+    revision = _REVISION.pack(record.revision)
+    head = _HEADER.pack(record.deleted, record.create_revision, record.previous_revision, len(key)) + key
+    checksum = crc32(record.value, crc32(head, crc32(revision)))
+    return revision, head + record.value + _CHECKSUM.pack(checksum)
+
+
+def decode(key: bytes, data: bytes) -> Record:
+    """Raises StoreCorrupt, naming the revision, if the checksum is wrong."""
+    revision = decode_key(key)
+    end = len(data) - _CHECKSUM.size
+    # A record too short for its own fields has no checksum to speak of.
+    if end < _HEADER.size or _CHECKSUM.unpack_from(data, end)[0] != crc32(data[:end], crc32(key)):
+        raise StoreCorrupt(f"revision {revision} fails its checksum: the data is damaged, restore a copy")
+    flags, create_revision, previous_revision, key_length = _HEADER.unpack_from(data)
+    value_start = _HEADER.size + key_length
+    return Record(
+        revision,
+        data[_HEADER.size : value_start].decode(),
+        data[value_start:end],
+        bool(flags & _DELETED),
+        create_revision,
+        previous_revision,
+    )
+
+
+def encode_description(description: Description) -> bytes:
+    incarnation = description.incarnation.encode()
+    body = _DESCRIPTION.pack(_MAGIC, FORMAT_VERSION, description.compacted, len(incarnation)) + incarnation
+    return body + _CHECKSUM.pack(crc32(body))
+
+
+def decode_description(data: bytes | None) -> Description:
+    """Raises StoreIncompatible (no store, or of another version), StoreCorrupt."""
+    if data is None or len(data) < _IDENTITY.size or not data.startswith(_MAGIC):
+        raise StoreIncompatible("this is not the data of an Ursa store: give an empty or a new directory")
+    _, version = _IDENTITY.unpack_from(data)
+    if version != FORMAT_VERSION:
+        raise StoreIncompatible(
+            f"the data has format version {version}, this Ursa needs {FORMAT_VERSION}: "
+            "use the Ursa that wrote it, or give a new directory"
+        )
+    end = len(data) - _CHECKSUM.size
+    if end < _DESCRIPTION.size or _CHECKSUM.unpack_from(data, end)[0] != crc32(data[:end]):
+        raise StoreCorrupt(
+            "revision 0, the store's own record, fails its checksum: the data is damaged, restore a copy"
+        )
+    _, _, compacted, length = _DESCRIPTION.unpack_from(data)
+    return Description(compacted, data[_DESCRIPTION.size : _DESCRIPTION.size + length].decode())
