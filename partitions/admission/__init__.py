@@ -1,0 +1,41 @@
+"""Rules for what is written: defaults, validation, and the placement ledger.
+
+Each kind has a `Strategy`; those without rules of their own share the default one.
+"""
+
+from __future__ import annotations
+
+from ...proto.kinds import KINDS
+from .ledger import Ledger
+from .others import (
+    ConfigMapStrategy,
+    EventStrategy,
+    NamespaceStrategy,
+    NodeStrategy,
+    PlacementStrategy,
+    SecretStrategy,
+    TenantStrategy,
+)
+from .pods import PodStrategy
+from .strategy import Strategy
+from .workloads import DeploymentStrategy, WorkloadStrategy
+
+__all__ = ["Ledger", "Strategy", "strategies"]
+
+_STRATEGIES: dict[str, type[Strategy]] = {
+    "Namespace": NamespaceStrategy,
+    "Tenant": TenantStrategy,
+    "Pod": PodStrategy,
+    "ReplicaSet": WorkloadStrategy,
+    "Deployment": DeploymentStrategy,
+    "ConfigMap": ConfigMapStrategy,
+    "Secret": SecretStrategy,
+    "Event": EventStrategy,
+    "Node": NodeStrategy,
+    "Placement": PlacementStrategy,
+}
+
+
+def strategies() -> dict[str, Strategy]:
+    """A strategy for every kind, by resource."""
+    return {kind.resource: _STRATEGIES.get(kind.kind, Strategy)(kind) for kind in KINDS}

@@ -1,0 +1,98 @@
+"""The placement ledger of a resource partition: who holds how much of which node.
+
+Schedulers of several tenant partitions place on the same nodes without knowing one another. Each claims: it creates a
+Placement, and the ledger admits it only if the node's allocatable, less all placements already on it, has room. The
+check and the write are one step of one loop, so a node is never over-committed, at any revision.
+
+    node n1 allocatable cpu 1000m
+    placement a: cpu 600m  -> admitted, 600 used
+    placement b: cpu 600m  -> Conflict: wants 600m, 400m free
+    placement a again      -> admitted (the same pod on the same node), nothing changes
+    delete placement a     -> 0 used
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import AlreadyExists, Conflict, NotFound
+from ...proto.objects import decode_shared
+from ...proto.quantities import format_quantity, resource_list
+
+
+class _Claim(NamedTuple):
+    node: str
+    requests: dict[str, int]
+
+
+class Ledger:
+    """Follows the newest (staged) state; owned by the apiserver's loop. Quantities in units of `proto.quantities`."""
+
+    def __init__(self) -> None:
+        self._allocatable: dict[str, tuple[str, dict[str, int]]] = {}  # node -> uid, resources
+        self._used: dict[str, dict[str, int]] = {}
+        self._claims: dict[str, _Claim] = {}
+
+    def admit(self, placement: pb.Object) -> bool:
+        """Whether the placement is new; False: it is there already, on the same node.
+
+        Raises:
+            AlreadyExists: the pod is placed on another node.
+            NotFound: there is no such node, or it is another one of the same name.
+            Conflict: no room.
+        """
+        spec = decode_shared(placement.spec)
+        node = spec["node"]
+        held = self._claims.get(placement.metadata.name)
+        if held is not None:
+            if held.node == node:
+                return False
+            raise AlreadyExists(
+                f"pod {_pod_name(spec)} is placed on node {held.node!r} already", key=f"nodes///{held.node}"
+            )
+        uid, allocatable = self._allocatable.get(node, ("", {}))
+        if uid != spec["nodeUID"]:
+            reason = "there is no such node" if not uid else f"its uid is {uid}, not {spec['nodeUID']}"
+            raise NotFound(f"node {node!r}: {reason}", key=f"nodes///{node}")
+        self._check_room(spec, node, allocatable)
+        return True
+
+    def _check_room(self, spec: Any, node: str, allocatable: dict[str, int]) -> None:
+        used = self._used.get(node, {})
+        for resource, wanted in spec["requests"].items():
+            free = allocatable.get(resource, 0) - used.get(resource, 0)
+            if wanted > free:
+                raise Conflict(
+                    f"node {node!r} has no room for pod {_pod_name(spec)}: wants {resource} "
+                    f"{format_quantity(resource, wanted)}, {format_quantity(resource, free)} is free",
+                    key=f"nodes///{node}",
+                )
+
+    def node_changed(self, node: pb.Object) -> None:
+        status = decode_shared(node.status)
+        metadata = node.metadata
+        self._allocatable[metadata.name] = (metadata.uid, resource_list(status.get("allocatable")))
+
+    def node_deleted(self, node: pb.Object) -> None:
+        """Its placements stay until the tenant partitions say that their pods are gone."""
+        self._allocatable.pop(node.metadata.name, None)
+
+    def placement_created(self, placement: pb.Object) -> None:
+        spec = decode_shared(placement.spec)
+        claim = _Claim(spec["node"], spec["requests"])
+        self._claims[placement.metadata.name] = claim
+        used = self._used.setdefault(claim.node, {})
+        for resource, units in claim.requests.items():
+            used[resource] = used.get(resource, 0) + units
+
+    def placement_deleted(self, placement: pb.Object) -> None:
+        claim = self._claims.pop(placement.metadata.name)
+        used = self._used[claim.node]
+        for resource, units in claim.requests.items():
+            used[resource] -= units
+
+
+def _pod_name(spec: Any) -> str:
+    pod = spec["pod"]
+    return f"{pod['tenant']}/{pod['namespace']}/{pod['name']}"

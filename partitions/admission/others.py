@@ -1,0 +1,134 @@
+"""Kinds with few rules of their own."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from ...proto import ursa_pb2 as pb
+from ...proto.objects import decode, decode_shared, encode
+from .strategy import Strategy
+from .validation import Causes, check_quantities, mapping, sequence
+
+NAMESPACE_FINALIZER = "kubernetes"
+TENANT_FINALIZER = "ursa.dev/tenant"
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+_ACTIVE = encode({"phase": "Active"})
+
+
+class NamespaceStrategy(Strategy):
+    """Stays until its contents are gone: the namespace controller removes the finalizer then."""
+
+    def prepare_create(self, message: pb.Object) -> None:
+        if NAMESPACE_FINALIZER not in message.metadata.finalizers:
+            message.metadata.finalizers.append(NAMESPACE_FINALIZER)
+
+    def initial_status(self, message: pb.Object) -> bytes:
+        return _ACTIVE
+
+
+class TenantStrategy(Strategy):
+    """Stays until its namespaces are gone."""
+
+    def prepare_create(self, message: pb.Object) -> None:
+        if TENANT_FINALIZER not in message.metadata.finalizers:
+            message.metadata.finalizers.append(TENANT_FINALIZER)
+
+    def initial_status(self, message: pb.Object) -> bytes:
+        return _ACTIVE
+
+
+class NodeStrategy(Strategy):
+    """A kubelet registers its node with its status."""
+
+    def initial_status(self, message: pb.Object) -> bytes:
+        return message.status
+
+    def check_spec(self, spec: Any, causes: Causes) -> None:
+        for number, taint in enumerate(sequence(spec.get("taints"), "spec.taints", causes)):
+            field = f"spec.taints[{number}]"
+            taint = mapping(taint, field, causes)
+            if not taint.get("key"):
+                causes.require(f"{field}.key")
+            if taint.get("effect") not in TAINT_EFFECTS:
+                causes.add(f"{field}.effect", f"must be one of {', '.join(TAINT_EFFECTS)}")
+
+    def check_object(self, message: pb.Object, causes: Causes) -> None:
+        status = mapping(decode_shared(message.status), "status", causes)
+        check_quantities(status.get("capacity"), "status.capacity", causes)
+        check_quantities(status.get("allocatable"), "status.allocatable", causes)
+
+
+class ConfigMapStrategy(Strategy):
+    def check_object(self, message: pb.Object, causes: Causes) -> None:
+        rest = decode_shared(message.rest)
+        for field in ("data", "binaryData"):
+            for key, value in mapping(rest.get(field), field, causes).items():
+                if not isinstance(value, str):
+                    causes.add(f"{field}[{key}]", f"must be a string, not {value!r}; quote it")
+
+    def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
+        if decode_shared(old.rest).get("immutable") and new.rest != old.rest:
+            causes.add("data", "is immutable; delete the object and create another")
+
+
+class SecretStrategy(ConfigMapStrategy):
+    """`stringData` is turned into `data` when it is written."""
+
+    def check_object(self, message: pb.Object, causes: Causes) -> None:
+        rest = decode(message.rest)
+        texts = mapping(rest.pop("stringData", None), "stringData", causes)
+        data = dict(mapping(rest.get("data"), "data", causes))
+        for key, text in texts.items():
+            if not isinstance(text, str):
+                causes.add(f"stringData[{key}]", f"must be a string, not {text!r}; quote it")
+            else:
+                data[key] = base64.b64encode(text.encode()).decode()
+        for key, value in data.items():
+            if not _is_base64(value):
+                causes.add(f"data[{key}]", "must be base64; write plain text under stringData")
+        if data:
+            rest["data"] = data
+        rest.setdefault("type", "Opaque")
+        message.rest = encode(rest)
+
+
+class EventStrategy(Strategy):
+    def check_object(self, message: pb.Object, causes: Causes) -> None:
+        involved = mapping(decode_shared(message.rest).get("involvedObject"), "involvedObject", causes)
+        if not involved.get("kind"):
+            causes.require("involvedObject.kind")
+
+
+class PlacementStrategy(Strategy):
+    """A claim on a node. The ledger decides whether there is room."""
+
+    def check_spec(self, spec: Any, causes: Causes) -> None:
+        for field in ("node", "nodeUID", "tenantPartition"):
+            if not isinstance(spec.get(field), str) or not spec[field]:
+                causes.require(f"spec.{field}")
+        pod = mapping(spec.get("pod"), "spec.pod", causes)
+        for field in ("tenant", "namespace", "name", "uid"):
+            if not isinstance(pod.get(field), str) or not pod[field]:
+                causes.require(f"spec.pod.{field}")
+        for name, units in mapping(spec.get("requests"), "spec.requests", causes).items():
+            if not isinstance(units, int) or isinstance(units, bool) or units < 0:
+                causes.add(f"spec.requests[{name}]", f"must be a whole number of units, not negative, not {units!r}")
+
+    def check_object(self, message: pb.Object, causes: Causes) -> None:
+        pod = decode_shared(message.spec).get("pod") if message.spec else None
+        if isinstance(pod, dict) and pod.get("uid") != message.metadata.name:
+            causes.add("metadata.name", "must be the uid of the pod")
+
+    def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
+        if new.spec != old.spec:
+            causes.add("spec", "of a placement is fixed; delete it and create another")
+
+
+def _is_base64(value: Any) -> bool:
+    try:
+        base64.b64decode(value, validate=True)
+    except (ValueError, TypeError):
+        return False
+    return True

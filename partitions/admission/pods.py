@@ -1,0 +1,144 @@
+"""Pods, and the pod templates of workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...proto import ursa_pb2 as pb
+from ...proto.objects import decode_shared, encode
+from ...proto.quantities import parse_quantity
+from .strategy import Strategy
+from .validation import (
+    Causes,
+    check_count,
+    check_labels,
+    check_quantities,
+    is_label,
+    mapping,
+    sequence,
+)
+
+DEFAULT_SCHEDULER = "default-scheduler"
+DEFAULT_GRACE_SECONDS = 30
+RESTART_POLICIES = ("Always", "OnFailure", "Never")
+FINISHED_PHASES = ("Succeeded", "Failed")
+# What an update of a pod may change; the rest of its spec is fixed.
+MUTABLE_FIELDS = ("activeDeadlineSeconds", "tolerations")
+
+_PENDING = encode({"phase": "Pending"})
+
+
+class PodStrategy(Strategy):
+    """A pod is bound by a Bind only, and deleted gracefully once it is bound."""
+
+    def default_spec(self, spec: dict[str, Any]) -> None:
+        default_pod_spec(spec)
+
+    def check_spec(self, spec: Any, causes: Causes) -> None:
+        check_pod_spec(spec, "spec", causes)
+
+    def check_create(self, message: pb.Object, causes: Causes) -> None:
+        spec = decode_shared(message.spec)
+        for field in ("nodeName", "resourcePartition"):
+            if spec.get(field):
+                causes.add(f"spec.{field}", "is set by a binding; select a node with nodeSelector instead")
+
+    def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
+        if _fixed_part(new.spec) != _fixed_part(old.spec):
+            fields = ", ".join(("the images of containers", *MUTABLE_FIELDS))
+            causes.add("spec", f"of a pod is fixed but for {fields}; delete it and create another")
+
+    def initial_status(self, message: pb.Object) -> bytes:
+        return _PENDING
+
+    def deletion_grace_seconds(self, message: pb.Object, asked: int | None) -> int:
+        spec = decode_shared(message.spec)
+        if not spec.get("nodeName") or decode_shared(message.status).get("phase") in FINISHED_PHASES:
+            return 0
+        if asked is not None:
+            return asked
+        grace = spec.get("terminationGracePeriodSeconds")
+        return int(DEFAULT_GRACE_SECONDS if grace is None else grace)
+
+
+def _fixed_part(data: bytes) -> dict[str, Any]:
+    spec = {field: value for field, value in decode_shared(data).items() if field not in MUTABLE_FIELDS}
+    spec["containers"] = [
+        {field: value for field, value in container.items() if field != "image"} for container in spec["containers"]
+    ]
+    return spec
+
+
+def default_pod_spec(spec: dict[str, Any]) -> None:
+    for field in ("nodeName", "resourcePartition"):
+        if not spec.get(field):
+            spec.pop(field, None)
+    spec.setdefault("restartPolicy", "Always")
+    spec.setdefault("schedulerName", DEFAULT_SCHEDULER)
+    spec.setdefault("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+    for container in (*spec["containers"], *(spec.get("initContainers") or ())):
+        resources = container.get("resources") or {}
+        limits = resources.get("limits") or {}
+        if limits:
+            container["resources"] = {**resources, "requests": {**limits, **(resources.get("requests") or {})}}
+
+
+def check_pod_spec(spec: Any, field: str, causes: Causes) -> None:
+    containers = sequence(spec.get("containers"), f"{field}.containers", causes)
+    if not containers:
+        causes.require(f"{field}.containers")
+    names: dict[str, None] = {}
+    for group in ("containers", "initContainers"):
+        for number, container in enumerate(sequence(spec.get(group), f"{field}.{group}", causes)):
+            _check_container(container, f"{field}.{group}[{number}]", names, causes)
+    check_labels(mapping(spec.get("nodeSelector"), f"{field}.nodeSelector", causes), f"{field}.nodeSelector", causes)
+    for number, toleration in enumerate(sequence(spec.get("tolerations"), f"{field}.tolerations", causes)):
+        _check_toleration(toleration, f"{field}.tolerations[{number}]", causes)
+    check_quantities(spec.get("overhead"), f"{field}.overhead", causes)
+    check_count(spec.get("terminationGracePeriodSeconds"), f"{field}.terminationGracePeriodSeconds", causes)
+    priority = spec.get("priority")
+    if priority is not None and (not isinstance(priority, int) or isinstance(priority, bool)):
+        causes.add(f"{field}.priority", f"must be a whole number, not {priority!r}")
+    if spec.get("restartPolicy") not in (None, *RESTART_POLICIES):
+        causes.add(f"{field}.restartPolicy", f"must be one of {', '.join(RESTART_POLICIES)}")
+
+
+def _check_container(container: Any, field: str, names: dict[str, None], causes: Causes) -> None:
+    container = mapping(container, field, causes)
+    name = container.get("name")
+    if not name:
+        causes.require(f"{field}.name")
+    elif not isinstance(name, str) or not is_label(name):
+        causes.add(f"{field}.name", f"{name!r} is no DNS label")
+    elif name in names:
+        causes.add(f"{field}.name", f"{name!r} is the name of another container of this pod")
+    else:
+        names[name] = None
+    if not isinstance(container.get("image"), str | None):
+        causes.add(f"{field}.image", "must be a string")
+    resources = mapping(container.get("resources"), f"{field}.resources", causes)
+    known = len(causes.found)
+    check_quantities(resources.get("requests"), f"{field}.resources.requests", causes)
+    check_quantities(resources.get("limits"), f"{field}.resources.limits", causes)
+    if len(causes.found) == known:
+        _check_limits(resources, field, causes)
+
+
+def _check_limits(resources: Mapping[str, Any], field: str, causes: Causes) -> None:
+    limits = resources.get("limits") or {}
+    for name, request in (resources.get("requests") or {}).items():
+        if name in limits and parse_quantity(request) > parse_quantity(limits[name]):
+            causes.add(f"{field}.resources.requests[{name}]", f"{request} is above the limit of {limits[name]}")
+
+
+def _check_toleration(toleration: Any, field: str, causes: Causes) -> None:
+    toleration = mapping(toleration, field, causes)
+    if toleration.get("operator") not in (None, "", "Exists", "Equal"):
+        causes.add(f"{field}.operator", f"must be Exists or Equal, not {toleration['operator']!r}")
+    if toleration.get("effect") not in (None, "", "NoSchedule", "PreferNoSchedule", "NoExecute"):
+        causes.add(
+            f"{field}.effect", f"must be NoSchedule, PreferNoSchedule or NoExecute, not {toleration['effect']!r}"
+        )
+    if not toleration.get("key") and toleration.get("operator") != "Exists":
+        causes.add(f"{field}.operator", "must be Exists where the key is empty")

@@ -1,0 +1,173 @@
+"""The rules all kinds share: names, labels, shapes. Every broken rule of an object is listed at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import Cause, Invalid
+from ...proto.kinds import Kind, Scope
+from ...proto.quantities import parse_quantity
+
+NAME_LENGTH_MAX = 253
+LABEL_LENGTH_MAX = 63
+# etcd's and Kubernetes' limit of a request.
+OBJECT_BYTES_MAX = 1_572_864
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+
+_LABEL_RULE = "a DNS label: lower case letters, digits and '-', starting and ending with a letter or digit, at most 63"
+_SUBDOMAIN_RULE = (
+    "a DNS name: lower case letters, digits, '-' and '.', starting and ending with a letter or digit, at most 253"
+)
+
+
+class Causes:
+    """Gathers broken rules."""
+
+    def __init__(self) -> None:
+        self.found: list[Cause] = []
+
+    def add(self, field: str, message: str) -> None:
+        self.found.append(Cause(field, message))
+
+    def require(self, field: str) -> None:
+        self.found.append(Cause(field, "is required", "FieldValueRequired"))
+
+    def raise_if_any(self, kind: str, name: str) -> None:
+        if self.found:
+            text = "; ".join(map(repr, self.found))
+            raise Invalid(f"{kind} {name!r} is invalid: {text}", causes=self.found)
+
+
+@lru_cache(maxsize=65536)
+def is_label(text: str) -> bool:
+    return len(text) <= LABEL_LENGTH_MAX and _LABEL.fullmatch(text) is not None
+
+
+def is_subdomain(text: str) -> bool:
+    return len(text) <= NAME_LENGTH_MAX and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def check_metadata(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
+    _check_name(kind, metadata, causes)
+    if metadata.tenant and not is_label(metadata.tenant):
+        causes.add("metadata.tenant", f"{metadata.tenant!r} is not {_LABEL_RULE}")
+    if metadata.namespace and not is_label(metadata.namespace):
+        causes.add("metadata.namespace", f"{metadata.namespace!r} is not {_LABEL_RULE}")
+    check_scope(kind, metadata.tenant, metadata.namespace, causes)
+    if metadata.labels:
+        check_labels(dict(metadata.labels), "metadata.labels", causes)
+
+
+def _check_name(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
+    if not metadata.name:
+        causes.require("metadata.name")
+    elif kind.scope is Scope.TENANT or kind.kind == "Tenant":
+        if not is_label(metadata.name):
+            causes.add("metadata.name", f"{metadata.name!r} is not {_LABEL_RULE}")
+    elif not is_subdomain(metadata.name):
+        causes.add("metadata.name", f"{metadata.name!r} is not {_SUBDOMAIN_RULE}")
+
+
+def check_scope(kind: Kind, tenant: str, namespace: str, causes: Causes) -> None:
+    """A key has just the parts that its kind's scope gives it."""
+    for field, value, wanted in (
+        ("metadata.tenant", tenant, kind.scope is not Scope.CLUSTER),
+        ("metadata.namespace", namespace, kind.scope is Scope.NAMESPACE),
+    ):
+        if wanted and not value:
+            causes.require(field)
+        elif value and not wanted:
+            causes.add(field, f"must be empty: a {kind.kind} has none")
+
+
+def check_labels(labels: Mapping[str, str], field: str, causes: Causes) -> None:
+    for key, value in labels.items():
+        if not _is_qualified(key):
+            causes.add(field, f"{key!r} is no label key: [prefix/]name, the name of letters, digits, '-', '_', '.'")
+        if not isinstance(value, str) or len(value) > LABEL_LENGTH_MAX or not _LABEL_VALUE.fullmatch(value):
+            causes.add(f"{field}[{key}]", f"{value!r} is no label value: letters, digits, '-', '_', '.', at most 63")
+
+
+@lru_cache(maxsize=16384)
+def _is_qualified(key: str) -> bool:
+    prefix, slash, name = key.rpartition("/")
+    if slash and not is_subdomain(prefix):
+        return False
+    return 0 < len(name) <= LABEL_LENGTH_MAX and _LABEL_VALUE.fullmatch(name) is not None
+
+
+def mapping(value: Any, field: str, causes: Causes) -> Mapping[str, Any]:
+    """The value if it is a map, else an empty one and a cause."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return value
+    causes.add(field, f"must be a map, not {type(value).__name__}")
+    return {}
+
+
+def sequence(value: Any, field: str, causes: Causes) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return value
+    causes.add(field, f"must be a list, not {type(value).__name__}")
+    return ()
+
+
+def check_count(value: Any, field: str, causes: Causes) -> None:
+    """A whole number that is not negative, or absent."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        causes.add(field, f"must be a whole number, not {value!r}")
+    elif value < 0:
+        causes.add(field, f"must not be negative, but is {value}")
+
+
+def check_quantities(value: Any, field: str, causes: Causes) -> None:
+    """A ResourceList: quantities that are not negative."""
+    for name, quantity in mapping(value, field, causes).items():
+        try:
+            if not isinstance(quantity, str | int | float) or isinstance(quantity, bool):
+                raise ValueError(
+                    f"{quantity!r} is no quantity: write a number with an optional suffix, like 500m or 1Gi"
+                )
+            if parse_quantity(quantity) < 0:
+                raise ValueError(f"must not be negative, but is {quantity}")
+        except ValueError as error:
+            causes.add(f"{field}[{name}]", str(error))
+
+
+def check_selector(selector: Any, labels: Mapping[str, str], field: str, causes: Causes) -> None:
+    """A workload's selector: not empty, and it selects the workload's own template."""
+    selector = mapping(selector, field, causes)
+    match_labels = mapping(selector.get("matchLabels"), f"{field}.matchLabels", causes)
+    expressions = sequence(selector.get("matchExpressions"), f"{field}.matchExpressions", causes)
+    if not match_labels and not expressions:
+        causes.require(field)
+    check_labels(match_labels, f"{field}.matchLabels", causes)
+    for number, expression in enumerate(expressions):
+        _check_expression(expression, f"{field}.matchExpressions[{number}]", causes)
+    for key, value in match_labels.items():
+        if labels.get(key) != value:
+            causes.add("spec.template.metadata.labels", f"must have {key}={value}, which the selector asks for")
+
+
+def _check_expression(expression: Any, field: str, causes: Causes) -> None:
+    expression = mapping(expression, field, causes)
+    if not isinstance(expression.get("key"), str):
+        causes.require(f"{field}.key")
+    operator = expression.get("operator")
+    if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+        causes.add(f"{field}.operator", f"must be In, NotIn, Exists or DoesNotExist, not {operator!r}")
+    values = sequence(expression.get("values"), f"{field}.values", causes)
+    if operator in ("In", "NotIn") and not values:
+        causes.require(f"{field}.values")

@@ -1,0 +1,65 @@
+"""ReplicaSets and Deployments."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .pods import check_pod_spec, default_pod_spec
+from .strategy import Strategy
+from .validation import Causes, check_count, check_labels, check_selector, mapping
+
+_PERCENT = re.compile(r"[0-9]+%")
+
+
+class WorkloadStrategy(Strategy):
+    """What has replicas, a selector and a pod template."""
+
+    def default_spec(self, spec: dict[str, Any]) -> None:
+        spec.setdefault("replicas", 1)
+        default_pod_spec(spec["template"]["spec"])
+
+    def check_spec(self, spec: Any, causes: Causes) -> None:
+        check_count(spec.get("replicas"), "spec.replicas", causes)
+        check_count(spec.get("minReadySeconds"), "spec.minReadySeconds", causes)
+        template = mapping(spec.get("template"), "spec.template", causes)
+        metadata = mapping(template.get("metadata"), "spec.template.metadata", causes)
+        labels = mapping(metadata.get("labels"), "spec.template.metadata.labels", causes)
+        check_labels(labels, "spec.template.metadata.labels", causes)
+        check_selector(spec.get("selector"), labels, "spec.selector", causes)
+        pod_spec = mapping(template.get("spec"), "spec.template.spec", causes)
+        check_pod_spec(pod_spec, "spec.template.spec", causes)
+
+
+class DeploymentStrategy(WorkloadStrategy):
+    """Adds the strategy of an update."""
+
+    def default_spec(self, spec: dict[str, Any]) -> None:
+        super().default_spec(spec)
+        spec.setdefault("revisionHistoryLimit", 10)
+        strategy = spec.setdefault("strategy", {})
+        strategy.setdefault("type", "RollingUpdate")
+        if strategy["type"] == "RollingUpdate":
+            rolling = strategy.setdefault("rollingUpdate", {})
+            rolling.setdefault("maxSurge", "25%")
+            rolling.setdefault("maxUnavailable", "25%")
+
+    def check_spec(self, spec: Any, causes: Causes) -> None:
+        super().check_spec(spec, causes)
+        check_count(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit", causes)
+        strategy = mapping(spec.get("strategy"), "spec.strategy", causes)
+        if strategy.get("type") not in (None, "RollingUpdate", "Recreate"):
+            causes.add("spec.strategy.type", f"must be RollingUpdate or Recreate, not {strategy['type']!r}")
+        rolling = mapping(strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate", causes)
+        for field in ("maxSurge", "maxUnavailable"):
+            _check_count_or_percent(rolling.get(field), f"spec.strategy.rollingUpdate.{field}", causes)
+        if all(rolling.get(field) in (0, "0", "0%") for field in ("maxSurge", "maxUnavailable")):
+            causes.add("spec.strategy.rollingUpdate.maxUnavailable", "must not be 0 where maxSurge is 0")
+
+
+def _check_count_or_percent(value: Any, field: str, causes: Causes) -> None:
+    if isinstance(value, str):
+        if not _PERCENT.fullmatch(value):
+            causes.add(field, f"must be a whole number or a percentage like 25%, not {value!r}")
+    else:
+        check_count(value, field, causes)

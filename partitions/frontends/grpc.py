@@ -1,0 +1,193 @@
+"""The gRPC front end: moves bytes between grpc.aio and the apiserver's sessions, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError, InternalError, UrsaError
+from ...proto.sessions import METHODS, STATUS_METADATA_KEY, USER_METADATA_KEY, Method, ServerStream, Service
+
+log = logging.getLogger("ursa.grpc")
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Partition"].full_name
+# Streams end by themselves within this time when the server stops.
+STOP_GRACE_SECONDS = 1.0
+# A client that pings more often than its own keepalive (10 s) is cut off.
+_PING_INTERVAL_MS_MIN = 5_000
+
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Two servers on one port would each get half of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_INTERVAL_MS_MIN),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+
+_CODES: dict[int, grpc.StatusCode] = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    409: grpc.StatusCode.ABORTED,
+    410: grpc.StatusCode.OUT_OF_RANGE,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
+async def serve(service: Service, address: str, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """Serve until `stop` is set. `ready` is called with the address that was bound.
+
+    Raises:
+        UrsaError: the address cannot be bound.
+    """
+    server = grpc.aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, _handlers(service)),))
+    probes = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(probes, server)
+    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise UrsaError(f"cannot listen on {address}: the port is in use or the address is not this host's")
+    await server.start()
+    for name in ("", SERVICE_NAME):
+        await probes.set(name, health_pb2.HealthCheckResponse.SERVING)
+    ready(f"{address.rpartition(':')[0]}:{port}")
+    try:
+        await stop.wait()
+    finally:
+        await server.stop(STOP_GRACE_SECONDS)
+
+
+def _handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
+    return {method.name: _handler(service, method) for method in METHODS.values()}
+
+
+def _handler(service: Service, method: Method) -> grpc.RpcMethodHandler:
+    if not method.streams_replies:
+        return grpc.unary_unary_rpc_method_handler(_unary(service, method))
+    if not method.streams_requests:
+        return grpc.unary_stream_rpc_method_handler(_one_request(service, method))
+    return grpc.stream_stream_rpc_method_handler(_both_ways(service, method))
+
+
+def _unary(service: Service, method: Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def handle(request: bytes, context: Any) -> bytes:
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[bytes | ApiError] = loop.create_future()
+
+        def reply(answer: bytes | ApiError) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        await _guarded(context, method, lambda: service.call(method.name, request, _user(context), reply))
+        answer = await answered
+        if isinstance(answer, ApiError):
+            await _abort(context, answer)
+            raise AssertionError("abort does not return")
+        return answer
+
+    return handle
+
+
+def _one_request(service: Service, method: Method) -> Callable[[bytes, Any], Awaitable[None]]:
+    async def handle(request: bytes, context: Any) -> None:
+        news = asyncio.Event()
+        stream = await _opened(service, method, context, news)
+        try:
+            await _guarded(context, method, lambda: stream.receive(request))
+            stream.end_requests()
+            await _send(stream, context, news)
+        finally:
+            stream.close()
+
+    return handle
+
+
+def _both_ways(service: Service, method: Method) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
+    async def handle(_requests: AsyncIterator[bytes], context: Any) -> None:
+        news = asyncio.Event()
+        stream = await _opened(service, method, context, news)
+        reader = asyncio.create_task(_read(stream, context, news))
+        try:
+            await _send(stream, context, news, reader)
+        finally:
+            reader.cancel()
+            stream.close()
+
+    return handle
+
+
+async def _read(stream: ServerStream, context: Any, news: asyncio.Event) -> None:
+    """Take requests as they come. An error ends the task, and by waking the sender the stream."""
+    try:
+        while (request := await context.read()) is not grpc.aio.EOF:
+            stream.receive(request)
+        stream.end_requests()
+    finally:
+        news.set()
+
+
+async def _send(
+    stream: ServerStream, context: Any, news: asyncio.Event, reader: asyncio.Task[None] | None = None
+) -> None:
+    while True:
+        while (message := stream.take()) is not None:
+            await context.write(message)
+        if reader is not None and reader.done() and (error := reader.exception()) is not None:
+            await _abort(context, _as_api_error(error))
+        if stream.finished:
+            return
+        await news.wait()
+        news.clear()
+
+
+async def _opened(service: Service, method: Method, context: Any, news: asyncio.Event) -> ServerStream:
+    try:
+        return service.open(method.name, _user(context), news.set)
+    except ApiError as error:
+        await _abort(context, error)
+        raise AssertionError("abort does not return") from None
+
+
+async def _guarded(context: Any, method: Method, call: Callable[[], None]) -> None:
+    """Any error reaches the client as a Status; grpc alone would send UNKNOWN and drop the rest."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - logged, and told to the client
+        await _abort(context, _as_api_error(error, method.name))
+
+
+def _as_api_error(error: BaseException, method: str = "") -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    log.error("%s failed", method or "a stream", exc_info=error)
+    return InternalError(f"the partition failed on this request: {error!r}")
+
+
+async def _abort(context: Any, error: ApiError) -> None:
+    code = _CODES.get(error.code, grpc.StatusCode.INTERNAL)
+    await context.abort(code, error.message, ((STATUS_METADATA_KEY, error.status.SerializeToString()),))
+
+
+def _user(context: Any) -> str:
+    for key, value in context.invocation_metadata():
+        if key == USER_METADATA_KEY:
+            return str(value)
+    return ""

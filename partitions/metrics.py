@@ -1,0 +1,65 @@
+"""What an apiserver counts, under the names Kubernetes' own apiserver uses."""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+# Up to ten minutes: a last bucket of ten seconds hides four-minute requests.
+SECONDS_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600
+)  # fmt: skip
+
+
+class ApiMetrics:
+    """One apiserver's metrics, in a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        durations = Histogram(
+            "apiserver_request_duration_seconds",
+            "From the arrival of a request to its durable answer",
+            ("verb", "resource"),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        totals = Counter(
+            "apiserver_request_total", "Requests answered", ("verb", "resource", "code"), registry=registry
+        )
+        self._duration = lru_cache(maxsize=1024)(durations.labels)
+        self._total = lru_cache(maxsize=1024)(totals.labels)
+        self.watch_events = Counter("apiserver_watch_events_total", "Events queued for watches", registry=registry)
+        self.commits = Counter("ursa_store_commits_total", "Commits of the store", registry=registry)
+        self.committed = Counter("ursa_store_committed_changes_total", "Changes committed", registry=registry)
+
+    def count_requests(self, counts: Count[tuple[str, str, int]], seconds: float) -> None:
+        for (verb, resource, code), number in counts.items():
+            self._total(verb, resource, str(code)).inc(number)
+            observe = self._duration(verb, resource).observe
+            for _ in range(number):
+                observe(seconds)
+
+    def count_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        self._total(verb, resource, str(code)).inc()
+        self._duration(verb, resource).observe(seconds)
+
+    def add_gauges(self, read: Callable[[], Iterable[Metric]]) -> None:
+        """Gauges that are read when they are scraped."""
+        self._registry.register(_Gauges(read))
+
+
+class _Gauges(Collector):
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+
+def gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, value=value)

@@ -1,0 +1,100 @@
+"""When to commit.
+
+CPU goes into messages and wake-ups, not into storage, and every commit makes some of both for everyone who watches. So
+commits are paced by a token bucket; a full batch goes at once, and a quiet partition commits without delay. One commit
+is in flight at a time; what arrives meanwhile is the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..storage import Record, Store
+
+# Measured: at 100 commits a second and 1,000 pods/s the whole chain costs a third of what it costs unpaced.
+COMMITS_PER_SECOND = 100.0
+COMMIT_BURST = 8.0
+# This many changes are worth a commit of their own at any time.
+FULL_BATCH_CHANGES = 256
+
+
+class Runtime(Protocol):
+    """The loop an apiserver lives on: asyncio in its own process, trio in one process with everything else."""
+
+    def monotonic(self) -> float:
+        """Seconds from some start."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970, UTC."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None: ...
+
+
+class TokenBucket:
+    """`rate` tokens a second, at most `burst` saved up."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float, *, force: bool = False) -> bool:
+        """Take a token if there is one; with `force` in any case, the debt is paid by later ones."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1 and not force:
+            return False
+        self._tokens = max(self._tokens - 1, -self._burst)
+        return True
+
+    @property
+    def wait_seconds(self) -> float:
+        """From the last `take` until there is a token."""
+        return max(0.0, (1 - self._tokens) / self._rate)
+
+
+class CommitDriver:
+    """Commits what is staged, at the pace of the bucket, and publishes what was committed."""
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        publish: Callable[[Sequence[Record]], None],
+        *,
+        commits_per_second: float = COMMITS_PER_SECOND,
+    ) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._publish = publish
+        self._bucket = TokenBucket(commits_per_second, COMMIT_BURST, runtime.monotonic())
+        self._in_flight = False
+        self._timer_set = False
+        self._published_head = store.head
+
+    def poke(self) -> None:
+        """Something was staged."""
+        waiting = self._store.staged_head - self._published_head
+        if self._in_flight or not waiting:
+            return
+        if self._bucket.take(self._runtime.monotonic(), force=waiting >= FULL_BATCH_CHANGES):
+            self._commit()
+        elif not self._timer_set:
+            self._timer_set = True
+            self._runtime.call_later(self._bucket.wait_seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer_set = False
+        self.poke()
+
+    def _commit(self) -> None:
+        self._in_flight = True
+        self._store.commit(self._done)
+
+    def _done(self, records: Sequence[Record]) -> None:
+        self._in_flight = False
+        self._published_head = self._store.head
+        self._publish(records)
+        self.poke()

@@ -1,0 +1,100 @@
+"""The apiserver as a process: an asyncio loop, gRPC, and LMDB on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random, SystemRandom
+
+from prometheus_client import CollectorRegistry
+
+from ..proto.kinds import Role
+from ..storage import LmdbStore, ThreadCommitter
+from .apiserver import ApiServer
+from .frontends.grpc import serve
+from .pacing import COMMITS_PER_SECOND
+
+# Objects of a partition live long: looking through all of them for garbage every few hundred allocations costs 15 ms
+# for 50,000 of them, so the collector runs rarely and leaves alone what was there at the start.
+GC_THRESHOLD = 100_000
+
+
+@dataclass(frozen=True)
+class ApiServerOptions:
+    """`listen`: host:port, port 0 for any free one. `data_dir`: made if it is not there."""
+
+    name: str
+    role: Role
+    data_dir: Path
+    listen: str = "127.0.0.1:0"
+    commits_per_second: float = COMMITS_PER_SECOND
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+class AsyncioRuntime:
+    """Time and timers of the running asyncio loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._loop.call_later(seconds, callback)
+
+
+def run_apiserver(options: ApiServerOptions, *, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. `ready` is called with the bound address.
+
+    Raises:
+        UrsaError: the data directory or the address cannot be used; the message says what to do.
+    """
+    asyncio.run(_run(options, ready))
+
+
+async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    failures: list[BaseException] = []
+
+    def on_fatal(error: BaseException) -> None:
+        """A commit failed: what was staged on top of it must not be served. The next start reads what is durable."""
+        failures.append(error)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    random = Random(SystemRandom().getrandbits(128))
+    committer = ThreadCommitter(loop.call_soon_threadsafe)
+    store = LmdbStore.open(options.data_dir, committer, incarnation_random=random, on_fatal=on_fatal)
+    try:
+        server = ApiServer(
+            options.name,
+            options.role,
+            store,
+            AsyncioRuntime(),
+            random,
+            options.registry,
+            commits_per_second=options.commits_per_second,
+        )
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+        try:
+            await serve(server, options.listen, stop=stop, ready=ready)
+        finally:
+            server.close()
+    finally:
+        store.close()
+    if failures:
+        sys.exit(f"{options.name}: the store failed: {failures[0]}")

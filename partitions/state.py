@@ -1,0 +1,236 @@
+"""The newest state of a partition, and how an operation changes it.
+
+Operations are checked and applied here, one after another, against the newest state, committed or not. What is applied
+is staged in the store and waits, in the same order, to be published once the commit is through. Nobody but the next
+operation sees it before that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from random import Random
+from uuid import UUID
+
+from ..proto import ursa_pb2 as pb
+from ..proto.errors import (
+    AlreadyExists,
+    BadRequest,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ServiceUnavailable,
+    StoreFull,
+)
+from ..proto.kinds import BY_KIND, BY_RESOURCE, SYSTEM_TENANT, Kind, Role, Scope
+from ..storage import Change as StoreChange
+from ..storage import Store
+from . import plans
+from .admission import Ledger, strategies
+from .admission.validation import OBJECT_BYTES_MAX
+from .entries import Entry, FieldReader
+from .plans import Plan, Write
+from .selections import served_kind
+from .watch_cache import Change
+
+_NAMESPACE = BY_KIND["Namespace"]
+_TENANT = BY_KIND["Tenant"]
+_NODE = BY_KIND["Node"]
+_PLACEMENT = BY_KIND["Placement"]
+DEFAULT_NAMESPACE = "default"
+_SYSTEM_NAMESPACES = (DEFAULT_NAMESPACE, "kube-system")
+# Kubernetes leaves out vowels and look-alikes, so that no made-up name is a word.
+_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_NAME_SUFFIX_LENGTH = 5
+
+
+class State:
+    """All objects of a partition as the next operation will find them."""
+
+    def __init__(self, role: Role, store: Store, random: Random) -> None:
+        self._role = role
+        self._store = store
+        self._random = random
+        self._strategies = strategies()
+        self._readers = {resource: FieldReader(kind) for resource, kind in BY_RESOURCE.items()}
+        self._latest: dict[str, Entry] = {}
+        self._unpublished: deque[Change] = deque()
+        self._ledger = Ledger()
+
+    # ----------------------------------------------------------------------------------------------------- open
+
+    def load(self) -> Iterator[tuple[Kind, Entry]]:
+        """Take in everything the store holds; yields it for the watch cache."""
+        for record in self._store.range("/registry/"):
+            kind = BY_RESOURCE[record.key.split("/", 3)[2]]
+            entry, message = self.entry_of(kind, record.key, record.value, record.revision)
+            self._latest[record.key] = entry
+            self._observe(kind, None, message)
+            yield kind, entry
+
+    def entry_of(self, kind: Kind, key: str, data: bytes, revision: int) -> tuple[Entry, pb.Object]:
+        """An entry made again from stored bytes."""
+        message = pb.Object.FromString(data)
+        return Entry(key, message, data, revision, self._readers[kind.resource].fields(message)), message
+
+    def bootstrap(self, now_ms: int) -> None:
+        """What every tenant partition has from the start: the system tenant and its namespaces."""
+        if self._role is not Role.TENANT or _TENANT.key("", "", SYSTEM_TENANT) in self._latest:
+            return
+        tenant = pb.Object(api_version=_TENANT.api_version, kind=_TENANT.kind)
+        tenant.metadata.name = SYSTEM_TENANT
+        writes = self._plan_create(_TENANT, tenant, now_ms).writes
+        for name in _SYSTEM_NAMESPACES[1:]:
+            writes += self._plan_namespace(SYSTEM_TENANT, name, now_ms).writes
+        self._stage(writes)
+
+    # -------------------------------------------------------------------------------------------------- operate
+
+    def apply(self, operation: pb.Operation, now_ms: int) -> pb.Result:
+        """Carry out one operation against the newest state.
+
+        Raises:
+            ApiError: refused; nothing was changed.
+        """
+        kind = served_kind(operation.resource, self._role)
+        plan = self._plan(kind, operation, now_ms)
+        if not operation.dry_run and plan.writes:
+            self._stage(plan.writes)
+        metadata = plan.result.metadata
+        result = pb.Result(resource_version=metadata.resource_version, uid=metadata.uid)
+        if metadata.generate_name:
+            result.name = metadata.name
+        if operation.return_object:
+            result.object.CopyFrom(plan.result)
+        return result
+
+    def take_unpublished(self) -> Change:
+        """The oldest change that has not been published."""
+        return self._unpublished.popleft()
+
+    def _plan(self, kind: Kind, operation: pb.Operation, now_ms: int) -> Plan:
+        verb = operation.WhichOneof("verb")
+        strategy = self._strategies[kind.resource]
+        if verb == "create":
+            return self._plan_create(kind, operation.create.object, now_ms)
+        if verb == "update":
+            new = operation.update.object
+            metadata = new.metadata
+            entry = self._entry(kind, metadata.tenant, metadata.namespace, metadata.name)
+            return plans.plan_update(kind, strategy, entry, new, operation.update.subresource)
+        if verb == "bind":
+            return plans.plan_bind(kind, self._target(kind, operation.bind.target), operation.bind)
+        if verb == "delete":
+            target = self._target(kind, operation.delete.target)
+            return plans.plan_delete(kind, strategy, target, operation.delete, now_ms=now_ms)
+        if verb == "patch":
+            return plans.plan_patch(kind, strategy, self._target(kind, operation.patch.target), operation.patch)
+        raise BadRequest("the operation has no verb: set one of create, update, patch, delete, bind")
+
+    def _plan_create(self, kind: Kind, message: pb.Object, now_ms: int) -> Plan:
+        metadata = message.metadata
+        if not metadata.name and metadata.generate_name:
+            suffix = "".join(self._random.choices(_NAME_ALPHABET, k=_NAME_SUFFIX_LENGTH))
+            metadata.name = metadata.generate_name + suffix
+        strategy = self._strategies[kind.resource]
+        plans.check_new(kind, strategy, message)
+        self._check_namespace(kind, metadata)
+        key = kind.key(metadata.tenant, metadata.namespace, metadata.name)
+        existing = self._latest.get(key)
+        if kind is _PLACEMENT and not self._ledger.admit(message) and existing is not None:
+            return plans.no_change(existing)
+        if existing is not None:
+            state = "is being deleted" if existing.deleting else "exists already"
+            raise AlreadyExists(f"{key} {state}", key=key, resource_version=existing.revision)
+        plan = plans.plan_create(kind, strategy, key, message, uid=self._uid(), now_ms=now_ms)
+        if kind is _TENANT:
+            # In the same step, so that no one ever sees a tenant without it.
+            default = self._plan_namespace(metadata.name, DEFAULT_NAMESPACE, now_ms)
+            return Plan(plan.writes + default.writes, plan.result)
+        return plan
+
+    def _plan_namespace(self, tenant: str, name: str, now_ms: int) -> Plan:
+        message = pb.Object(api_version=_NAMESPACE.api_version, kind=_NAMESPACE.kind)
+        message.metadata.tenant, message.metadata.name = tenant, name
+        strategy = self._strategies[_NAMESPACE.resource]
+        plans.check_new(_NAMESPACE, strategy, message)
+        key = _NAMESPACE.key(tenant, "", name)
+        return plans.plan_create(_NAMESPACE, strategy, key, message, uid=self._uid(), now_ms=now_ms)
+
+    def _check_namespace(self, kind: Kind, metadata: pb.ObjectMeta) -> None:
+        """In a tenant partition, tenants and namespaces must be there before what they hold."""
+        if self._role is not Role.TENANT or kind.scope is Scope.CLUSTER:
+            return
+        holder = _TENANT.key("", "", metadata.tenant)
+        hint = f"tenant {metadata.tenant!r} does not exist in this partition"
+        if kind.scope is Scope.NAMESPACE:
+            holder = _NAMESPACE.key(metadata.tenant, "", metadata.namespace)
+            hint = f"namespace {metadata.tenant}/{metadata.namespace} does not exist in this partition"
+        entry = self._latest.get(holder)
+        if entry is None:
+            raise NotFound(f"{hint}: create it first", key=holder)
+        if entry.deleting:
+            raise Forbidden(f"{holder} is being deleted, nothing can be created in it", key=holder)
+
+    def _target(self, kind: Kind, target: pb.GetRequest) -> Entry:
+        return self._entry(kind, target.tenant, target.namespace, target.name)
+
+    def _entry(self, kind: Kind, tenant: str, namespace: str, name: str) -> Entry:
+        key = kind.key(tenant, namespace, name)
+        entry = self._latest.get(key)
+        if entry is None:
+            raise NotFound(f"{key} does not exist", key=key)
+        return entry
+
+    def _uid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
+    # ---------------------------------------------------------------------------------------------------- stage
+
+    def _stage(self, writes: tuple[Write, ...]) -> None:
+        try:
+            records = self._store.stage(
+                [StoreChange(write.key, _Encoder(write.message), write.deleted) for write in writes]
+            )
+        except StoreFull as error:
+            raise ServiceUnavailable(str(error)) from None
+        for write, record in zip(writes, records, strict=True):
+            fields = self._readers[write.kind.resource].fields(write.message)
+            entry = Entry(record.key, write.message, record.value, record.revision, fields)
+            if write.deleted:
+                del self._latest[record.key]
+                self._unpublished.append(Change(record.revision, write.kind, write.old, None, entry))
+                self._observe(write.kind, write.message, None)
+            else:
+                self._latest[record.key] = entry
+                self._unpublished.append(Change(record.revision, write.kind, write.old, entry, None))
+                self._observe(write.kind, None if write.old is None else write.message, write.message)
+
+    def _observe(self, kind: Kind, old: pb.Object | None, new: pb.Object | None) -> None:
+        """Keep the ledger with the newest state."""
+        if kind is _PLACEMENT:
+            if old is None and new is not None:
+                self._ledger.placement_created(new)
+            elif new is None and old is not None:
+                self._ledger.placement_deleted(old)
+        elif kind is _NODE:
+            if new is not None:
+                self._ledger.node_changed(new)
+            elif old is not None:
+                self._ledger.node_deleted(old)
+
+
+class _Encoder:
+    """The one encoding of an object: stamped with the revision of this very write."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: pb.Object) -> None:
+        self._message = message
+
+    def __call__(self, revision: int) -> bytes:
+        self._message.metadata.resource_version = revision
+        data = self._message.SerializeToString(deterministic=True)
+        if len(data) > OBJECT_BYTES_MAX:
+            raise Invalid(f"the object has {len(data)} bytes, at most {OBJECT_BYTES_MAX} are allowed")
+        return data
