@@ -1,29 +1,10 @@
-"""A nursery that lives behind an object, and does not show in the errors of the block it surrounds.
-
-`async with Cluster(...)` runs tasks beside the caller's block. What the block raises should come out as it was raised,
-not wrapped in an exception group because those tasks exist.
-"""
+"""Many things at once, and one error for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import trio
-
-
-@asynccontextmanager
-async def open_background() -> AsyncIterator[trio.Nursery]:
-    """A nursery whose tasks are cancelled when the block ends; an only error comes out bare."""
-    try:
-        async with trio.open_nursery() as nursery:
-            yield nursery
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        only = only_error(group)
-        if only is None:
-            raise
-        raise only from only.__cause__
 
 
 async def run_all(functions: Iterable[Callable[[], Awaitable[object]]]) -> None:
@@ -36,15 +17,6 @@ async def run_all(functions: Iterable[Callable[[], Awaitable[object]]]) -> None:
         leaves = list(_leaves(group))
         first = next((leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), leaves[0])
         raise first from first.__cause__
-
-
-def only_error(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    """The one error in a group that is not a cancellation; a cancellation if there is nothing else; None: several."""
-    leaves = list(_leaves(group))
-    errors = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
-    if len(errors) > 1:
-        return None
-    return errors[0] if errors else leaves[0]
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -26,8 +26,9 @@ from pathlib import Path
 
 import trio
 
+from ..clients.nurseries import open_background
 from ..proto.errors import UrsaError
-from .nurseries import open_background, run_all
+from .nurseries import run_all
 from .usage import Usage, UsageMeter
 
 # A start imports trio, numpy and grpc: half a second alone, many times that for ten at once on a loaded pair of cores.
