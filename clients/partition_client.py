@@ -102,7 +102,7 @@ class PartitionClient:
             exact=exact,
             limit=limit,
         )
-        setattr(request, "continue", continue_token)  # A keyword of Python's.
+        request.continue_token = continue_token
 
         async def attempt(seconds: float) -> ObjectList:
             with trio.move_on_after(seconds):
@@ -210,7 +210,7 @@ class PartitionClient:
                 for chunk in chunks:
                     items.extend(Object(item, self.partition) for item in chunk.items)
                 last = chunks[-1]
-        return ObjectList(items, last.resource_version, getattr(last, "continue"))
+        return ObjectList(items, last.resource_version, last.continue_token)
 
     async def _read(self, method: str, attempt: Callable[[float], Awaitable[_Reply]]) -> _Reply:
         """Repeat a read, which changes nothing, until it is answered or its time is up."""

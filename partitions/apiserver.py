@@ -108,7 +108,7 @@ class ApiServer:
                 self.role,
                 self._store.incarnation,
                 wake,
-                lambda closed: self._forget(self._watch_sessions, closed),
+                lambda closed: self._watch_sessions.pop(closed, None),
             )
             self._watch_sessions[watch_session] = None
             return watch_session
@@ -117,7 +117,7 @@ class ApiServer:
                 self._mutator,
                 lambda: self._cache.head,
                 wake,
-                lambda closed: self._forget(self._mutate_sessions, closed),
+                lambda closed: self._mutate_sessions.pop(closed, None),
             )
             self._mutate_sessions[mutate_session] = None
             return mutate_session
@@ -194,10 +194,6 @@ class ApiServer:
             for session in self._watch_sessions:
                 session.want_bookmark()
             self._runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
-
-    @staticmethod
-    def _forget(sessions: dict[ServerStream, None], session: ServerStream) -> None:
-        sessions.pop(session, None)
 
     # ----------------------------------------------------------------------------------------------------- open
 

@@ -31,7 +31,7 @@ def list_item(data: bytes) -> bytes:
 
 def list_trailer(resource_version: int, continue_token: str = "", remaining: int = 0) -> bytes:
     return pb.ListReply(
-        resource_version=resource_version, **{"continue": continue_token}, remaining=remaining
+        resource_version=resource_version, continue_token=continue_token, remaining=remaining
     ).SerializeToString()
 
 

@@ -53,8 +53,8 @@ class Lister:
         selection = compile_selection(request.selection, self._role)
         query = _query(request)
         start, revision = "", self._revision(request)
-        if getattr(request, "continue"):
-            token = _parse_continue(getattr(request, "continue"))
+        if request.continue_token:
+            token = _parse_continue(request.continue_token)
             if token.query != query:
                 raise BadRequest("the continue token belongs to another query: repeat the query it came with")
             start, revision = token.start, token.revision
@@ -95,8 +95,8 @@ class Lister:
     @staticmethod
     def _joined(entries: Iterator[Entry], limit: int, revision: int, query: str) -> Iterator[bytes]:
         chunk: list[bytes] = []
-        size = count = 0
-        for entry in entries:
+        size = 0
+        for count, entry in enumerate(entries):
             if limit and count == limit:
                 token = _Continue(revision, entry.key, query)
                 remaining = 1 + sum(1 for _ in entries)
@@ -106,7 +106,6 @@ class Lister:
             item = frames.list_item(entry.data)
             chunk.append(item)
             size += len(item)
-            count += 1
             if size >= CHUNK_BYTES:
                 yield b"".join(chunk)
                 chunk, size = [], 0

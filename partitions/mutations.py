@@ -80,7 +80,7 @@ class MutateSession:
         mutator: Mutator,
         published: Callable[[], int],
         wake: Callable[[], None],
-        on_close: Callable[[MutateSession], None],
+        on_close: Callable[[MutateSession], object],
     ) -> None:
         self._mutator = mutator
         self._published = published

@@ -14,11 +14,11 @@ _METADATA_FIELDS = ("metadata.name", "metadata.namespace")
 
 
 class CompiledSelection(NamedTuple):
-    """`index`: the (field, value) by which the kind's index finds all candidates; None: look at every object."""
+    """`indexed_by`: the (field, value) by which the kind's index finds all candidates; None: look at every object."""
 
     kind: Kind
     matches: Matcher
-    index: tuple[str, str] | None
+    indexed_by: tuple[str, str] | None
 
 
 def served_kind(resource: str, role: Role) -> Kind:

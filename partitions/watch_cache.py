@@ -78,14 +78,14 @@ class Collection:
     def select(self, selection: CompiledSelection) -> list[Entry]:
         """The selected objects, in key order."""
         matches = selection.matches
-        if selection.index is None:
+        if selection.indexed_by is None:
             if self._order is None:
                 self._order = sorted(self.entries)
             entries = self.entries
             if matches.everything:
                 return [entries[key] for key in self._order]
             return [entry for entry in map(entries.__getitem__, self._order) if matches(entry)]
-        name, value = selection.index
+        name, value = selection.indexed_by
         candidates = self._indexes[name].get(value, {})
         return sorted((entry for entry in candidates.values() if matches(entry)), key=lambda entry: entry.key)
 

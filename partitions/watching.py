@@ -97,8 +97,8 @@ class Dispatcher:
         bucket = self._bucket(watch)
         if bucket.pop(watch, False) is None:
             self.count -= 1
-        if not bucket and watch.selection.index is not None:
-            field, value = watch.selection.index
+        if not bucket and watch.selection.indexed_by is not None:
+            field, value = watch.selection.indexed_by
             del self._by_field[watch.collection.kind.resource, field][value]
 
     def dispatch(self, change: Change) -> int:
@@ -128,9 +128,9 @@ class Dispatcher:
 
     def _bucket(self, watch: Watch) -> dict[Watch, None]:
         resource = watch.collection.kind.resource
-        if watch.selection.index is None:
+        if watch.selection.indexed_by is None:
             return self._plain[resource]
-        field, value = watch.selection.index
+        field, value = watch.selection.indexed_by
         return self._by_field[resource, field].setdefault(value, {})
 
 
@@ -144,7 +144,7 @@ class WatchSession:
         role: Role,
         incarnation: str,
         wake: Callable[[], None],
-        on_close: Callable[[WatchSession], None],
+        on_close: Callable[[WatchSession], object],
     ) -> None:
         self._cache = cache
         self._dispatcher = dispatcher

@@ -61,6 +61,11 @@ class Object:
 
     __slots__ = ("_key", "_rest", "_spec", "_status", "message", "partition")
 
+    _key: ObjectKey
+    _spec: Any
+    _status: Any
+    _rest: Any
+
     def __init__(self, message: pb.Object, partition: str = "") -> None:
         self.message = message
         # The partition it was read from; empty for an object made here.

@@ -146,28 +146,30 @@ class Selection(_message.Message):
     def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., label_selector: _Optional[str] = ..., field_selector: _Optional[str] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("selection", "resource_version", "exact", "limit")
+    __slots__ = ("selection", "resource_version", "exact", "limit", "continue_token")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
-    CONTINUE_FIELD_NUMBER: _ClassVar[int]
+    CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
     resource_version: str
     exact: bool
     limit: int
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., resource_version: _Optional[str] = ..., exact: _Optional[bool] = ..., limit: _Optional[int] = ..., **kwargs) -> None: ...
+    continue_token: str
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., resource_version: _Optional[str] = ..., exact: _Optional[bool] = ..., limit: _Optional[int] = ..., continue_token: _Optional[str] = ...) -> None: ...
 
 class ListReply(_message.Message):
-    __slots__ = ("items", "resource_version", "remaining")
+    __slots__ = ("items", "resource_version", "continue_token", "remaining")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
-    CONTINUE_FIELD_NUMBER: _ClassVar[int]
+    CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REMAINING_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Object]
     resource_version: int
+    continue_token: str
     remaining: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Object, _Mapping]]] = ..., resource_version: _Optional[int] = ..., remaining: _Optional[int] = ..., **kwargs) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[Object, _Mapping]]] = ..., resource_version: _Optional[int] = ..., continue_token: _Optional[str] = ..., remaining: _Optional[int] = ...) -> None: ...
 
 class Preconditions(_message.Message):
     __slots__ = ("uid", "resource_version")

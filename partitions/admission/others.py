@@ -48,10 +48,10 @@ class NodeStrategy(Strategy):
     def check_spec(self, spec: Any, causes: Causes) -> None:
         for number, taint in enumerate(sequence(spec.get("taints"), "spec.taints", causes)):
             field = f"spec.taints[{number}]"
-            taint = mapping(taint, field, causes)
-            if not taint.get("key"):
+            parts = mapping(taint, field, causes)
+            if not parts.get("key"):
                 causes.require(f"{field}.key")
-            if taint.get("effect") not in TAINT_EFFECTS:
+            if parts.get("effect") not in TAINT_EFFECTS:
                 causes.add(f"{field}.effect", f"must be one of {', '.join(TAINT_EFFECTS)}")
 
     def check_object(self, message: pb.Object, causes: Causes) -> None:
