@@ -1,6 +1,7 @@
 """The MVCC store: one contract (`Store`), several backends, one conformance suite (tests/storage)."""
 
 from .committer import Committer, InlineCommitter, ThreadCommitter
+from .lmdb_store import LmdbStore
 from .memory import MemoryStore
 from .store import Change, Record, StageConflict, Store, StoreStatus, Value
 
@@ -8,6 +9,7 @@ __all__ = [
     "Change",
     "Committer",
     "InlineCommitter",
+    "LmdbStore",
     "MemoryStore",
     "Record",
     "StageConflict",

@@ -53,7 +53,8 @@ class ThreadCommitter:
         self._call_soon = call_soon
         self._work: queue.SimpleQueue[tuple[Work, Done] | None] = queue.SimpleQueue()
         self._outcomes: deque[tuple[Done, BaseException | None]] = deque()
-        self._thread = threading.Thread(target=self._run, name="ursa-store-writer")
+        # A daemon: a process that fails before `close` must still end; the store survives it as it survives a kill.
+        self._thread = threading.Thread(target=self._run, name="ursa-store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Work, done: Done) -> None:

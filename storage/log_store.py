@@ -16,10 +16,10 @@ from __future__ import annotations
 import abc
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from ..proto.errors import Compacted, FutureRevision, StoreError, StoreFull
+from ..proto.errors import Compacted, FutureRevision, StoreCorrupt, StoreError, StoreFull
 from .committer import Committer
 from .index import KeyIndex
 from .records import KEY_BYTES_MAX, VALUE_BYTES_MAX, record_bytes
@@ -29,6 +29,8 @@ from .store import Change, Record, StageConflict, Store, StoreStatus
 BYTES_MAX = 8 << 30
 # Records read from the backend at a time: one short read transaction, about a quarter of a millisecond.
 READ_RECORDS = 128
+# Unless their values are large: then a read stops early.
+READ_BYTES = 4 << 20
 # Keys looked at in one step of a sweep: under a millisecond of the loop.
 SWEEP_KEYS = 2048
 # Records erased in one step: small steps cost twice the CPU a record, large ones hold up the commit behind them.
@@ -91,7 +93,7 @@ class LogStore(Store):
 
     @abc.abstractmethod
     def _read(self, revisions: Sequence[int]) -> list[Record]:
-        """The committed records of these revisions, all of which exist."""
+        """The committed records of these revisions, all of which exist; fewer, but one, if they exceed READ_BYTES."""
 
     @abc.abstractmethod
     def _release(self) -> None:
@@ -228,11 +230,12 @@ class LogStore(Store):
         while left > 0:
             self._check_readable(revision)  # Time has passed since the last slice: the floor may have moved.
             found = self._index.scan(prefix, revision, start, min(left, READ_RECORDS))
-            yield from self._read([holds for _, holds in found])
-            if len(found) < READ_RECORDS:
+            if not found:
                 return
-            left -= len(found)
-            start = found[-1][0] + "\0"
+            records = self._read([holds for _, holds in found])
+            yield from records
+            left -= len(records)
+            start = records[-1].key + "\0"
 
     def log(self, after: int, *, limit: int = 0) -> Iterator[Record]:
         self._check_readable(after)
@@ -241,9 +244,9 @@ class LogStore(Store):
     def _log(self, after: int, last: int) -> Iterator[Record]:
         while after < last:
             self._check_readable(after)
-            end = min(last, after + READ_RECORDS)
-            yield from self._read(range(after + 1, end + 1))
-            after = end
+            records = self._read(range(after + 1, min(last, after + READ_RECORDS) + 1))
+            yield from records
+            after = records[-1].revision
 
     def _check_readable(self, revision: int | None) -> int:
         if self._closed:
@@ -298,6 +301,33 @@ class LogStore(Store):
 
         self._committer.submit(lambda: freed.append(self._erase(revisions, floor)), erased)
 
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _restore(self, records: Iterable[Record], floor: int) -> None:
+        """Rebuild the index from the log, whose every record above the floor must be there and fit the ones before."""
+        self._floor = self._durable_floor = self._head = floor
+        for record in records:
+            previous, _ = self._index.newest(record.key)
+            if record.revision > floor:
+                self._head += 1
+                if record.revision != self._head:
+                    raise StoreCorrupt(f"revision {self._head} is missing from the log: restore a copy")
+                if record.previous_revision != previous:
+                    raise StoreCorrupt(
+                        f"revision {record.revision} follows {record.previous_revision} of its key, "
+                        f"but the log has {previous} there: restore a copy"
+                    )
+            self._index.append(
+                record.key, record.revision, deleted=record.deleted, create_revision=record.create_revision
+            )
+            self._keys += (not record.deleted) - bool(previous)
+            self._bytes += record_bytes(record)
+        self._staged_head = self._head
+        # A sweep may have been cut off. What it left is found again at once, and erased by the steps to come.
+        self._sweep_keys = iter(self._index.keys())
+        while self._sweep_keys is not None:
+            self._find_garbage(self._sweep_keys)
+
     # --- the rest ----------------------------------------------------------------------------------------------------
 
     def status(self) -> StoreStatus:
@@ -315,5 +345,7 @@ class LogStore(Store):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._committer.close()
-            self._release()
+            try:
+                self._committer.close()
+            finally:
+                self._release()

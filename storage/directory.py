@@ -1,0 +1,91 @@
+"""The directory of a store: made, checked and locked before anything in it is opened, with an error that names it.
+
+The lock is a file of its own, so that the refusal can say which directory and which process. It is held by an open
+descriptor: however the process ends, the lock goes with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from ..proto.errors import StoreError, StoreIncompatible, StoreInUse
+
+DATA_FILE = "data.mdb"
+LOCK_FILE = "store.lock"
+# What an interrupted creation may have left, and what a fresh file system has: with these alone a directory is empty.
+_EMPTY = (LOCK_FILE, "lock.mdb", DATA_FILE, "lost+found")
+# LMDB creates its file by writing two pages at once, before anything is stored.
+_DATA_BYTES_MIN = 2 * os.sysconf("SC_PAGESIZE")
+# Secrets lie in a store.
+DIRECTORY_MODE = 0o700
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong at a directory into one line that names it."""
+    try:
+        yield
+    except StoreError as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__
+    except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+        raise StoreIncompatible(f"{path}: this is not the data of an Ursa store: {error}") from error
+    except (OSError, lmdb.Error) as error:
+        code = error.errno if isinstance(error, OSError) else error.code
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+            advice = "no permission: let this user read and write the directory, or give another one"
+        else:
+            advice = f"cannot be used as a store: {error}"
+        raise StoreError(f"{path}: {advice}") from error
+
+
+def lock(path: Path) -> int:
+    """Make the directory if it is missing, check that it is one of ours, lock it. Returns the descriptor to close.
+
+    Raises:
+        StoreInUse: another process has it.
+        StoreIncompatible: something else lies there; it is left untouched.
+        OSError
+    """
+    _make(path)
+    _check_contents(path)
+    descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise StoreInUse(f"in use by process {holder or 'unknown'}: stop it, or give another directory") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _make(path: Path) -> None:
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    for place in missing:
+        sync_directory(place.parent)
+
+
+def _check_contents(path: Path) -> None:
+    names = os.listdir(path)
+    if DATA_FILE not in names and any(name not in _EMPTY for name in names):
+        raise StoreIncompatible("the directory holds something else than a store: give an empty or a new one")
+    if DATA_FILE in names and 0 < (path / DATA_FILE).stat().st_size < _DATA_BYTES_MIN:
+        raise StoreIncompatible(f"{DATA_FILE} is cut short and can hold no data: remove it, then start again")
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable: a file's own fsync does not."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
