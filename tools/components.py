@@ -7,16 +7,16 @@ STOP_SECONDS at most; a second signal ends it at once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -25,12 +25,13 @@ import trio
 from ..clients.actor import Actor, Clock
 from ..clients.nurseries import open_background
 from ..proto.errors import InputError, UrsaError
-from .observability import LoopProbe, ObservabilityServer
+from .observability import Conditions, LoopProbe, ObservabilityServer, Probe
 from .processes import ReadyLine
 
 if TYPE_CHECKING:
     from ..clients.client_set import ClientSet
     from ..clients.transport.interface import Transport
+    from ..partitions.process import ApiServerOptions
 
 # Everything a component holds is durable elsewhere: a stop only has to say goodbye.
 STOP_SECONDS = 5
@@ -108,7 +109,7 @@ async def _run(spec: ComponentSpec) -> None:
         component = spec.make(clients, actor)
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-            ObservabilityServer(spec.metrics_address, actor.registry, LoopProbe(component.ready)) as observability,
+            ObservabilityServer(spec.metrics_address, actor.registry, _trio_probe(component.ready)) as observability,
         ):
             nursery.start_soon(component.run)
             announce(ReadyLine(spec.component, spec.name, os.getpid(), metrics=observability.address))
@@ -121,12 +122,35 @@ async def _run(spec: ComponentSpec) -> None:
         actor.log.info("stopping")
 
 
+def _trio_probe(conditions: Probe) -> LoopProbe:
+    return LoopProbe(conditions, trio.lowlevel.current_trio_token().run_sync_soon)
+
+
+def run_apiserver_component(options: ApiServerOptions, metrics_address: str) -> None:
+    """Run a partition's apiserver until a signal ends it. Raises UrsaError where it cannot start."""
+    from ..partitions.process import run_apiserver
+
+    # Before it has a loop it serves nothing.
+    probes: list[Probe] = [lambda: {"serving": False}]
+
+    def probe() -> Conditions:
+        return probes[-1]()
+
+    with ObservabilityServer(metrics_address, options.registry, probe) as observability:
+
+        def ready(address: str) -> None:
+            probes.append(LoopProbe(lambda: {"serving": True}, asyncio.get_running_loop().call_soon_threadsafe))
+            announce(ReadyLine("apiserver", options.name, os.getpid(), address, observability.address))
+
+        run_apiserver(options, ready=ready)
+
+
 def _hang_up(on_hangup: Callable[[Component], None], component: Component, actor: Actor) -> None:
     try:
         on_hangup(component)
     except UrsaError as error:
         # A typing error in a file is no reason to lose what runs.
-        actor.log.error("SIGHUP changed nothing: %s", error)
+        actor.log.warning("SIGHUP changed nothing: %s", error)
 
 
 @asynccontextmanager
@@ -138,9 +162,7 @@ async def open_grpc_clients(endpoints: Endpoints, actor: Actor) -> AsyncIterator
     async with GrpcBridge() as bridge:
 
         def transports(partitions: Mapping[str, str]) -> dict[str, Transport]:
-            return {
-                name: GrpcTransport(bridge, name, address, user=actor.name) for name, address in partitions.items()
-            }
+            return {name: GrpcTransport(name, address, bridge, user=actor.name) for name, address in partitions.items()}
 
         tenant_transports = transports(endpoints.tenant_partitions)
         async with open_clients(tenant_transports, transports(endpoints.resource_partitions), actor) as clients:

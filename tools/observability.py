@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-import trio
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, make_wsgi_app
 
 from ..proto.errors import InputError
@@ -36,14 +35,15 @@ Probe = Callable[[], Conditions]
 
 
 class LoopProbe:
-    """Asks a trio loop, from another thread, which conditions hold.
+    """Asks a loop, from another thread, which conditions hold.
 
-    Made inside the loop. Raises TimeoutError where the loop does not answer, trio.RunFinishedError where it has ended.
+    `call_soon` carries a function into the loop (trio: `token.run_sync_soon`; asyncio: `loop.call_soon_threadsafe`).
+    Raises TimeoutError where the loop does not answer, and whatever `call_soon` raises where it has ended.
     """
 
-    def __init__(self, conditions: Probe) -> None:
+    def __init__(self, conditions: Probe, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._conditions = conditions
-        self._token = trio.lowlevel.current_trio_token()
+        self._call_soon = call_soon
 
     def __call__(self) -> Conditions:
         answer: Future[Conditions] = Future()
@@ -54,7 +54,7 @@ class LoopProbe:
             except Exception as error:  # noqa: BLE001 - carried to the thread that asked
                 answer.set_exception(error)
 
-        self._token.run_sync_soon(ask)
+        self._call_soon(ask)
         return answer.result(LOOP_ANSWER_SECONDS)
 
 

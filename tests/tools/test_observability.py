@@ -51,7 +51,8 @@ def test_a_loop_that_is_stuck_is_not_healthy(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(observability, "LOOP_ANSWER_SECONDS", 0.05)
 
     async def main() -> None:
-        with ObservabilityServer("127.0.0.1:0", CollectorRegistry(), LoopProbe(dict)) as server:
+        probe = LoopProbe(dict, trio.lowlevel.current_trio_token().run_sync_soon)
+        with ObservabilityServer("127.0.0.1:0", CollectorRegistry(), probe) as server:
             # The loop waits for its own answer here, and so cannot give it.
             assert fetch(server.address, "/healthz")[0] == 503
             assert await trio.to_thread.run_sync(fetch, server.address, "/healthz") == (200, "ok\n")

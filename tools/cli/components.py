@@ -1,0 +1,228 @@
+"""The parts of a cluster as commands, for one host each or all on one: endpoints are flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ...clients.actor import Actor
+from ...clients.client_set import ClientSet
+from ...proto.errors import InputError
+from ...proto.kinds import Role
+from .. import components
+from ..addresses import Address, parse_partitions, require_partition_name
+from ..components import ComponentSpec, Endpoints
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_LEVELS = ["debug", "info", "warning", "error"]
+
+
+def _process_options(command: _Command) -> _Command:
+    """What every component takes."""
+    for option in (
+        click.option("--parent-pipe", is_flag=True, hidden=True, help="Stop when standard input ends."),
+        click.option(
+            "--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="Of standard error."
+        ),
+        click.option(
+            "--metrics-address",
+            metavar="HOST:PORT",
+            default="127.0.0.1:0",
+            show_default=True,
+            help="Where /metrics, /healthz and /readyz listen; port 0: any free one.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _endpoint_options(command: _Command) -> _Command:
+    """What every component but an apiserver takes."""
+    for option in (
+        click.option("--name", metavar="NAME", help="Of this process.  [default: COMPONENT-HOME]"),
+        click.option("--home", metavar="NAME", required=True, help="The partition that this component serves."),
+        click.option(
+            "--resource-partition",
+            "resource_partitions",
+            metavar="NAME=HOST:PORT",
+            multiple=True,
+            help="A resource partition and its apiserver; repeatable.",
+        ),
+        click.option(
+            "--tenant-partition",
+            "tenant_partitions",
+            metavar="NAME=HOST:PORT",
+            multiple=True,
+            help="A tenant partition and its apiserver; repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _begin(log_level: str, parent_pipe: bool) -> None:
+    components.start_logging(log_level)
+    if parent_pipe:
+        components.end_with_parent()
+
+
+def _endpoints(home: str, tenant_partitions: tuple[str, ...], resource_partitions: tuple[str, ...]) -> Endpoints:
+    return Endpoints(
+        home,
+        parse_partitions(tenant_partitions, "--tenant-partition"),
+        parse_partitions(resource_partitions, "--resource-partition"),
+    )
+
+
+@click.command()
+@click.option("--name", required=True, metavar="NAME", help="Of the partition, like tp-1. It stays with the data.")
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it holds.")
+@click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="Made if it is not there.")
+@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:0", show_default=True, help="Port 0: any free one.")
+@click.option("--commits-per-second", type=click.FloatRange(min=1), help="The pace of its commits under load.")
+@_process_options
+def apiserver(
+    name: str,
+    role: str,
+    data_dir: Path,
+    listen: str,
+    commits_per_second: float | None,
+    metrics_address: str,
+    log_level: str,
+    parent_pipe: bool,
+) -> None:
+    """Run the apiserver of one partition: its store on disk, and gRPC."""
+    from ...partitions.process import ApiServerOptions
+
+    _begin(log_level, parent_pipe)
+    options = {} if commits_per_second is None else {"commits_per_second": commits_per_second}
+    components.run_apiserver_component(
+        ApiServerOptions(
+            name=require_partition_name(name, "--name"),
+            role=Role(role),
+            data_dir=data_dir,
+            listen=str(Address.parse(listen, "--listen")),
+            **options,
+        ),
+        metrics_address,
+    )
+
+
+@click.command()
+@click.option("--scheduler-name", metavar="NAME", help="Take the pods whose spec.schedulerName is this.")
+@_endpoint_options
+@_process_options
+def scheduler(
+    name: str | None,
+    home: str,
+    tenant_partitions: tuple[str, ...],
+    resource_partitions: tuple[str, ...],
+    scheduler_name: str | None,
+    metrics_address: str,
+    log_level: str,
+    parent_pipe: bool,
+) -> None:
+    """Run the scheduler of a tenant partition: its pods, onto the nodes of all resource partitions."""
+    from ...clients.scheduler import Scheduler, SchedulerOptions
+
+    _begin(log_level, parent_pipe)
+    endpoints = _endpoints(home, tenant_partitions, resource_partitions)
+    endpoints.require_home(endpoints.tenant_partitions, "a tenant partition")
+    options = SchedulerOptions(**({} if scheduler_name is None else {"scheduler_name": scheduler_name}))
+
+    def make(clients: ClientSet, actor: Actor) -> Scheduler:
+        return Scheduler(clients, home, actor, options)
+
+    components.run_component(ComponentSpec("scheduler", name or f"scheduler-{home}", endpoints, metrics_address, make))
+
+
+@click.command("controller-manager")
+@_endpoint_options
+@_process_options
+def controller_manager(
+    name: str | None,
+    home: str,
+    tenant_partitions: tuple[str, ...],
+    resource_partitions: tuple[str, ...],
+    metrics_address: str,
+    log_level: str,
+    parent_pipe: bool,
+) -> None:
+    """Run the controllers of a partition: those of tenants' objects, or those of nodes, as its role demands."""
+    from ...clients.controllers import ResourceControllerManager, TenantControllerManager
+
+    _begin(log_level, parent_pipe)
+    endpoints = _endpoints(home, tenant_partitions, resource_partitions)
+    tenant = home in endpoints.tenant_partitions
+
+    def make(clients: ClientSet, actor: Actor) -> TenantControllerManager | ResourceControllerManager:
+        manager = TenantControllerManager if tenant else ResourceControllerManager
+        return manager(clients, home, actor)
+
+    components.run_component(
+        ComponentSpec("controller-manager", name or f"controller-manager-{home}", endpoints, metrics_address, make)
+    )
+
+
+@click.command("hollow-nodes")
+@click.option("--nodes", type=click.IntRange(min=1), metavar="N", help="How many nodes to make up.")
+@click.option("--name-prefix", default="node", show_default=True, help="They are called PREFIX-00000 and on.")
+@click.option("--first", type=click.IntRange(min=0), default=0, help="The number of the first one.")
+@click.option("--cpu", default="4", show_default=True, help="Of each node.")
+@click.option("--memory", default="32Gi", show_default=True, help="Of each node.")
+@click.option("--pods", type=click.IntRange(min=1), default=110, show_default=True, help="Of each node.")
+@click.option(
+    "--nodes-file",
+    type=click.Path(path_type=Path),
+    help="Node manifests instead (YAML, .json or .msgpack); SIGHUP reads it again, and adds and removes nodes.",
+)
+@click.option("--start-delay", type=click.FloatRange(min=0), default=0.0, help="Seconds a container takes to start.")
+@_endpoint_options
+@_process_options
+def hollow_nodes(
+    name: str | None,
+    home: str,
+    tenant_partitions: tuple[str, ...],
+    resource_partitions: tuple[str, ...],
+    nodes: int | None,
+    name_prefix: str,
+    first: int,
+    cpu: str,
+    memory: str,
+    pods: int,
+    nodes_file: Path | None,
+    start_delay: float,
+    metrics_address: str,
+    log_level: str,
+    parent_pipe: bool,
+) -> None:
+    """Run many nodes that register, renew their leases and report their pods as running, but run nothing."""
+    from ...clients.kubelet import HollowNodes, HollowNodesOptions
+    from ..nodes import NodeOptions, load_nodes, make_nodes
+
+    _begin(log_level, parent_pipe)
+    if (nodes is None) == (nodes_file is None):
+        raise InputError("give either --nodes N or --nodes-file FILE")
+    endpoints = _endpoints(home, tenant_partitions, resource_partitions)
+    endpoints.require_home(endpoints.resource_partitions, "a resource partition")
+    node_options = NodeOptions(name_prefix=name_prefix, cpu=cpu, memory=memory, pods=pods)
+    objects = load_nodes(nodes_file) if nodes_file is not None else make_nodes(nodes or 0, node_options, first)
+    options = HollowNodesOptions(start_delay_seconds=start_delay)
+
+    def make(clients: ClientSet, actor: Actor) -> HollowNodes:
+        return HollowNodes(clients, home, actor, objects, options)
+
+    def read_again(component: components.Component) -> None:
+        assert isinstance(component, HollowNodes)
+        if nodes_file is not None:
+            components.change_nodes(component, load_nodes(nodes_file))
+
+    components.run_component(
+        ComponentSpec(
+            "hollow-nodes", name or f"hollow-nodes-{home}", endpoints, metrics_address, make, on_hangup=read_again
+        )
+    )
