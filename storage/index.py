@@ -47,7 +47,7 @@ class KeyIndex:
         """Every key that has a change, living or not, in no particular order."""
         return list(self._entries)
 
-    def append(self, key: str, revision: int, *, deleted: bool, create_revision: int) -> None:
+    def append(self, key: str, revision: int, deleted: bool, create_revision: int) -> None:
         """Note a change, newer than all before it."""
         change = revision * 2 + deleted
         entry = self._entries.get(key)

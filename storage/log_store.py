@@ -22,7 +22,7 @@ from itertools import islice
 from ..proto.errors import Compacted, FutureRevision, StoreCorrupt, StoreError, StoreFull
 from .committer import Committer
 from .index import KeyIndex
-from .records import KEY_BYTES_MAX, VALUE_BYTES_MAX, record_bytes
+from .records import record_bytes
 from .store import Change, Record, StageConflict, Store, StoreStatus
 
 # The largest quota etcd recommends; beyond it opening the store (5 s per million records) is what hurts first.
@@ -117,26 +117,25 @@ class LogStore(Store):
         return self._floor
 
     def stage(self, changes: Sequence[Change]) -> list[Record]:
-        self._check_usable()
+        if self._failure is not None:
+            raise self._failure
         before = self._check_preconditions(changes)
         if self._bytes >= self._bytes_max:
             self._check_quota(changes)
         revision = self._staged_head
+        size = 0
         records: list[Record] = []
-        for change, (previous, created) in zip(changes, before, strict=True):
+        for (key, value, deleted, _, _), (previous, created) in zip(changes, before):  # noqa: B905  Equal by making.
             revision += 1
-            value = change.value
-            if callable(value):
-                value = value(revision)
-            if not isinstance(value, bytes) or len(value) > VALUE_BYTES_MAX:
-                raise ValueError(f"{change.key}: a value must be bytes, at most {VALUE_BYTES_MAX}")
-            records.append(Record(revision, change.key, value, change.deleted, created or revision, previous))
+            if not isinstance(value, bytes):
+                value = value(revision)  # noqa: PLW2901  A callable becomes what it makes.
+            size += record_bytes(key, value)
+            records.append(Record(revision, key, value, deleted, created or revision, previous))
         # Nothing can fail from here on.
-        for record in records:
-            self._index.append(
-                record.key, record.revision, deleted=record.deleted, create_revision=record.create_revision
-            )
-            self._bytes += record_bytes(record)
+        append = self._index.append
+        for revision, key, _, deleted, created, _ in records:
+            append(key, revision, deleted, created)
+        self._bytes += size
         self._staged += records
         self._staged_head = revision
         return records
@@ -146,19 +145,15 @@ class LogStore(Store):
         before: list[tuple[int, int]] = []
         of_batch: dict[str, tuple[int, int]] = {}
         revision = self._staged_head
-        for change in changes:
+        for key, _, deleted, expected, _ in changes:
             revision += 1
-            key = change.key
             newest = of_batch.get(key) or self._index.newest(key)
-            previous, created = newest
-            if change.expected_revision is not None and change.expected_revision != previous:
-                raise StageConflict(key, change.expected_revision, previous)
-            if change.deleted and not previous:
-                raise StageConflict(key, None, previous)
-            if len(key.encode()) > KEY_BYTES_MAX:
-                raise ValueError(f"a key may have {KEY_BYTES_MAX} bytes, this one is longer: {key[:80]}...")
+            if expected is not None and expected != newest[0]:
+                raise StageConflict(key, expected, newest[0])
+            if deleted and not newest[0]:
+                raise StageConflict(key, None, 0)
             before.append(newest)
-            of_batch[key] = (0, 0) if change.deleted else (revision, created or revision)
+            of_batch[key] = (0, 0) if deleted else (revision, newest[1] or revision)
         return before
 
     def _check_quota(self, changes: Sequence[Change]) -> None:
@@ -210,8 +205,6 @@ class LogStore(Store):
         self._on_fatal(self._failure)
 
     def _check_usable(self) -> None:
-        if self._closed:
-            raise StoreError("the store is closed")
         if self._failure is not None:
             raise self._failure
 
@@ -317,11 +310,9 @@ class LogStore(Store):
                         f"revision {record.revision} follows {record.previous_revision} of its key, "
                         f"but the log has {previous} there: restore a copy"
                     )
-            self._index.append(
-                record.key, record.revision, deleted=record.deleted, create_revision=record.create_revision
-            )
+            self._index.append(record.key, record.revision, record.deleted, record.create_revision)
             self._keys += (not record.deleted) - bool(previous)
-            self._bytes += record_bytes(record)
+            self._bytes += record_bytes(record.key, record.value)
         self._staged_head = self._head
         # A sweep may have been cut off. What it left is found again at once, and erased by the steps to come.
         self._sweep_keys = iter(self._index.keys())
@@ -345,6 +336,7 @@ class LogStore(Store):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._failure = StoreError("the store is closed")
             try:
                 self._committer.close()
             finally:

@@ -40,7 +40,8 @@ class MemoryStore(LogStore):
         self._records.update((record.revision, record) for record in batch)
 
     def _erase(self, revisions: Sequence[int], floor: int) -> int:
-        return sum(record_bytes(self._records.pop(revision)) for revision in revisions)
+        erased = [self._records.pop(revision) for revision in revisions]
+        return sum(record_bytes(record.key, record.value) for record in erased)
 
     def _read(self, revisions: Sequence[int]) -> list[Record]:
         return [self._records[revision] for revision in revisions]

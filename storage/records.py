@@ -73,9 +73,17 @@ def decode_key(key: bytes) -> int:
     return revision
 
 
-def record_bytes(record: Record) -> int:
-    """What a record counts for: the bytes of its key in the log and of its value there."""
-    return OVERHEAD_BYTES + len(record.key.encode()) + len(record.value)
+def record_bytes(key: str, value: bytes) -> int:
+    """What a record counts for: the bytes of its key in the log and of its value there.
+
+    Raises ValueError, before anything was written, if they cannot be a record.
+    """
+    key_bytes = len(key) if key.isascii() else len(key.encode())
+    if key_bytes > KEY_BYTES_MAX:
+        raise ValueError(f"a key may have {KEY_BYTES_MAX} bytes, this one is longer: {key[:80]}...")
+    if not isinstance(value, bytes) or len(value) > VALUE_BYTES_MAX:
+        raise ValueError(f"{key}: a value must be bytes, at most {VALUE_BYTES_MAX}")
+    return OVERHEAD_BYTES + key_bytes + len(value)
 
 
 def encode(record: Record) -> tuple[bytes, bytes]:

@@ -35,8 +35,7 @@ class Record(NamedTuple):
     previous_revision: int  # The key's change before this one; 0: this one creates it.
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A change asked for. `expected_revision`: the key's newest change must be this one (0: it must not exist)."""
 
     key: str
