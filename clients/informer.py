@@ -170,6 +170,9 @@ class Informer(WatchSink):
             if 0 < refusal.resource_version < self._revision:
                 # Our revision is from the future: this is not the history we have seen, whatever it calls itself.
                 self._cache.forget_history()
+        if not self._revision:
+            # On the wire, behind revision 0 means from now on; an empty partition is quickly viewed again.
+            self._needs_view = True
         self._refusal = refusal
         watch.stop()
         self._watch_over.set()

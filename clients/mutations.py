@@ -7,6 +7,8 @@ one batch in flight is cheaper than two).
 
 When the link is lost, the batch in flight may or may not have been applied: its calls get OutcomeUnknown. What still
 stands in the line was sent nowhere and waits for the next stream, up to `WRITE_SECONDS_MAX`, then gets Unreachable.
+A stream can be opened, and swallow a message, before there is a link under it; so a new one is tried with an empty
+batch first, and nobody's writes become uncertain because a partition is down.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import trio
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import LinkError, OutcomeUnknown, Unreachable, UrsaError
 from .actor import Actor
-from .links import Link
+from .links import OPEN_SECONDS_MAX, Link
 from .metrics import BATCH_BUCKETS, histogram
 from .transport.interface import Transport
 
@@ -76,8 +78,10 @@ class Mutations(Link):
         super().__init__(transport, actor)
         # Its length is bounded by the callers: each waits for its own answer.
         self._line: deque[_Call] = deque()
+        self._batch = 0  # The newest sent.
+        self._awaited = False  # Its answer is still to come; these are its operations.
         self._in_flight: list[_Part] = []
-        self._batch = 0
+        self._proven = False  # The stream has answered something.
         self._closed = False
         self._batch_operations = histogram(
             actor.registry,
@@ -123,26 +127,31 @@ class Mutations(Link):
         return bool(self._line)
 
     def _next_message(self) -> pb.MutateRequest | None:
-        if self._in_flight:
-            return None
         self._drop_abandoned()
-        if not self._line:
+        if self._awaited or not self._line:
             return None
-        request = self._take_batch()
+        now = trio.current_time()
+        self._awaited = True
+        self._batch += 1
+        request = pb.MutateRequest(batch=self._batch)
+        if not self._proven:
+            self._expect_by(min(now + OPEN_SECONDS_MAX, self._give_up_at()))
+            return request
+        self._take_batch(request)
+        self._expect_by(now + WRITE_SECONDS_MAX)
         self._batch_operations.observe(len(request.operations))
-        self._expect_by(trio.current_time() + WRITE_SECONDS_MAX)
         return request
 
     def _receive(self, message: pb.MutateReply) -> None:
         parts, results = self._in_flight, message.results
-        if not parts or message.batch != self._batch or len(results) != sum(part.count for part in parts):
+        if not self._awaited or message.batch != self._batch or len(results) != sum(part.count for part in parts):
             raise Unreachable(
                 self.partition,
-                f"answered batch {message.batch} with {len(results)} results where batch {self._batch} was sent: "
+                f"answered batch {message.batch} with {len(results)} results where {self._batch} was the newest sent: "
                 "client and partition are of different versions",
             )
-        self._in_flight = []
         self._expect_by(math.inf)
+        self._proven, self._awaited, self._in_flight = True, False, []
         position = 0
         for part in parts:
             part.call.answer(results[position : position + part.count])
@@ -152,6 +161,7 @@ class Mutations(Link):
 
     def _lost(self, error: UrsaError) -> None:
         parts, self._in_flight = self._in_flight, []
+        self._proven = self._awaited = False
         for part in parts:
             part.call.fail(OutcomeUnknown(self.partition, f"the link was lost before the answer to a write ({error})"))
         # The rest of a call that was cut into batches goes with its beginning.
@@ -164,7 +174,7 @@ class Mutations(Link):
     def _give_up(self, error: UrsaError) -> None:
         now = trio.current_time()
         while self._line and self._line[0].give_up_at <= now:
-            self._fail_waiting(self._line.popleft(), f"no link within {WRITE_SECONDS_MAX:g} s: {error}")
+            self._fail_waiting(self._line.popleft(), f"no link within {WRITE_SECONDS_MAX:g} s ({error})")
 
     # ------------------------------------------------------------------------------------------------------ details
 
@@ -172,10 +182,8 @@ class Mutations(Link):
         while self._line and self._line[0].abandoned:
             self._line.popleft()
 
-    def _take_batch(self) -> pb.MutateRequest:
+    def _take_batch(self, request: pb.MutateRequest) -> None:
         """The front of the line, which is not empty, becomes the batch in flight."""
-        self._batch += 1
-        request = pb.MutateRequest(batch=self._batch)
         room, room_bytes = BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX
         while self._line and room and room_bytes > 0:
             call = self._line[0]
@@ -197,7 +205,6 @@ class Mutations(Link):
             room -= count
             if call.sent == len(call.operations):
                 self._line.popleft()
-        return request
 
     def _fail_waiting(self, call: _Call, why: str) -> None:
         if call.sent:
