@@ -3,9 +3,8 @@
     stage     preconditions and quota are checked against the index, then revisions are given out; nothing waits
     commit    one piece of work on the committer writes the staged records; its end publishes them (head moves, `done`)
     compact   moves the floor at once: what is older answers Compacted from then on
-    sweep     walks the index in bounded steps for what nobody can ask for any more, then erases it, oldest first, in
-              bounded transactions: in the order of the log a deletion dirties a tenth of the pages it would in the
-              order of keys. The floor is durable no later than the first thing erased under it.
+    sweep     looks through the index in bounded steps for what nobody can ask for any more, then erases it, oldest
+              first, in bounded transactions. The floor is durable no later than the first thing erased under it.
 
 A record leaves the index when the walk meets it and the log when its step is committed; a crash in between is harmless,
 for the index is rebuilt from the log, and what it finds there below the floor is garbage again.
@@ -15,15 +14,14 @@ from __future__ import annotations
 
 import abc
 import sys
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 
 from ..proto.errors import Compacted, FutureRevision, StoreCorrupt, StoreError, StoreFull
 from .committer import Committer
 from .index import KeyIndex
 from .records import record_bytes
 from .store import Change, Record, StageConflict, Store, StoreStatus
+from .sweep import Sweep
 
 # The largest quota etcd recommends; beyond it opening the store (5 s per million records) is what hurts first.
 BYTES_MAX = 8 << 30
@@ -31,10 +29,6 @@ BYTES_MAX = 8 << 30
 READ_RECORDS = 128
 # Unless their values are large: then a read stops early.
 READ_BYTES = 4 << 20
-# Keys looked at in one step of a sweep: under a millisecond of the loop.
-SWEEP_KEYS = 2048
-# Records erased in one step: small steps cost twice the CPU a record, large ones hold up the commit behind them.
-SWEEP_RECORDS = 512
 
 
 def raise_error(error: BaseException) -> None:
@@ -75,10 +69,8 @@ class LogStore(Store):
         self._bytes = 0
         self._floor = 0
         self._durable_floor = 0
-        # The sweep: keys still to be looked at, then revisions still to be erased.
-        self._sweep_keys: Iterator[str] | None = None
-        self._garbage: array[int] = array("q")
-        self._garbage_next = 0
+        self._sweep: Sweep | None = None
+        self._swept_floor = 0
         self._erasing = False
 
     # --- the backend -------------------------------------------------------------------------------------------------
@@ -257,31 +249,25 @@ class LogStore(Store):
     def compact(self, revision: int) -> None:
         self._check_usable()
         self._check_readable(revision)
-        if revision > self._floor:
-            self._floor = revision
-            self._sweep_keys = iter(self._index.keys())
+        self._floor = revision
 
     def sweep_step(self) -> bool:
         self._check_usable()
-        if self._sweep_keys is not None:
-            self._find_garbage(self._sweep_keys)
-        elif not self._erasing and (self._garbage_next < len(self._garbage) or self._floor != self._durable_floor):
-            self._erase_some()
-        return self._sweep_keys is not None or self._erasing or self._garbage_next < len(self._garbage)
+        if not self._erasing:
+            if self._sweep is None and self._swept_floor < self._floor:
+                self._sweep = Sweep(self._index, self._floor)
+            if self._sweep is not None and self._sweep.look():
+                self._erase_some(self._sweep)
+        return self._erasing or self._sweep is not None or self._swept_floor < self._floor
 
-    def _find_garbage(self, keys: Iterator[str]) -> None:
-        some = list(islice(keys, SWEEP_KEYS))
-        self._garbage.extend(self._index.drop_garbage(some, self._floor))
-        if len(some) < SWEEP_KEYS:
-            self._sweep_keys = None
-            self._garbage = array("q", sorted(self._garbage[self._garbage_next :]))
-            self._garbage_next = 0
-
-    def _erase_some(self) -> None:
-        self._erasing = True
+    def _erase_some(self, sweep: Sweep) -> None:
+        revisions = sweep.take()
+        if not revisions:
+            self._sweep = None
+            self._swept_floor = sweep.floor
+            if sweep.floor <= self._durable_floor:
+                return
         floor = self._floor
-        revisions = self._garbage[self._garbage_next : self._garbage_next + SWEEP_RECORDS]
-        self._garbage_next += len(revisions)
         freed: list[int] = []
 
         def erased(error: BaseException | None) -> None:
@@ -292,6 +278,7 @@ class LogStore(Store):
             self._durable_floor = floor
             self._bytes -= freed[0]
 
+        self._erasing = True
         self._committer.submit(lambda: freed.append(self._erase(revisions, floor)), erased)
 
     # --- opening -----------------------------------------------------------------------------------------------------
@@ -315,9 +302,9 @@ class LogStore(Store):
             self._bytes += record_bytes(record.key, record.value)
         self._staged_head = self._head
         # A sweep may have been cut off. What it left is found again at once, and erased by the steps to come.
-        self._sweep_keys = iter(self._index.keys())
-        while self._sweep_keys is not None:
-            self._find_garbage(self._sweep_keys)
+        self._sweep = Sweep(self._index, floor)
+        while not self._sweep.look():
+            pass
 
     # --- the rest ----------------------------------------------------------------------------------------------------
 
