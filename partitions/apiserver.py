@@ -14,6 +14,7 @@ same moment, when it is durable.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
@@ -71,7 +72,7 @@ class ApiServer:
         self._mutator = Mutator(self._state, runtime, lambda: store.staged_head, self._driver.poke, self._metrics)
         self._watch_sessions: dict[WatchSession, None] = {}
         self._mutate_sessions: dict[MutateSession, None] = {}
-        self._writes: list[tuple[Answer, Callable[[bytes | ApiError], None]]] = []
+        self._writes: deque[tuple[Answer, Callable[[bytes | ApiError], None]]] = deque()
         self._closed = False
         self._metrics.add_gauges(self._gauges)
         self._state.bootstrap(runtime.wall_ms())
@@ -87,7 +88,8 @@ class ApiServer:
         started = self._runtime.monotonic()
         try:
             if method == "Write":
-                self._writes.append((self._mutator.apply(request), reply))
+                written = self._mutator.apply(request)
+                self._writes.append((written, reply))
                 self._answer_writes()
                 return
             answer, resource = self._read(method, request)
@@ -180,14 +182,10 @@ class ApiServer:
         self._answer_writes()
 
     def _answer_writes(self) -> None:
-        waiting = self._writes
-        self._writes = []
-        for answer, reply in waiting:
-            if answer.revision <= self._cache.head:
-                self._mutator.sent(answer)
-                reply(answer.reply)
-            else:
-                self._writes.append((answer, reply))
+        while self._writes and self._writes[0][0].revision <= self._cache.head:
+            answer, reply = self._writes.popleft()
+            self._mutator.sent(answer)
+            reply(answer.reply)
 
     def _bookmark(self) -> None:
         if not self._closed:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..proto import ursa_pb2 as pb
 from ..proto.kinds import Kind
-from ..proto.objects import decode_shared
+from ..proto.objects import decode
 from ..proto.selectors import Selector
 
 NO_LABELS: Mapping[str, str] = {}
@@ -51,7 +51,7 @@ def text_of(value: Any) -> str:
 
 
 class FieldReader:
-    """Reads the fields of one kind. Parts that have not changed since another object are not decoded again."""
+    """Reads the fields of one kind."""
 
     def __init__(self, kind: Kind) -> None:
         self._by_part = {
@@ -62,24 +62,30 @@ class FieldReader:
             (index, path) for index, path in enumerate(kind.fields.values()) if path[0] not in self._by_part
         )
         self._count = len(kind.fields)
-        self._read = lru_cache(maxsize=8192)(self._read_part)
+        self._of_spec = lru_cache(maxsize=8192)(lambda data: self._read(self._by_part["spec"], data))
 
     def fields(self, message: pb.Object) -> tuple[str, ...]:
         if not self._count:
             return ()
         values = [""] * self._count
-        for part, data in (("spec", message.spec), ("status", message.status), ("rest", message.rest)):
-            if data:
-                for index, value in self._read(part, data):
-                    values[index] = value
+        found: list[tuple[int, str]] = []
+        if message.spec:
+            # Specs are shared between objects; a status or an event is nobody else's.
+            found += self._of_spec(message.spec)
+        if message.status:
+            found += self._read(self._by_part["status"], message.status)
+        if message.rest:
+            found += self._read(self._of_rest, message.rest)
+        for index, value in found:
+            values[index] = value
         return tuple(values)
 
-    def _read_part(self, part: str, data: bytes) -> tuple[tuple[int, str], ...]:
-        wanted = self._of_rest if part == "rest" else self._by_part[part]
+    @staticmethod
+    def _read(wanted: tuple[tuple[int, tuple[str, ...]], ...], data: bytes) -> list[tuple[int, str]]:
         if not wanted:
-            return ()
-        contents = decode_shared(data)
-        return tuple((index, text_of(_at(contents, path))) for index, path in wanted)
+            return []
+        contents = decode(data)
+        return [(index, text_of(_at(contents, path))) for index, path in wanted]
 
 
 def _at(contents: Any, path: tuple[str, ...]) -> Any:

@@ -168,6 +168,8 @@ class WatchSession:
         for stop in request.stop:
             self._drop(stop.id)
         for start in request.start:
+            if not start.id or start.id in self._watches:
+                raise BadRequest(f"watch id {start.id} is zero or in use on this stream; choose another")
             try:
                 self._start(start)
             except ApiError as error:
@@ -179,8 +181,6 @@ class WatchSession:
         self._wake()
 
     def _start(self, start: pb.WatchStart) -> None:
-        if not start.id or start.id in self._watches:
-            raise BadRequest(f"watch id {start.id} is zero or in use on this stream; choose another")
         if len(self._watches) >= WATCHES_PER_STREAM_MAX:
             raise BadRequest(f"a stream carries at most {WATCHES_PER_STREAM_MAX} watches; open another stream")
         selection = compile_selection(start.selection, self._role)

@@ -75,11 +75,11 @@ async def serve(service: Service, address: str, *, stop: asyncio.Event, ready: C
         await server.stop(STOP_GRACE_SECONDS)
 
 
-def _handlers(service: Service) -> dict[str, grpc.RpcMethodHandler]:
+def _handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
     return {method.name: _handler(service, method) for method in METHODS.values()}
 
 
-def _handler(service: Service, method: Method) -> grpc.RpcMethodHandler:
+def _handler(service: Service, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
     if not method.streams_replies:
         return grpc.unary_unary_rpc_method_handler(_unary(service, method))
     if not method.streams_requests:

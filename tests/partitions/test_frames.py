@@ -1,0 +1,72 @@
+"""Hand-made wire fields are what protobuf itself would make."""
+
+from __future__ import annotations
+
+import msgpack
+from hypothesis import given
+from hypothesis import strategies as st
+from ursa.partitions import frames
+from ursa.partitions.spec_bytes import append_fields
+from ursa.proto import ursa_pb2 as pb
+
+revisions = st.integers(1, 2**63)
+objects = st.builds(
+    lambda name, spec: pb.Object(kind="Pod", metadata=pb.ObjectMeta(name=name), spec=spec),
+    st.text(),
+    st.binary(max_size=300),
+)
+
+
+@given(st.lists(objects, max_size=5), revisions, st.text(max_size=5))
+def test_a_list_joined_from_items_parses_as_the_list_that_protobuf_builds(
+    items: list[pb.Object], revision: int, token: str
+) -> None:
+    joined = b"".join(frames.list_item(item.SerializeToString()) for item in items) + frames.list_trailer(
+        revision, token, 3
+    )
+    assert pb.ListReply.FromString(joined) == pb.ListReply(
+        items=items, resource_version=revision, continue_token=token, remaining=3
+    )
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 2]), objects, revisions), max_size=4),
+    st.integers(1, 2**32 - 1),
+    st.booleans(),
+    revisions,
+    st.text(max_size=8),
+)
+def test_a_watch_reply_joined_from_events_parses_as_the_reply_that_protobuf_builds(
+    events: list[tuple[int, pb.Object, int]], watch_id: int, synced: bool, revision: int, incarnation: str
+) -> None:
+    error = pb.Status(code=410, reason="Expired")
+    joined = frames.watch_reply(
+        [
+            frames.watch_batch(
+                watch_id, [frames.watch_event(kind, item.SerializeToString(), at) for kind, item, at in events], synced
+            ),
+            frames.watch_batch(7, [], error=error.SerializeToString()),
+        ],
+        revision,
+        incarnation,
+    )
+    built = pb.WatchReply(resource_version=revision, incarnation=incarnation)
+    batch = built.batches.add(id=watch_id, initial_events_end=synced)
+    for kind, item, at in events:
+        batch.events.add(type=kind, object=item, resource_version=at)
+    built.batches.add(id=7, error=error)
+    assert pb.WatchReply.FromString(joined) == built
+
+
+@given(
+    st.dictionaries(st.text(max_size=4), st.integers() | st.text(), max_size=70),
+    st.dictionaries(st.text(min_size=5, max_size=6), st.text(), min_size=1, max_size=3),
+)
+def test_fields_appended_to_an_encoded_map_are_decoded_with_it(
+    contents: dict[str, object], added: dict[str, str]
+) -> None:
+    contents = {
+        key: value for key, value in contents.items() if not isinstance(value, int) or -(2**63) <= value < 2**64
+    }
+    data = append_fields(msgpack.packb(contents), added)
+    assert msgpack.unpackb(data) == {**contents, **added}
