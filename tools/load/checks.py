@@ -1,0 +1,162 @@
+"""Promises checked from outside, by arithmetic on what the partitions say.
+
+**No node is over-committed at any revision.** A resource partition's nodes and placements, taken in the order of its
+revisions, are a ledger: after each change the requests placed on the node concerned must not exceed its allocatable.
+`LedgerCheck` replays that; `overcommitted_nodes` looks at one moment, and does the same for the requests of the pods
+that are bound to a node, whatever the ledger says of them.
+
+**Nothing acknowledged is lost.** What a partition acknowledged, or showed in a watch (it shows only what is durable),
+is there at the end, unless a watch showed its deletion: `missing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ...proto import ursa_pb2 as pb
+from ...proto.objects import Object, decode_shared
+from ...proto.quantities import PODS, resource_list
+
+Requests = Mapping[str, int]
+NodeName = tuple[str, str]  # resource partition, name
+
+FINISHED_PHASES = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Overcommitment:
+    """More was placed on a node than it has. `revision` is that of its resource partition; 0 for a look at the end."""
+
+    partition: str
+    node: str
+    resource: str
+    used: int
+    allocatable: int
+    revision: int = 0
+
+    def __str__(self) -> str:
+        when = f" at revision {self.revision}" if self.revision else ""
+        return (
+            f"node {self.node} of {self.partition} is over-committed{when}: "
+            f"{self.used} {self.resource} placed, {self.allocatable} allocatable"
+        )
+
+
+class LedgerCheck:
+    """The ledger of one resource partition, replayed. Feed it events in the order of their revisions.
+
+    `gaps` counts how often revisions were missed: there the promise was not checked.
+    """
+
+    def __init__(self, partition: str) -> None:
+        self.partition = partition
+        self.revision = 0
+        self.placements_seen = 0
+        self.gaps = 0
+        self.violations: list[Overcommitment] = []
+        self._allocatable: dict[str, Requests] = {}
+        self._used: dict[str, dict[str, int]] = {}
+        self._placements: dict[str, tuple[str, Requests]] = {}
+
+    def restart(self) -> None:
+        """Everything there is will be fed again as ADDED; what happened since the last event was missed."""
+        self.gaps += 1
+        self._allocatable.clear()
+        self._used.clear()
+        self._placements.clear()
+
+    def apply_node(self, event: pb.WatchEvent) -> None:
+        self.revision = max(self.revision, event.resource_version)
+        name = event.object.metadata.name
+        if event.type == pb.WatchEvent.DELETED:
+            # Placements of a node that is gone wait to be released; they take room from nobody.
+            self._allocatable.pop(name, None)
+            return
+        self._allocatable[name] = allocatable_of(Object(event.object))
+        self._check(name)
+
+    def apply_placement(self, event: pb.WatchEvent) -> None:
+        self.revision = max(self.revision, event.resource_version)
+        name = event.object.metadata.name
+        if (placed := self._placements.pop(name, None)) is not None:
+            self._add(*placed, sign=-1)
+        if event.type == pb.WatchEvent.DELETED:
+            return
+        spec = decode_shared(event.object.spec)
+        node, requests = spec["node"], spec["requests"]
+        self.placements_seen += placed is None
+        self._placements[name] = node, requests
+        self._add(node, requests, sign=1)
+        self._check(node)
+
+    def _add(self, node: str, requests: Requests, sign: int) -> None:
+        used = self._used.setdefault(node, {})
+        for resource, amount in requests.items():
+            used[resource] = used.get(resource, 0) + sign * amount
+
+    def _check(self, node: str) -> None:
+        allocatable = self._allocatable.get(node)
+        if allocatable is None:
+            return
+        for resource, used in self._used.get(node, {}).items():
+            if used > allocatable.get(resource, 0):
+                self.violations.append(
+                    Overcommitment(
+                        self.partition, node, resource, used, allocatable.get(resource, 0), max(self.revision, 1)
+                    )
+                )
+
+
+def allocatable_of(node: Object) -> dict[str, int]:
+    """What a node has for pods, in units."""
+    return resource_list(node.status.get("allocatable"))
+
+
+def requests_of(pod: Object) -> dict[str, int]:
+    """What a pod takes of its node, in units: the sum over its containers, and itself as one of `pods`."""
+    total = {PODS: 1}
+    for container in pod.spec.get("containers") or ():
+        requests = resource_list((container.get("resources") or {}).get("requests"))
+        for resource, amount in requests.items():
+            total[resource] = total.get(resource, 0) + amount
+    return total
+
+
+def placed_by_ledger(placements: Iterable[Object]) -> Iterable[tuple[NodeName, Requests]]:
+    """Each placement's node and requests."""
+    for placement in placements:
+        yield (placement.partition, placement.spec["node"]), placement.spec["requests"]
+
+
+def placed_by_binding(pods: Iterable[Object]) -> Iterable[tuple[NodeName, Requests]]:
+    """Node and requests of each pod that is bound and not finished."""
+    for pod in pods:
+        node = pod.spec.get("nodeName")
+        if node and pod.status.get("phase") not in FINISHED_PHASES:
+            yield (pod.spec.get("resourcePartition", ""), node), requests_of(pod)
+
+
+def overcommitted_nodes(
+    nodes: Iterable[Object], placed: Iterable[tuple[NodeName, Requests]]
+) -> dict[NodeName, Overcommitment]:
+    """The nodes on which more is placed than they have, each with one resource that shows it."""
+    used: dict[NodeName, dict[str, int]] = {}
+    for node_name, requests in placed:
+        sums = used.setdefault(node_name, {})
+        for resource, amount in requests.items():
+            sums[resource] = sums.get(resource, 0) + amount
+    found: dict[NodeName, Overcommitment] = {}
+    for node in nodes:
+        allocatable = allocatable_of(node)
+        name = node.partition, node.name
+        for resource, amount in used.get(name, {}).items():
+            if amount > allocatable.get(resource, 0):
+                found[name] = Overcommitment(*name, resource, amount, allocatable.get(resource, 0))
+    return found
+
+
+def missing(acknowledged: Iterable[str], present: Iterable[Object]) -> list[str]:
+    """The uids that were acknowledged and are not there."""
+    there = dict.fromkeys(item.uid for item in present)
+    return [uid for uid in acknowledged if uid not in there]
