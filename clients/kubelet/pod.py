@@ -1,0 +1,173 @@
+"""One pod on one node, and the outbox in which the kubelets of a process leave what they want done.
+
+    (taken on) --refused-----------------------------------------> FINISHED (Failed)
+        |                                                             ^  |
+        v            start delay             run time over            |  |
+     STARTING ------------------> RUNNING ----------------------------+  |
+        |                            | deletion asked for                | deletion asked for
+        | deletion asked for         v                                   |
+        |                        STOPPING                                |
+        |                            | stop delay                        |
+        +-------------------------> STOPPED <----------------------------+
+                                     | final delete: the partition forgets the pod
+                                     v
+                                    GONE   (from every state, when the partition says that the pod is no more)
+
+STARTING, RUNNING and STOPPING hold resources of the node; RUNNING and STOPPING are an instance.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...proto import ursa_pb2 as pb
+from ...proto.objects import ObjectKey
+from .pod_spec import PodSpec
+
+if TYPE_CHECKING:
+    from .core import Kubelet
+
+PODS_RESOURCE = "pods"
+
+_STATUS_UPDATE = pb.Operation(
+    resource=PODS_RESOURCE,
+    update=pb.Update(object=pb.Object(api_version="v1", kind="Pod"), subresource="status"),
+).SerializeToString(deterministic=True)
+
+
+class State(enum.Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    GONE = "gone"
+
+
+class Pod:
+    """What a kubelet knows of a pod. The API's copy is not kept: at most its status, as bytes."""
+
+    __slots__ = (
+        "acknowledged_revision",
+        "failures",
+        "foreign_revision",
+        "ip",
+        "key",
+        "kubelet",
+        "observed_seconds",
+        "partition",
+        "pending",
+        "run_seconds",
+        "running_ms",
+        "spec",
+        "start_ms",
+        "state",
+        "status",
+        "timer",
+        "uid",
+        "version",
+    )
+
+    def __init__(self, kubelet: Kubelet, partition: str, key: ObjectKey, uid: str, spec: PodSpec) -> None:
+        self.kubelet = kubelet
+        self.partition = partition
+        self.key = key
+        self.uid = uid
+        self.spec = spec
+        self.state = State.STARTING
+        self.status = b""  # What the API is to show, and shows unless `pending`.
+        self.pending = False  # A write is wanted and not yet acknowledged.
+        self.version = 0  # Of the wanted write.
+        self.failures = 0
+        self.acknowledged_revision = 0  # The tenant partition's revision of our last status.
+        self.foreign_revision = 0  # Of the last status that was not ours.
+        self.timer = 0  # The token of the one timer that counts.
+        self.observed_seconds: float | None = None  # Until its start has been measured.
+        self.run_seconds: float | None = None
+        self.ip = ""
+        self.start_ms = 0
+        self.running_ms = 0
+
+    @property
+    def is_instance(self) -> bool:
+        return self.state is State.RUNNING or self.state is State.STOPPING
+
+    @property
+    def holds_resources(self) -> bool:
+        return self.state is State.STARTING or self.is_instance
+
+    def operation(self) -> pb.Operation | None:
+        """The write wanted now, for the pod's own tenant partition."""
+        if not self.pending:
+            return None
+        return self._final_delete() if self.state is State.STOPPED else self._status_update()
+
+    def _status_update(self) -> pb.Operation:
+        operation = pb.Operation.FromString(_STATUS_UPDATE)
+        update = operation.update.object
+        update.status = self.status
+        metadata = update.metadata
+        metadata.tenant, metadata.namespace, metadata.name = self.key
+        metadata.uid = self.uid
+        return operation
+
+    def _final_delete(self) -> pb.Operation:
+        tenant, namespace, name = self.key
+        return pb.Operation(
+            resource=PODS_RESOURCE,
+            delete=pb.Delete(
+                target=pb.GetRequest(resource=PODS_RESOURCE, tenant=tenant, namespace=namespace, name=name),
+                preconditions=pb.Preconditions(uid=self.uid),
+                grace_seconds=0,
+            ),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Pod {self.key} {self.uid} of {self.partition}: {self.state.value}>"
+
+
+class Timer(NamedTuple):
+    """To be given back to `pod.kubelet.timer_fired` at `when` (seconds since 1970) or later."""
+
+    when: float
+    pod: Pod
+    token: int
+
+
+class Sent(NamedTuple):
+    """A write on its way: `version` is that of the pod when it was built."""
+
+    pod: Pod
+    version: int
+    operation: pb.Operation
+
+
+class Outbox:
+    """What the kubelets of a process want done. They fill it, the shell empties it."""
+
+    def __init__(self, partitions: Iterable[str]) -> None:
+        self.writes: dict[str, dict[Pod, None]] = {partition: {} for partition in partitions}
+        self.timers: list[Timer] = []
+        self.rejections: dict[str, int] = {}  # by reason
+        self.start_seconds: list[float] = []  # from the first sight of a bound pod to its acknowledged Running
+
+    def take(self, partition: str, count: int) -> list[Sent]:
+        """The writes that have waited longest, at most `count`, each as it is wanted now."""
+        waiting = self.writes[partition]
+        batch: list[Sent] = []
+        for pod in list(waiting):
+            del waiting[pod]
+            operation = pod.operation()
+            if operation is not None:
+                batch.append(Sent(pod, pod.version, operation))
+                if len(batch) == count:
+                    break
+        return batch
+
+    def put_back(self, batch: Iterable[Sent]) -> None:
+        """After a lost link: what is still wanted waits again."""
+        for sent in batch:
+            if sent.pod.pending:
+                self.writes[sent.pod.partition][sent.pod] = None
