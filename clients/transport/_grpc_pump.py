@@ -1,0 +1,135 @@
+"""The two halves of a gRPC stream: a pipe that both threads touch, and the pump on asyncio's side of it.
+
+    trio     send --> outbound --+                            +--> inbound --> receive
+                                 | one wake-up a burst        | one wake-up a burst
+    asyncio                      +--> call.write   call.read -+
+
+The bounds are in bytes. A full outbound queue makes `send` wait; a full inbound queue makes the pump stop reading, and
+HTTP/2 flow control then makes the server stop writing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import grpc
+
+from ...proto.sessions import Method
+from ._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX
+from ._grpc_bridge import Callback
+from ._grpc_wire import Wire
+
+
+class Pipe:
+    """What both threads touch. Each field says who writes it; nobody else does."""
+
+    def __init__(self) -> None:
+        self.inbound: deque[bytes] = deque()  # asyncio appends, trio pops
+        self.received_bytes = 0  # asyncio
+        self.taken_bytes = 0  # trio
+        self.reader_waits = False  # asyncio
+        self.outbound: deque[bytes] = deque()  # trio appends, asyncio pops
+        self.sent_bytes = 0  # trio
+        self.written_bytes = 0  # asyncio
+        self.sender_waits = False  # trio
+        self.error: BaseException | None = None  # asyncio, before `ended`
+        self.ended = False  # asyncio
+
+    @property
+    def inbound_full(self) -> bool:
+        return self.received_bytes - self.taken_bytes >= INBOUND_BYTES_MAX
+
+    @property
+    def outbound_full(self) -> bool:
+        return self.sent_bytes - self.written_bytes >= OUTBOUND_BYTES_MAX
+
+
+class Pump:
+    """Asyncio's side: its methods run there. `wake` runs on trio's, after what was awaited there has come."""
+
+    def __init__(self, wire: Wire, shape: Method, pipe: Pipe, wake: Callback) -> None:
+        self._wire = wire
+        self._shape = shape
+        self._pipe = pipe
+        self._wake = wake
+        self._wake_posted = False
+        self._task: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._work: asyncio.Future[None] | None = None
+
+    def start(self, request: bytes | None = None) -> None:
+        """Open the stream; `request` is its only one, where requests are no stream."""
+        self._task = self._wire.spawn(self._run(request), self._end)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def on_room(self) -> None:
+        """Trio has taken from the inbound queue."""
+        _resolve(self._room)
+
+    def on_work(self) -> None:
+        """Trio has put something into the outbound queue."""
+        _resolve(self._work)
+
+    async def _run(self, request: bytes | None) -> None:
+        call = self._wire.call(self._shape, request)
+        writer = asyncio.create_task(self._write(call)) if self._shape.streams_requests else None
+        try:
+            await self._read(call)
+        except grpc.aio.AioRpcError as error:
+            raise self._wire.explain(error) from None
+        finally:
+            call.cancel()
+            if writer is not None:
+                writer.cancel()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._pipe.error = self._wire.closed_error() if task.cancelled() else task.exception()
+        self._pipe.ended = True
+        self._post_wake()
+
+    async def _read(self, call: Any) -> None:
+        pipe, loop = self._pipe, asyncio.get_running_loop()
+        while (data := await call.read()) is not grpc.aio.EOF:
+            pipe.inbound.append(data)
+            pipe.received_bytes += len(data)
+            self._post_wake()
+            while pipe.inbound_full:
+                self._room = loop.create_future()
+                pipe.reader_waits = True
+                if pipe.inbound_full:
+                    await self._room
+                pipe.reader_waits = False
+
+    async def _write(self, call: Any) -> None:
+        pipe, loop = self._pipe, asyncio.get_running_loop()
+        while True:
+            while pipe.outbound:
+                data = pipe.outbound.popleft()
+                try:
+                    await call.write(data)
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    return  # The call has ended; the reader is told why.
+                pipe.written_bytes += len(data)
+                if pipe.sender_waits and not pipe.outbound_full:
+                    self._post_wake()
+            self._work = loop.create_future()
+            await self._work
+
+    def _post_wake(self) -> None:
+        if not self._wake_posted:
+            self._wake_posted = True
+            self._wire.bridge.call_trio(self._run_wake)
+
+    def _run_wake(self) -> None:
+        self._wake_posted = False
+        self._wake()
+
+
+def _resolve(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

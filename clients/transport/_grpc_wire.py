@@ -1,0 +1,127 @@
+"""Asyncio's side of one gRPC transport: the channel, the tasks on it, and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import grpc
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import Unreachable, UrsaError, from_status
+from ...proto.sessions import STATUS_METADATA_KEY, USER_METADATA_KEY, Method
+from ._grpc_bridge import GrpcBridge
+
+# A link that has gone silent (a host without power, a cable) is found within the sum of these two. Half a node's lease:
+# a kubelet must find out and reconnect before its node is taken for dead.
+KEEPALIVE_SECONDS = 10.0
+KEEPALIVE_TIMEOUT_SECONDS = 10.0
+# An apiserver that restarts is found again within a second, and its clients do not all come at once.
+RECONNECT_SECONDS_MIN = 0.1
+RECONNECT_SECONDS_MAX = 1.0
+# What an attempt to connect to a host that does not answer may cost.
+CONNECT_SECONDS = 5.0
+# gRPC's own account of a failure can be long; an error is one line.
+_DETAILS_LENGTH_MAX = 160
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", _milliseconds(KEEPALIVE_SECONDS)),
+    ("grpc.keepalive_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_SECONDS)),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", _milliseconds(RECONNECT_SECONDS_MIN)),
+    ("grpc.max_reconnect_backoff_ms", _milliseconds(RECONNECT_SECONDS_MAX)),
+    ("grpc.min_reconnect_backoff_ms", _milliseconds(CONNECT_SECONDS)),  # gRPC's name for it
+    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own, so that links fail one by one
+    ("grpc.enable_retries", 0),  # only the caller knows what may be repeated
+    ("grpc.enable_http_proxy", 0),  # a proxy set for the web is not meant for partitions
+]
+
+
+class Wire:
+    """The channel is made at first use. All methods run on the asyncio thread."""
+
+    def __init__(
+        self,
+        partition: str,
+        address: str,
+        bridge: GrpcBridge,
+        user: str,
+        credentials: grpc.ChannelCredentials | None,
+    ) -> None:
+        self.partition = partition
+        self.address = address
+        self.bridge = bridge
+        self._metadata = ((USER_METADATA_KEY, user),)
+        self._credentials = credentials
+        self._channel: grpc.aio.Channel | None = None
+        self._callables: dict[str, Any] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._closed = False
+
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]
+    ) -> asyncio.Task[Any]:
+        """Run as a task that ends with the transport; `done` is called in any case."""
+        task = asyncio.create_task(coroutine)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(done)
+        if self._closed:
+            task.cancel()
+        return task
+
+    def call(self, shape: Method, request: bytes | None, timeout_seconds: float | None = None) -> Any:
+        """A grpc.aio call of the shape's kind; `request` is None where requests are a stream."""
+        start = self._callables.get(shape.name)
+        if start is None:
+            start = self._callables[shape.name] = self._callable(shape)
+        arguments = () if request is None else (request,)
+        return start(*arguments, timeout=timeout_seconds, metadata=self._metadata)
+
+    def explain(self, error: grpc.aio.AioRpcError, timeout_seconds: float | None = None) -> UrsaError:
+        """The partition's refusal, where it sent one; otherwise the link is at fault."""
+        for key, value in error.trailing_metadata():
+            if key == STATUS_METADATA_KEY:
+                return from_status(pb.Status.FromString(cast("bytes", value)))
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and timeout_seconds is not None:
+            return Unreachable(self.partition, f"no answer from {self.address} within {timeout_seconds:g} s")
+        details = " ".join((error.details() or "").split())[:_DETAILS_LENGTH_MAX]
+        return Unreachable(self.partition, f"no link to {self.address} ({error.code().name}: {details})")
+
+    def closed_error(self) -> Unreachable:
+        return Unreachable(self.partition, f"the transport to {self.address} is closed")
+
+    async def close(self) -> None:
+        self._closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._channel is not None:
+            await self._channel.close(None)
+        self.bridge.before_stop(self, None)
+
+    def _callable(self, shape: Method) -> Any:
+        channel = self._open_channel()
+        if not shape.streams_replies:
+            return channel.unary_unary(shape.path, None, None)
+        if not shape.streams_requests:
+            return channel.unary_stream(shape.path, None, None)
+        return channel.stream_stream(shape.path, None, None)
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            if self._credentials is None:
+                self._channel = grpc.aio.insecure_channel(self.address, _OPTIONS)
+            else:
+                self._channel = grpc.aio.secure_channel(self.address, self._credentials, _OPTIONS)
+        return self._channel

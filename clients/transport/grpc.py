@@ -1,0 +1,198 @@
+"""A link over gRPC, as trio sees it. Messages are serialized and parsed here; asyncio's side carries bytes.
+
+One transport is one channel and one TCP connection, which gRPC re-establishes by itself; what is asked for while there
+is none fails with Unreachable as soon as an attempt to connect has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import trio
+from google.protobuf.message import Message
+
+from ...proto.errors import Unreachable
+from ...proto.sessions import METHODS, Method
+from ._flow import Signal
+from ._grpc_bridge import STOP_SECONDS, GrpcBridge
+from ._grpc_pump import Pipe, Pump
+from ._grpc_wire import Wire
+from .interface import UNARY_TIMEOUT_SECONDS, Stream, Transport
+
+__all__ = ["GrpcBridge", "GrpcTransport"]
+
+
+class GrpcTransport(Transport):
+    """A link to the apiserver at `address` (host:port) through the process's open `bridge`.
+
+    Args:
+        user: who asks, as the partition sees it.
+        credentials: None for plain text.
+    """
+
+    def __init__(
+        self,
+        partition: str,
+        address: str,
+        bridge: GrpcBridge,
+        *,
+        user: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.partition = partition
+        self.address = address
+        self._bridge = bridge
+        self._wire = Wire(partition, address, bridge, user, credentials)
+        self._closed = False
+
+    async def unary(self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS) -> Any:
+        shape = METHODS[method]
+        if shape.streams_replies:
+            raise ValueError(f"{method} is a stream: use stream({method!r})")
+        if not self.open:
+            await trio.lowlevel.checkpoint()
+            raise self._wire.closed_error()
+        call = _Call(self._wire, shape, request.SerializeToString(), timeout_seconds)
+        return shape.reply.FromString(await call.run())
+
+    def stream(self, method: str) -> Stream:
+        shape = METHODS[method]
+        if not shape.streams_replies:
+            raise ValueError(f"{method} is no stream: use unary({method!r}, ...)")
+        return _GrpcStream(self, self._wire, shape)
+
+    async def aclose(self) -> None:
+        if not self.open:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closed = True
+        closed = trio.Event()
+        self._bridge.call_asyncio(partial(self._close, closed))
+        with trio.fail_after(STOP_SECONDS) as scope:
+            scope.shield = True
+            await closed.wait()
+
+    @property
+    def open(self) -> bool:
+        return self._bridge.running and not self._closed
+
+    def _close(self, closed: trio.Event) -> None:
+        closing = asyncio.create_task(self._wire.close())
+        closing.add_done_callback(lambda _: self._bridge.call_trio(closed.set))
+
+
+class _Call:
+    """A unary call: `run` on trio's side, the rest on asyncio's."""
+
+    def __init__(self, wire: Wire, shape: Method, request: bytes, timeout_seconds: float) -> None:
+        self._wire = wire
+        self._shape = shape
+        self._request = request
+        self._timeout_seconds = timeout_seconds
+        self._ended = trio.Event()
+        self._task: asyncio.Task[bytes] | None = None
+
+    async def run(self) -> bytes:
+        bridge = self._wire.bridge
+        bridge.call_asyncio(self._start)
+        try:
+            await self._ended.wait()
+        except BaseException:
+            bridge.call_asyncio(self._cancel)
+            raise
+        assert self._task is not None
+        if self._task.cancelled():
+            raise self._wire.closed_error()
+        return self._task.result()
+
+    def _start(self) -> None:
+        self._task = self._wire.spawn(self._carry(), lambda _: self._wire.bridge.call_trio(self._ended.set))
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _carry(self) -> bytes:
+        try:
+            reply: bytes = await self._wire.call(self._shape, self._request, self._timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise self._wire.explain(error, self._timeout_seconds) from None
+        return reply
+
+
+class _GrpcStream(Stream):
+    """Trio's side of a stream; see `_grpc_pump` for the other."""
+
+    def __init__(self, transport: GrpcTransport, wire: Wire, shape: Method) -> None:
+        self._transport = transport
+        self._wire = wire
+        self._bridge = wire.bridge
+        self._shape = shape
+        self._pipe = Pipe()
+        self._pump = Pump(wire, shape, self._pipe, self._on_wake)
+        self._request_sent = False  # where there is only one
+        self._arrival = Signal()
+        self._room = Signal()
+
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
+        if not self._transport.open:
+            self._pipe.error, self._pipe.ended = self._wire.closed_error(), True
+        elif self._shape.streams_requests:
+            self._bridge.call_asyncio(self._pump.start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bridge.call_asyncio(self._pump.cancel)
+
+    async def send(self, message: Message) -> None:
+        data = message.SerializeToString()
+        await trio.lowlevel.checkpoint()
+        pipe = self._pipe
+        while pipe.outbound_full and not pipe.ended:
+            pipe.sender_waits = True
+            if pipe.outbound_full:
+                await self._room.wait()
+            pipe.sender_waits = False
+        if pipe.ended:
+            raise pipe.error or Unreachable(self._wire.partition, "the partition has ended the stream")
+        if self._shape.streams_requests:
+            pipe.outbound.append(data)
+            pipe.sent_bytes += len(data)
+            self._bridge.call_asyncio(self._pump.on_work)
+        elif self._request_sent:
+            raise ValueError(f"{self._shape.name} takes one request")
+        else:
+            self._request_sent = True
+            self._bridge.call_asyncio(partial(self._pump.start, data))
+
+    async def receive(self) -> Sequence[Any]:
+        pipe = self._pipe
+        if pipe.inbound or pipe.ended:
+            await trio.lowlevel.checkpoint()
+        while not (pipe.inbound or pipe.ended):
+            await self._arrival.wait()
+        # `ended` is set after the last message has been put in: what is here now is all, if it is set.
+        arrived = [pipe.inbound.popleft() for _ in range(len(pipe.inbound))]
+        if not arrived:
+            if pipe.error is not None:
+                raise pipe.error
+            return []
+        pipe.taken_bytes += sum(map(len, arrived))
+        if pipe.reader_waits:
+            self._bridge.call_asyncio(self._pump.on_room)
+        parse = self._shape.reply.FromString
+        return [parse(data) for data in arrived]
+
+    def _on_wake(self) -> None:
+        if self._pipe.inbound or self._pipe.ended:
+            self._arrival.ring()
+        if self._pipe.sender_waits:
+            self._room.ring()
