@@ -18,7 +18,7 @@ OnEvents = Callable[[Sequence[pb.WatchEvent]], None]
 
 
 class Follower:
-    """The objects of one resource in one partition, from their present state on.
+    """The objects of one resource in one partition: from their present state on, or from the history behind a revision.
 
     `on_events` is called with the events of each message. `on_restart` is called before the present objects are sent
     again as ADDED because the partition no longer had the events in between: whatever is not among them is gone.
@@ -32,13 +32,14 @@ class Follower:
         *,
         field_selector: str = "",
         on_restart: Callable[[], None] = lambda: None,
+        behind_revision: int = 0,
     ) -> None:
         self._client = partition_client
         self._selection = pb.Selection(resource=resource, field_selector=field_selector)
         self._on_events = on_events
         self._on_restart = on_restart
         self._watch: Watch | None = None
-        self._position = _Position()
+        self._position = _Position(behind_revision)
         self._synced = trio.Event()
 
     @property
@@ -100,10 +101,10 @@ class _Position:
 
     __slots__ = ("incarnation", "live", "resource_version")
 
-    def __init__(self) -> None:
-        self.resource_version = 0
+    def __init__(self, resource_version: int = 0) -> None:
+        self.resource_version = resource_version
         self.incarnation = ""
-        self.live = False
+        self.live = resource_version > 0
 
 
 class _Sink(WatchSink):

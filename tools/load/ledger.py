@@ -1,4 +1,4 @@
-"""Watches the ledger of a resource partition while it runs, and checks every revision of it.
+"""Watches the ledger of a resource partition, and checks every revision of it: live, or afterwards from the history.
 
 Nodes and placements come by two watches of one stream. Each is in the order of revisions; together they are put back
 into it: events wait here until both watches have passed their revision.
@@ -15,6 +15,7 @@ from ...clients.client import PartitionClient
 from ...proto import ursa_pb2 as pb
 from .checks import LedgerCheck
 from .follow import Follower
+from .survey import NODES, PLACEMENTS
 
 # Events that wait are few kilobytes each; a second of them is under 10 MB at the rates a partition reaches.
 DRAIN_SECONDS = 1.0
@@ -22,15 +23,17 @@ POLL_SECONDS = 0.05
 
 
 class LedgerWatch:
-    """The check of one resource partition, fed live. Run it before the first placement is made."""
+    """The check of one resource partition.
 
-    def __init__(self, resource_client: PartitionClient) -> None:
+    With `behind_revision` 0 it is fed live, and must run before the first placement is made. With 1 it reads the whole
+    history, as far as the partition still has it at hand; where it has not, that is a gap of the check.
+    """
+
+    def __init__(self, resource_client: PartitionClient, *, behind_revision: int = 0) -> None:
         self.check = LedgerCheck(resource_client.partition)
         self._waiting: list[tuple[int, Callable[[pb.WatchEvent], None], pb.WatchEvent]] = []
-        self._nodes = Follower(resource_client, "nodes", self._take(self.check.apply_node), on_restart=self._restart)
-        self._placements = Follower(
-            resource_client, "placements.ursa.dev", self._take(self.check.apply_placement), on_restart=self._restart
-        )
+        self._nodes = self._follow(resource_client, NODES, self.check.apply_node, behind_revision)
+        self._placements = self._follow(resource_client, PLACEMENTS, self.check.apply_placement, behind_revision)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -56,6 +59,21 @@ class LedgerWatch:
     @property
     def _seen(self) -> int:
         return min(self._nodes.resource_version, self._placements.resource_version)
+
+    def _follow(
+        self,
+        resource_client: PartitionClient,
+        resource: str,
+        apply: Callable[[pb.WatchEvent], None],
+        behind_revision: int,
+    ) -> Follower:
+        return Follower(
+            resource_client,
+            resource,
+            self._take(apply),
+            on_restart=self._restart,
+            behind_revision=behind_revision,
+        )
 
     def _take(self, apply: Callable[[pb.WatchEvent], None]) -> Callable[[Sequence[pb.WatchEvent]], None]:
         def take(events: Sequence[pb.WatchEvent]) -> None:
