@@ -17,8 +17,8 @@ from itertools import islice
 
 from .index import KeyIndex
 
-# Keys looked at in one step: under a millisecond of the loop.
-SWEEP_KEYS = 2048
+# Keys looked at in one step: a millisecond of the loop, or two if most of them have garbage.
+SWEEP_KEYS = 1024
 # Records erased in one step: small steps cost twice the CPU a record, large ones hold up the commit behind them.
 SWEEP_RECORDS = 512
 
