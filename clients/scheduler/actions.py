@@ -1,0 +1,101 @@
+"""What the scheduler asks of partitions: the claim of a node, the binding of a pod, the release of a claim.
+
+Each may be repeated any number of times: a claim of the same pod for the same node, a binding of the same pod to the
+same node and the deletion of the same Placement all succeed again, or say that they have happened.
+"""
+
+from __future__ import annotations
+
+from ...proto import ursa_pb2 as pb
+from .pending import PendingPod
+
+PODS = "pods"
+PLACEMENTS = "placements.ursa.dev"
+
+
+class Action:
+    """`partition`: whom it is for."""
+
+    __slots__ = ("failures", "in_doubt", "partition", "waiting")
+
+    def __init__(self, partition: str) -> None:
+        self.partition = partition
+        self.failures = 0
+        # It may have happened: an answer was lost.
+        self.in_doubt = False
+        # It is not on its way, but waits to be repeated.
+        self.waiting = False
+
+    def operation(self) -> pb.Operation:
+        raise NotImplementedError
+
+
+class Claim(Action):
+    """Create the Placement of a pod on a node, named by the pod's uid, in the node's resource partition."""
+
+    __slots__ = ("pod", "spec")
+
+    def __init__(self, pod: PendingPod, spec: bytes) -> None:
+        super().__init__(pod.partition)
+        self.pod, self.spec = pod, spec
+
+    def operation(self) -> pb.Operation:
+        operation = pb.Operation(resource=PLACEMENTS)
+        placement = operation.create.object
+        placement.api_version = "ursa.dev/v1"
+        placement.kind = "Placement"
+        placement.metadata.name = self.pod.uid
+        placement.spec = self.spec
+        return operation
+
+
+class Bind(Action):
+    """Bind a pod, in the home partition, to the node it holds a claim of."""
+
+    __slots__ = ("placement_uid", "pod")
+
+    def __init__(self, home: str, pod: PendingPod, placement_uid: str) -> None:
+        super().__init__(home)
+        self.pod, self.placement_uid = pod, placement_uid
+
+    def operation(self) -> pb.Operation:
+        pod = self.pod
+        operation = pb.Operation(resource=PODS)
+        bind = operation.bind
+        bind.resource_partition = pod.partition
+        bind.node = pod.node
+        bind.preconditions.uid = pod.uid
+        target = bind.target
+        target.resource = PODS
+        target.tenant, target.namespace, target.name = pod.object.key
+        return operation
+
+
+class Release(Action):
+    """Delete a Placement. `pod` is the one it was for, None where another claim of the pod holds."""
+
+    __slots__ = ("placement_uid", "pod", "pod_uid")
+
+    def __init__(self, partition: str, pod_uid: str, placement_uid: str, pod: PendingPod | None) -> None:
+        super().__init__(partition)
+        self.pod_uid, self.placement_uid, self.pod = pod_uid, placement_uid, pod
+
+    def operation(self) -> pb.Operation:
+        operation = pb.Operation(resource=PLACEMENTS)
+        delete = operation.delete
+        delete.target.resource = PLACEMENTS
+        delete.target.name = self.pod_uid
+        delete.preconditions.uid = self.placement_uid
+        return operation
+
+
+class Probe(Action):
+    """Ask a resource partition for anything at all, on the way that claims take, to learn whether it answers again."""
+
+    __slots__ = ()
+
+    def operation(self) -> pb.Operation:
+        operation = pb.Operation(resource=PLACEMENTS, dry_run=True)
+        operation.delete.target.resource = PLACEMENTS
+        operation.delete.target.name = "probe"
+        return operation

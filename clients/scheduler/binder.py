@@ -1,0 +1,342 @@
+"""From a chosen node to a bound pod, in two steps, and whatever can happen in between. No I/O.
+
+    claim: create a Placement at the node's resource partition
+        accepted -> bind: at the home partition
+                        accepted -> done
+                        refused  -> the pod is gone, or bound elsewhere: release the claim
+        refused  -> this view of the node was stale: back to the queue
+
+What makes it safe to lose any message, answer or process:
+
+* The claim is what counts. The node's own partition checks it, so nothing here can over-commit a node.
+* A pod is bound only after its claim was accepted, and a claim is given up only after the home partition has said that
+  the pod cannot be bound to it.
+* Whatever got no answer may have happened. Its assumption stays, and it is repeated until there is an answer; all
+  actions are idempotent. Only where nothing was ever sent may the pod go elsewhere at once.
+* A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Final
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import (
+    AlreadyExists,
+    Conflict,
+    InternalError,
+    LinkError,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+    Unreachable,
+)
+from ...proto.objects import encode
+from .actions import Action, Bind, Claim, Probe, Release
+from .columns import NodeColumns
+from .decisions import Counts, Decisions, Scheduled
+from .ledger import Hold
+from .options import SchedulerOptions
+from .partition_view import Gate, PartitionView, retry_seconds
+from .pending import QUEUED, PendingPod, PodState
+from .pod_queue import PodQueue
+from .reports import Reporter
+
+# Answers after which it is not known whether it happened, or that only time can change: the same is asked again.
+MAYBE_DONE: Final = (InternalError.reason, Timeout.reason)
+ASK_AGAIN: Final = (*MAYBE_DONE, ServiceUnavailable.reason, TooManyRequests.reason)
+# Pods bound by this process of which a second Placement may still turn up: one claimed by an earlier process of this
+# scheduler in a partition that was seen late. Enough for all that can be on their way when a process is replaced.
+SETTLED_MAX: Final = 16384
+
+
+class Binder:
+    """`pods` are all pods known to be on their way, by uid; the binder removes those it is done with."""
+
+    def __init__(
+        self,
+        home: str,
+        nodes: NodeColumns,
+        views: dict[str, PartitionView],
+        queue: PodQueue,
+        reporter: Reporter,
+        options: SchedulerOptions,
+    ) -> None:
+        self.pods: dict[str, PendingPod] = {}
+        self.home_gate = Gate()
+        self.counts = Counts()
+        self.decisions = Decisions()
+        self._home, self._nodes, self._views, self._queue = home, nodes, views, queue
+        self._reporter, self._options = reporter, options
+        self._settled: dict[str, str] = {}
+        self._repeats: list[tuple[float, int, Action]] = []
+        self._repeats_made = 0
+
+    # ------------------------------------------------------------------------------------------------- new work
+
+    def claim(self, pod: PendingPod, slot: int) -> None:
+        """Claim the node in this slot for a pod taken out of the queue."""
+        nodes = self._nodes
+        facts = nodes.facts[slot]
+        assert facts is not None, "a slot without a node was picked"
+        view = self._views[nodes.partitions[slot]]
+        pod.attempts += 1
+        pod.slot, pod.partition, pod.node, pod.node_uid = slot, view.partition, nodes.names[slot], facts.uid
+        pod.view_at_claim = nodes.external[slot]
+        spec = encode(self._placement_spec(pod))
+        view.ledger.assume(pod.uid, slot, nodes.charges(pod.template.requests), spec, facts.uid)
+        self._send_claim(Claim(pod, spec))
+
+    def _placement_spec(self, pod: PendingPod) -> dict[str, object]:
+        tenant, namespace, name = pod.object.key
+        return {
+            "node": pod.node,
+            "nodeUID": pod.node_uid,
+            "tenantPartition": self._home,
+            "pod": {"tenant": tenant, "namespace": namespace, "name": name, "uid": pod.uid},
+            "requests": pod.template.requests,
+        }
+
+    def _send_claim(self, claim: Claim) -> None:
+        pod = claim.pod
+        pod.state, pod.action = PodState.CLAIMING, claim
+        self._views[claim.partition].outstanding += 1
+        self.decisions.for_partition(claim.partition).append(claim)
+
+    def _bind(self, pod: PendingPod, placement_uid: str) -> None:
+        bind = Bind(self._home, pod, placement_uid)
+        pod.state, pod.action = PodState.BINDING, bind
+        self.decisions.binds.append(bind)
+
+    def _release(self, pod: PendingPod, partition: str, placement_uid: str) -> None:
+        """Give up a pod's claim; the pod waits for the answer."""
+        release = Release(partition, pod.uid, placement_uid, pod)
+        pod.state, pod.action = PodState.RELEASING, release
+        self.decisions.for_partition(partition).append(release)
+
+    # ---------------------------------------------------------------------------------------- placements found
+
+    def placement_found(self, view: PartitionView, pod_uid: str, hold: Hold) -> None:
+        """A Placement of a home pod has been seen that was not known."""
+        pod = self.pods.get(pod_uid)
+        if pod is None:
+            if self._settled.get(pod_uid, view.partition) != view.partition:
+                self._give_back(view, pod_uid, hold)
+        elif pod.state in QUEUED:
+            if view.synced:
+                self._queue.remove(pod)
+                self._take_over(pod, view, hold)
+        elif pod.state is PodState.CLAIMING:
+            if pod.slot == hold.slot and pod.action is not None and pod.action.waiting:
+                self._found_accepted(pod, hold)
+        elif pod.state is PodState.BOUND and pod.partition != view.partition:
+            self._give_back(view, pod_uid, hold)
+
+    def adopt(self, pod: PendingPod) -> bool:
+        """Bind a pod, in no queue, that has a Placement already: an earlier process has claimed it."""
+        for view in self._views.values():
+            hold = view.ledger.observed.get(pod.uid)
+            if hold is not None and view.synced:
+                self._take_over(pod, view, hold)
+                return True
+        return False
+
+    def adopt_all(self, view: PartitionView) -> None:
+        """The same for all pods in the queue, after the partition has been seen completely."""
+        for uid, hold in list(view.ledger.observed.items()):
+            pod = self.pods.get(uid) if hold.home else None
+            if pod is not None and pod.state in QUEUED:
+                self._queue.remove(pod)
+                self._take_over(pod, view, hold)
+
+    def _take_over(self, pod: PendingPod, view: PartitionView, hold: Hold) -> None:
+        facts, name = self._nodes.facts[hold.slot], self._nodes.names[hold.slot]
+        pod.slot, pod.partition, pod.node, pod.node_uid = hold.slot, view.partition, name, hold.node_uid
+        pod.attempts += 1
+        if facts is not None and facts.uid == hold.node_uid:
+            self._bind(pod, hold.placement_uid)
+        else:
+            self._release(pod, view.partition, hold.placement_uid)
+
+    def _found_accepted(self, pod: PendingPod, hold: Hold) -> None:
+        """A claim without an answer has happened."""
+        self.counts.accepted += 1
+        self._bind(pod, hold.placement_uid)
+
+    def _give_back(self, view: PartitionView, pod_uid: str, hold: Hold) -> None:
+        """Delete a second Placement, of a pod that is bound by another."""
+        self.decisions.for_partition(view.partition).append(Release(view.partition, pod_uid, hold.placement_uid, None))
+
+    # ----------------------------------------------------------------------------------------------- answers
+
+    def answered(self, actions: Sequence[Action], results: Sequence[pb.Result], now: float) -> None:
+        for action, result in zip(actions, results, strict=True):
+            if isinstance(action, Claim):
+                self._claim_answered(action, result, now)
+            elif isinstance(action, Bind):
+                self._bind_answered(action, result, now)
+            elif isinstance(action, Release):
+                self._release_answered(action, result, now)
+
+    def unanswered(self, actions: Sequence[Action], error: LinkError | None, now: float) -> None:
+        """No answer came (`error` says whether they may have been done), or they were never sent (None)."""
+        never_sent = error is None or isinstance(error, Unreachable)
+        for action in actions:
+            if not never_sent:
+                action.in_doubt = True
+            if isinstance(action, Claim):
+                self._claim_unanswered(action, now)
+            elif not isinstance(action, Probe):
+                self._repeat_later(action, now)
+
+    def _claim_unanswered(self, claim: Claim, now: float) -> None:
+        pod, view = claim.pod, self._views[claim.partition]
+        view.outstanding -= 1
+        hold = view.ledger.observed.get(pod.uid)
+        if not claim.in_doubt:
+            # Nothing was ever asked of the partition: the pod is free to go elsewhere.
+            view.ledger.withdraw(pod.uid)
+            self._requeue(pod)
+        elif hold is not None and hold.slot == pod.slot:
+            self._found_accepted(pod, hold)
+        else:
+            self._repeat_later(claim, now)
+
+    def _claim_answered(self, claim: Claim, result: pb.Result, now: float) -> None:
+        pod, view = claim.pod, self._views[claim.partition]
+        view.outstanding -= 1
+        if not result.HasField("error"):
+            self.counts.accepted += 1
+            view.ledger.accept(pod.uid, result.resource_version)
+            self._bind(pod, result.uid)
+            return
+        error = result.error
+        if error.reason in ASK_AGAIN:
+            claim.in_doubt = claim.in_doubt or error.reason in MAYBE_DONE
+            self._repeat_later(claim, now, error)
+            return
+        self.counts.rejected += 1
+        view.ledger.withdraw(pod.uid)
+        if pod.gone:
+            self._forget(pod)
+        elif error.reason in (Conflict.reason, NotFound.reason):
+            self._claim_refused(pod, error.reason, now)
+        elif error.reason == AlreadyExists.reason and pod.uid in view.ledger.observed:
+            self._take_over(pod, view, view.ledger.observed[pod.uid])
+        else:
+            # AlreadyExists: its Placement on another node has not been seen yet, but will be.
+            self._complain(pod, f"node {pod.node} of {pod.partition} refused the pod: {error.message}", now)
+            self._back_off(pod, now)
+
+    def _claim_refused(self, pod: PendingPod, reason: str, now: float) -> None:
+        """No room, or no such node: what this scheduler knows of the node is out of date."""
+        nodes, slot = self._nodes, pod.slot
+        facts = nodes.facts[slot] if nodes.find(pod.partition, pod.node) == slot else None
+        if facts is not None and facts.uid == pod.node_uid and nodes.external[slot] == pod.view_at_claim:
+            # No news of the node has come since it was picked: it would be picked again.
+            if reason == Conflict.reason:
+                nodes.refuse(slot, pod.template.id)
+            else:
+                nodes.clear_node(slot)
+        pod.conflicts += 1
+        if pod.conflicts > self._options.conflicts_max:
+            pod.conflicts = 0
+            self._back_off(pod, now)
+        else:
+            self._requeue(pod)
+
+    def _bind_answered(self, bind: Bind, result: pb.Result, now: float) -> None:
+        pod = bind.pod
+        if not result.HasField("error"):
+            self._bound(pod, now)
+            return
+        error = result.error
+        if error.reason in ASK_AGAIN:
+            self._repeat_later(bind, now, error)
+            return
+        # It is gone, it is bound elsewhere, or it may not be bound at all: the claim is of no use.
+        if error.reason not in (Conflict.reason, NotFound.reason):
+            self._complain(pod, f"binding to node {pod.node} of {pod.partition} was refused: {error.message}", now)
+        self._release(pod, pod.partition, bind.placement_uid)
+
+    def _bound(self, pod: PendingPod, now: float) -> None:
+        self.counts.scheduled += 1
+        self.decisions.scheduled.append(Scheduled(pod.object, now - pod.arrived_at, pod.attempts))
+        pod.state, pod.action = PodState.BOUND, None
+        if len(self._settled) >= SETTLED_MAX:
+            del self._settled[next(iter(self._settled))]
+        self._settled[pod.uid] = pod.partition
+        for view in self._views.values():
+            if view.partition != pod.partition and (stray := view.ledger.observed.get(pod.uid)):
+                self._give_back(view, pod.uid, stray)
+        if pod.gone:
+            self._forget(pod)
+
+    def _release_answered(self, release: Release, result: pb.Result, now: float) -> None:
+        if result.HasField("error") and result.error.reason in ASK_AGAIN:
+            self._repeat_later(release, now, result.error)
+            return
+        pod = release.pod
+        if pod is None:
+            return
+        self._views[release.partition].ledger.withdraw(pod.uid)
+        if pod.gone:
+            self._forget(pod)
+        else:
+            self._back_off(pod, now)
+
+    # --------------------------------------------------------------------------------------------- once again
+
+    def next_repeat(self) -> float:
+        """When `repeat_due` next has something to do; infinity: never."""
+        return self._repeats[0][0] if self._repeats else math.inf
+
+    def repeat_due(self, now: float) -> None:
+        while self._repeats and self._repeats[0][0] <= now:
+            _, _, action = heappop(self._repeats)
+            action.waiting = False
+            if isinstance(action, Claim):
+                # Unless its Placement has been seen meanwhile.
+                if action.pod.action is action:
+                    self._send_claim(action)
+            elif isinstance(action, Bind):
+                self.decisions.binds.append(action)
+            else:
+                self.decisions.for_partition(action.partition).append(action)
+
+    def _repeat_later(self, action: Action, now: float, error: pb.Status | None = None) -> None:
+        action.failures += 1
+        action.waiting = True
+        wait_seconds = retry_seconds(action.failures)
+        if error is not None:
+            wait_seconds = max(wait_seconds, error.retry_after_ms / 1000)
+        self._repeats_made += 1
+        heappush(self._repeats, (now + wait_seconds, self._repeats_made, action))
+
+    # ---------------------------------------------------------------------------------------- back to the queue
+
+    def _forget(self, pod: PendingPod) -> None:
+        pod.action = None
+        del self.pods[pod.uid]
+
+    def _requeue(self, pod: PendingPod) -> None:
+        if pod.gone:
+            self._forget(pod)
+        else:
+            pod.action = None
+            self._queue.push(pod)
+
+    def _back_off(self, pod: PendingPod, now: float) -> None:
+        pod.action = None
+        pod.failures += 1
+        self._queue.back_off(pod, now + self._options.backoff_seconds(pod.failures))
+
+    def _complain(self, pod: PendingPod, message: str, now: float) -> None:
+        self.counts.errors += 1
+        report = None if pod.gone else self._reporter.say(pod, message, now)
+        if report is not None:
+            self.decisions.reports.append(report)

@@ -1,0 +1,321 @@
+"""The nodes of all resource partitions in columns: one array a quantity, one slot a node.
+
+Filtering and scoring all nodes is then a handful of array operations, and no node need be left out to save time. A node
+is known by (resource partition, name) and its uid. A slot exists as long as a node is there or anything is held on it:
+placements are seen before their node, and outlive it.
+
+Quantities are float64, exact for whole numbers below 2**53. Row changes go into a log, from which the cached scores
+(`scores.py`) catch up: into `changes` always, and into `static_changes` too if more than the requested amounts changed.
+
+Ties between equal scores are broken by 20 bits, drawn anew with every change of a row from (seed, slot, generation):
+without state, so that a cached and a fresh score agree, and differently for each scheduler, so that two of them do not
+run after the same node. Above them stands the bit of the scheduler's own shard: nodes are divided among the schedulers
+by a hash of their name, and everyone prefers its own share, so that conflicts only begin where shards overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...proto import quantities
+from .change_log import ChangeLog
+from .labels import LabelColumns
+from .node_facts import NodeFacts
+from .taints import Taint
+
+Floats = NDArray[np.float64]
+# (column, amount) pairs: what one pod adds to the requested columns of its node.
+Charges = tuple[tuple[int, int], ...]
+
+CPU, MEMORY, PODS, NONZERO_CPU, NONZERO_MEMORY = range(5)
+# Scoring counts a pod that requests no cpu or memory as if it did, as in Kubernetes; otherwise all pods without
+# requests would go to one node. (Kubernetes counts so by container; a Placement only tells of the pod as a whole.)
+NONZERO_CPU_MILLICORES: Final = 100
+NONZERO_MEMORY_BYTES: Final = 200 * 1024 * 1024
+
+CAPACITY_MIN: Final = 64
+RESOURCES_MIN: Final = 8
+CHARGES_MAX: Final = 4096  # distinct sets of requests remembered
+TIE_BITS: Final = 20
+OWN_SHARD: Final = 1 << 27  # above 7 bits of score (0 to 100) and the tie bits
+
+
+class Shard(NamedTuple):
+    """Of `schedulers`, this is number `number`."""
+
+    number: int = 0
+    schedulers: int = 1
+
+    def owns(self, node: str) -> bool:
+        return crc32(node.encode()) % self.schedulers == self.number
+
+
+def tie_bits(seed: int, slot: int, generation: int) -> int:
+    mixed = (seed + slot * 0x9E3779B1 + generation * 0x85EBCA6B) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B3C6D) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 12)) * 0x297A2D39) & 0xFFFFFFFF
+    return mixed >> 12
+
+
+class Buffers(NamedTuple):
+    """Scratch space: see `NodeColumns.buffers`."""
+
+    amounts: Floats
+    more_amounts: Floats
+    fits: NDArray[np.bool_]
+    more_fits: NDArray[np.bool_]
+    keys: NDArray[np.int32]
+    mask: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, count: int) -> Buffers:
+        return cls(
+            np.empty(count),
+            np.empty(count),
+            np.empty(count, np.bool_),
+            np.empty(count, np.bool_),
+            np.empty(count, np.int32),
+            np.empty(count, np.int8),
+        )
+
+    def first(self, count: int) -> Buffers:
+        return Buffers(
+            self.amounts[:count],
+            self.more_amounts[:count],
+            self.fits[:count],
+            self.more_fits[:count],
+            self.keys[:count],
+            self.mask[:count],
+        )
+
+
+class NodeColumns:
+    """Arrays have one entry a slot; only the first `high` slots were ever used. Read them, change them by methods."""
+
+    def __init__(self, seed: int = 0, shard: Shard = Shard()) -> None:  # noqa: B008  # immutable
+        self._seed, self._shard = seed, shard
+        self.capacity = CAPACITY_MIN
+        self.high = 0
+        self.layout = 0  # changes when arrays are replaced or a resource is added
+        self.changes = ChangeLog()
+        self.static_changes = ChangeLog()
+        self.resource_columns: dict[str, int] = {quantities.CPU: CPU, quantities.MEMORY: MEMORY, quantities.PODS: PODS}
+        self._columns_used = NONZERO_MEMORY + 1
+
+        self.allocatable: Floats = np.zeros((RESOURCES_MIN, CAPACITY_MIN))
+        self.requested: Floats = np.zeros((RESOURCES_MIN, CAPACITY_MIN))
+        self.present: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
+        self.ready: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
+        self.open: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
+        self.taint_set: NDArray[np.int32] = np.zeros(CAPACITY_MIN, np.int32)
+        self.tie: NDArray[np.int32] = np.zeros(CAPACITY_MIN, np.int32)
+
+        self.facts: list[NodeFacts | None] = []
+        self.names: list[str] = []
+        self.partitions: list[str] = []
+        # Counts what others did to a row: whoever compares it learns whether his view of the node was stale.
+        self.external: list[int] = []
+        # Templates for which the node's partition refused a claim though the row showed room.
+        self.refusals: dict[int, dict[int, None]] = {}
+        self.taint_sets: list[tuple[Taint, ...]] = [()]
+        self._taint_ids: dict[tuple[Taint, ...], int] = {(): 0}
+        self.labels = LabelColumns(self.facts)
+        self._buffers = Buffers.of(CAPACITY_MIN)
+        self._open_partitions: dict[str, bool] = {}
+        self._slots: dict[tuple[str, str], int] = {}
+        self._free: list[int] = []
+        self._holds: list[int] = []
+        self._generations: list[int] = []
+        self._own: list[int] = []
+        self._charges: dict[tuple[tuple[str, int], ...], Charges] = {}
+        self._take_cells()
+
+    # ---------------------------------------------------------------------------------------------------- slots
+
+    def find(self, partition: str, node: str) -> int | None:
+        """The slot of a node, or of something held on a node that is not there."""
+        return self._slots.get((partition, node))
+
+    def slot(self, partition: str, node: str) -> int:
+        """The same, made if need be."""
+        found = self._slots.get((partition, node))
+        return self._add_slot(partition, node) if found is None else found
+
+    def _add_slot(self, partition: str, node: str) -> int:
+        own = OWN_SHARD if self._shard.owns(node) else 0
+        if self._free:
+            slot = self._free.pop()
+            self.names[slot], self.partitions[slot], self._own[slot] = node, partition, own
+        else:
+            slot = self.high
+            if slot == self.capacity:
+                self._grow()
+            self.high += 1
+            self.facts.append(None)
+            self.names.append(node)
+            self.partitions.append(partition)
+            self.external.append(0)
+            self._holds.append(0)
+            self._generations.append(0)
+            self._own.append(own)
+        self._slots[partition, node] = slot
+        self.open[slot] = self._open_partitions.get(partition, False)
+        self._touch_static(slot)
+        return slot
+
+    def _free_if_unused(self, slot: int) -> None:
+        if self.facts[slot] is None and not self._holds[slot]:
+            del self._slots[self.partitions[slot], self.names[slot]]
+            self.refusals.pop(slot, None)
+            self._free.append(slot)
+
+    # ---------------------------------------------------------------------------------------------------- nodes
+
+    def set_node(self, partition: str, node: str, facts: NodeFacts) -> bool:
+        """Take in a node; False: nothing changed that scheduling looks at."""
+        slot = self.slot(partition, node)
+        if self.facts[slot] == facts:
+            return False
+        self.facts[slot] = facts
+        self.present[slot] = True
+        self.ready[slot] = facts.ready
+        self.taint_set[slot] = self._taint_id(facts.taints)
+        self.allocatable[:, slot] = 0.0
+        for resource, units in facts.allocatable.items():
+            self.allocatable[self._column(resource), slot] = units
+        self.labels.node_changed(slot)
+        self._touch_static(slot)
+        self.view_changed(slot)
+        return True
+
+    def clear_node(self, slot: int) -> None:
+        """The node is gone; what is held on it stays held."""
+        self.facts[slot] = None
+        self.present[slot] = self.ready[slot] = False
+        self.allocatable[:, slot] = 0.0
+        self.labels.node_changed(slot)
+        self._touch_static(slot)
+        self.view_changed(slot)
+        self._free_if_unused(slot)
+
+    def set_open(self, partition: str, is_open: bool) -> None:
+        """Whether the nodes of a partition may be chosen."""
+        if self._open_partitions.get(partition, False) != is_open:
+            self._open_partitions[partition] = is_open
+            for slot in range(self.high):
+                if self.partitions[slot] == partition:
+                    self.open[slot] = is_open
+            self.static_changes.forget()
+
+    def is_open(self, partition: str) -> bool:
+        return self._open_partitions.get(partition, False)
+
+    def _taint_id(self, taints: tuple[Taint, ...]) -> int:
+        found = self._taint_ids.get(taints)
+        if found is None:
+            found = self._taint_ids[taints] = len(self.taint_sets)
+            self.taint_sets.append(taints)
+        return found
+
+    # ---------------------------------------------------------------------------------------------------- holds
+
+    def charges(self, requests: Mapping[str, int]) -> Charges:
+        """What a pod with these requests adds to the columns of its node. Equal requests give the same tuple."""
+        items = tuple(requests.items())
+        found = self._charges.get(items)
+        if found is None:
+            if len(self._charges) >= CHARGES_MAX:
+                self._charges.clear()
+            known = tuple((self._column(resource), units) for resource, units in items if units)
+            cpu = requests.get(quantities.CPU) or NONZERO_CPU_MILLICORES
+            memory = requests.get(quantities.MEMORY) or NONZERO_MEMORY_BYTES
+            found = self._charges[items] = (*known, (NONZERO_CPU, cpu), (NONZERO_MEMORY, memory))
+        return found
+
+    def hold(self, slot: int, charges: Charges) -> None:
+        cells = self.requested_cells
+        for column, amount in charges:
+            cells[column][slot] += amount
+        self._holds[slot] += 1
+        self._touch(slot)
+
+    def unhold(self, slot: int, charges: Charges) -> None:
+        cells = self.requested_cells
+        for column, amount in charges:
+            cells[column][slot] -= amount
+        self._holds[slot] -= 1
+        self._touch(slot)
+        self._free_if_unused(slot)
+
+    def view_changed(self, slot: int) -> None:
+        """News of the node itself has come: what was concluded from a refusal no longer holds."""
+        self.external[slot] += 1
+        if self.refusals.pop(slot, None) is not None:
+            self._touch(slot)
+
+    def refuse(self, slot: int, template_id: int) -> None:
+        """Do not offer the node to this template until news of it comes."""
+        self.refusals.setdefault(slot, {})[template_id] = None
+        self._touch(slot)
+
+    def forget_refusals(self) -> None:
+        for slot in list(self.refusals):
+            del self.refusals[slot]
+            self._touch(slot)
+
+    # --------------------------------------------------------------------------------------------------- arrays
+
+    def _touch(self, slot: int) -> None:
+        generation = self._generations[slot] + 1
+        self._generations[slot] = generation
+        self.tie_cells[slot] = self._own[slot] | tie_bits(self._seed, slot, generation)
+        self.changes.append(slot)
+
+    def _touch_static(self, slot: int) -> None:
+        self.static_changes.append(slot)
+        self._touch(slot)
+
+    def _column(self, resource: str) -> int:
+        """The column of a resource; a new one if need be. Nodes and placements make columns, pods do not."""
+        column = self.resource_columns.get(resource)
+        if column is None:
+            column = self.resource_columns[resource] = self._columns_used
+            self._columns_used += 1
+            if column == len(self.allocatable):
+                self.allocatable = np.vstack((self.allocatable, np.zeros_like(self.allocatable)))
+                self.requested = np.vstack((self.requested, np.zeros_like(self.requested)))
+            self._take_cells()
+        return column
+
+    def _grow(self) -> None:
+        self.capacity *= 2
+        self.allocatable = np.hstack((self.allocatable, np.zeros_like(self.allocatable)))
+        self.requested = np.hstack((self.requested, np.zeros_like(self.requested)))
+        self.present = _doubled(self.present)
+        self.ready = _doubled(self.ready)
+        self.open = _doubled(self.open)
+        self.taint_set = _doubled(self.taint_set)
+        self.tie = _doubled(self.tie)
+        self.labels.resize(self.capacity)
+        self._buffers = Buffers.of(self.capacity)
+        self._take_cells()
+
+    def buffers(self, count: int) -> Buffers:
+        """Scratch space for `count` slots, shared by all who score: fresh arrays would cost five times the time."""
+        return self._buffers.first(count)
+
+    def _take_cells(self) -> None:
+        """Views for single cells: reading one through a memoryview takes two thirds of the time of an array."""
+        self.layout += 1
+        self.allocatable_cells = [column.data for column in self.allocatable]
+        self.requested_cells = [column.data for column in self.requested]
+        self.tie_cells = self.tie.data
+
+
+def _doubled(array: NDArray[np.generic]) -> NDArray[Any]:
+    return np.concatenate((array, np.zeros_like(array)))

@@ -1,0 +1,256 @@
+"""The scheduler's decisions, without I/O: events go in, what to ask of which partition comes out.
+
+    pod seen unbound  -> in the queue
+    step              -> a node is picked for each, on all that is known of all partitions; `Binder` does the rest
+                      -> or it fits nowhere: parked until something changes
+
+A wrong view of a node costs a refused claim and no more: see `binder.py` for what holds whatever happens. `now` is
+trio's time; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import LinkError
+from ...proto.objects import Object
+from .actions import Action, Probe
+from .binder import Binder
+from .columns import NodeColumns, Shard
+from .decisions import Counts, Decisions
+from .node_facts import read_node
+from .options import SchedulerOptions
+from .partition_view import PartitionView
+from .pending import QUEUED, PendingPod, PodState
+from .pod_queue import PodQueue
+from .reports import Reporter
+from .scores import INFEASIBLE, ScoreColumns
+from .template import Template, Templates
+
+# Pods that fit nowhere are looked at again after this even if nothing seems to have changed, and refusals are
+# forgotten: should our idea of a node and its partition's ever differ for good, no pod waits for good because of it.
+LEFTOVER_SECONDS: Final = 60.0
+
+
+class SchedulingCore:
+    """The scheduler of the tenant partition `home`. Methods ending in `_seen`, `_gone`, `_synced` take in events."""
+
+    def __init__(
+        self,
+        home: str,
+        tenant_partitions: Sequence[str],
+        resource_partitions: Sequence[str],
+        random: Random,
+        options: SchedulerOptions = SchedulerOptions(),  # noqa: B008  # immutable
+    ) -> None:
+        assert home not in resource_partitions, f"{home} is both a tenant and a resource partition"
+        self.home, self.options = home, options
+        shard = Shard(sorted(tenant_partitions).index(home), len(tenant_partitions))
+        self.nodes = NodeColumns(random.getrandbits(32), shard)
+        self.scores = ScoreColumns(self.nodes, random, options.template_columns_max)
+        self.queue = PodQueue()
+        self.views = {name: PartitionView(name, home, self.nodes) for name in resource_partitions}
+        self._reporter = Reporter(self.nodes, self._unseen_partitions, options.template_columns_max)
+        self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options)
+        self.pods = self.binder.pods
+        self._templates = Templates()
+        self._pods_synced = False
+        self._arrivals = 0
+        self._blocked = False
+        self._leftovers_at = -math.inf
+
+    @property
+    def counts(self) -> Counts:
+        return self.binder.counts
+
+    # ------------------------------------------------------------------------------------------------ pods seen
+
+    def pod_seen(self, obj: Object, now: float) -> None:
+        """An unbound, unfinished pod of the home partition has been added, or has changed."""
+        uid = obj.uid
+        if obj.deletion_ms:
+            self.pod_gone(uid)
+            return
+        template = self._templates.of(obj.message.spec)
+        if template.scheduler_name != self.options.scheduler_name:
+            return
+        pod = self.pods.get(uid)
+        if pod is None:
+            self._arrivals += 1
+            pod = self.pods[uid] = PendingPod(obj, template, self._arrivals, now)
+            if not self.binder.adopt(pod):
+                self.queue.push(pod)
+        else:
+            self._pod_changed(pod, obj, template)
+
+    def _pod_changed(self, pod: PendingPod, obj: Object, template: Template) -> None:
+        pod.object, pod.gone = obj, False
+        if template is not pod.template:
+            queued = pod.state in QUEUED
+            if queued:
+                self.queue.remove(pod)
+            pod.template = template
+            if queued:
+                self.queue.push(pod)
+
+    def pod_gone(self, uid: str) -> None:
+        """A pod has left the unbound ones: bound (by us or another), finished or deleted."""
+        pod = self.pods.get(uid)
+        if pod is None:
+            return
+        if pod.state in QUEUED:
+            self.queue.remove(pod)
+            del self.pods[uid]
+        elif pod.state is PodState.BOUND:
+            del self.pods[uid]
+        else:
+            # Its claim must be settled first: the answer to its Bind will say what has become of it.
+            pod.gone = True
+
+    def pods_synced(self) -> None:
+        """All unbound pods have been seen once. Idempotent."""
+        self._pods_synced = True
+
+    # ------------------------------------------------------------------------------------ nodes and placements seen
+
+    def node_seen(self, partition: str, node: Object) -> None:
+        if self.nodes.set_node(partition, node.name, read_node(node)):
+            self.queue.help()
+
+    def node_gone(self, partition: str, name: str) -> None:
+        slot = self.nodes.find(partition, name)
+        if slot is not None:
+            self.nodes.clear_node(slot)
+
+    def placement_seen(self, partition: str, placement: Object) -> None:
+        view = self.views[partition]
+        hold = view.ledger.see(placement)
+        if hold.home:
+            self.binder.placement_found(view, placement.name, hold)
+
+    def placement_gone(self, partition: str, pod_uid: str) -> None:
+        if self.views[partition].ledger.lose(pod_uid):
+            self.queue.help()
+
+    def placements_seen_up_to(self, partition: str, revision: int) -> None:
+        """All placements of the partition up to this revision have been reported."""
+        if self.views[partition].ledger.seen_up_to(revision):
+            self.queue.help()
+
+    def partition_synced(self, partition: str) -> None:
+        """The nodes and the placements of a resource partition are known: its nodes may be used. Idempotent."""
+        view = self.views[partition]
+        if not view.synced:
+            view.synced = True
+            self._set_open(view)
+            self.binder.adopt_all(view)
+
+    # ------------------------------------------------------------------------------------------------- answers
+
+    def answered(self, partition: str, actions: Sequence[Action], results: Sequence[pb.Result], now: float) -> None:
+        """A partition has answered a batch of actions."""
+        if partition == self.home:
+            self.binder.home_gate.answered()
+        else:
+            self.views[partition].gate.answered()
+            self._set_open(self.views[partition])
+        self.binder.answered(actions, results, now)
+
+    def unanswered(self, partition: str, actions: Sequence[Action], error: LinkError, now: float) -> None:
+        """A batch got no answer: nothing of it was done (Unreachable), or it is not known (OutcomeUnknown)."""
+        if partition == self.home:
+            self.binder.home_gate.failed(now)
+        else:
+            self.views[partition].gate.failed(now)
+            self._set_open(self.views[partition])
+        self.binder.unanswered(actions, error, now)
+
+    def stalled(self, partition: str) -> None:
+        """A batch has been on its way for too long. The partition is left alone until its fate is known."""
+        if partition == self.home:
+            self.binder.home_gate.stalled()
+        else:
+            self.views[partition].gate.stalled()
+            self._set_open(self.views[partition])
+
+    def recalled(self, actions: Sequence[Action], now: float) -> None:
+        """Actions decided on were not sent after all, because their partition does not answer."""
+        self.binder.unanswered(actions, None, now)
+
+    # --------------------------------------------------------------------------------------------------- deciding
+
+    def step(self, now: float) -> Decisions:
+        """Decide on at most `options.batch_pods` pods, and hand out all that is to be done by now."""
+        # The home partition needs no probe: a binding without an answer is repeated until there is one.
+        for view in self.views.values():
+            if view.gate.probe_due(now):
+                self.binder.decisions.for_partition(view.partition).append(Probe(view.partition))
+        self.binder.repeat_due(now)
+        self.queue.release_due(now)
+        if now >= self._leftovers_at:
+            self._leftovers_at = now + LEFTOVER_SECONDS
+            self.nodes.forget_refusals()
+            self.queue.help()
+        self._blocked = False
+        if self._may_pick():
+            self.queue.move(now, self.scores.fits_somewhere)
+            self._pick_batch(now)
+        decisions, self.binder.decisions = self.binder.decisions, Decisions()
+        return decisions
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another `step` would find pods to decide on right away."""
+        return bool(self.queue.active) and not self._blocked and self._may_pick()
+
+    def next_deadline(self) -> float:
+        """When `step` next has something to do if nothing happens; infinity: never."""
+        due = min((view.gate.probe_at for view in self.views.values()), default=math.inf)
+        due = min(due, self.binder.next_repeat())
+        if self._may_pick():
+            due = min(due, self.queue.next_deadline())
+            if self.queue.unschedulable:
+                due = min(due, self._leftovers_at)
+        return due
+
+    def _may_pick(self) -> bool:
+        # While the home partition does not answer, claims could not be followed by a binding.
+        return self._pods_synced and self.binder.home_gate.is_open and any(view.synced for view in self.views.values())
+
+    def _pick_batch(self, now: float) -> None:
+        partitions, views, pick = self.nodes.partitions, self.views, self.scores.pick
+        for _ in range(self.options.batch_pods):
+            pod = self.queue.pop()
+            if pod is None:
+                return
+            slot = pick(pod.template)
+            if slot == INFEASIBLE:
+                self._park(pod, now)
+            elif views[partitions[slot]].outstanding < self.options.claims_outstanding_max:
+                self.binder.claim(pod, slot)
+            else:
+                self.queue.push(pod)
+                self._blocked = True
+                return
+
+    def _park(self, pod: PendingPod, now: float) -> None:
+        pod.attempts += 1
+        self.counts.unschedulable += 1
+        self.queue.park(pod)
+        report = self._reporter.does_not_fit(pod, now) if self.options.events else None
+        if report is not None:
+            self.binder.decisions.reports.append(report)
+
+    def _set_open(self, view: PartitionView) -> None:
+        is_open = view.synced and view.gate.is_open
+        if is_open != self.nodes.is_open(view.partition):
+            self.nodes.set_open(view.partition, is_open)
+            if is_open:
+                self.queue.help()
+
+    def _unseen_partitions(self) -> list[str]:
+        return [name for name, view in self.views.items() if not view.synced]

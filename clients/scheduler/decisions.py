@@ -1,0 +1,52 @@
+"""What the scheduling core hands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ...proto.objects import Object
+from .actions import Action, Bind
+
+
+class Report(NamedTuple):
+    """A pod could not be scheduled, and why; for a FailedScheduling event."""
+
+    pod: Object
+    message: str
+
+
+class Scheduled(NamedTuple):
+    """A pod has been bound, so many seconds after it was first seen unbound."""
+
+    pod: Object
+    seconds: float
+    attempts: int
+
+
+@dataclass
+class Decisions:
+    """`actions` are for resource partitions, by name; `binds` for the home partition."""
+
+    actions: dict[str, list[Action]] = field(default_factory=dict)
+    binds: list[Bind] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    scheduled: list[Scheduled] = field(default_factory=list)
+
+    def for_partition(self, partition: str) -> list[Action]:
+        return self.actions.setdefault(partition, [])
+
+
+@dataclass
+class Counts:
+    """Since the start. A claim counts when it has its answer, so `attempted` is their sum, whenever one looks."""
+
+    accepted: int = 0
+    rejected: int = 0
+    scheduled: int = 0
+    unschedulable: int = 0
+    errors: int = 0
+
+    @property
+    def attempted(self) -> int:
+        return self.accepted + self.rejected

@@ -1,0 +1,75 @@
+"""A pod on its way from unbound to bound."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from ...proto.objects import Object
+from .template import Template
+
+if TYPE_CHECKING:
+    from .actions import Action
+
+
+class PodState(enum.Enum):
+    """Where a pod stands. Only the first three are in a queue.
+
+    ACTIVE -> CLAIMING -> BINDING -> BOUND, with ways back to a queue from CLAIMING (refused) and from RELEASING.
+    """
+
+    ACTIVE = "active"  # to be looked at as soon as its turn comes
+    BACKOFF = "backoff"  # after a failure, until its time has come
+    UNSCHEDULABLE = "unschedulable"  # fits nowhere, until something changes
+    CLAIMING = "claiming"  # a Placement is being created, or its outcome is unknown
+    BINDING = "binding"  # the claim holds; the Bind is on its way, or its outcome is unknown
+    RELEASING = "releasing"  # the pod cannot be bound; its Placement is being deleted
+    BOUND = "bound"  # done; waiting for the informer to see it leave
+
+
+QUEUED = (PodState.ACTIVE, PodState.BACKOFF, PodState.UNSCHEDULABLE)
+
+
+class PendingPod:
+    """`order` breaks ties of priority: pods are looked at in the order of their arrival."""
+
+    __slots__ = (
+        "action",
+        "arrived_at",
+        "attempts",
+        "conflicts",
+        "failures",
+        "gone",
+        "node",
+        "node_uid",
+        "object",
+        "order",
+        "partition",
+        "reported",
+        "reported_at",
+        "slot",
+        "state",
+        "template",
+        "ticket",
+        "uid",
+        "view_at_claim",
+    )
+
+    def __init__(self, obj: Object, template: Template, order: int, now: float) -> None:
+        self.object = obj
+        self.uid = obj.uid
+        self.template = template
+        self.order = order
+        self.arrived_at = now
+        self.state = PodState.ACTIVE
+        self.ticket = 0  # its entry in a queue's heap is the one with this number; others are out of date
+        self.gone = False  # it has left the unbound pods: bound by somebody, finished or deleted
+        self.attempts = 0
+        self.failures = 0  # in a row, for its backoff
+        self.conflicts = 0  # in a row
+        self.reported = ""  # what was last said about why it does not fit
+        self.reported_at = 0.0
+        # The claim: the node it is for, and how much of the node's row had been seen when it was chosen.
+        self.partition = self.node = self.node_uid = ""
+        self.slot = self.view_at_claim = -1
+        self.action: Action | None = None  # what is on its way for it, or to be repeated
