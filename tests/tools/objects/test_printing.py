@@ -1,0 +1,78 @@
+"""Objects as a person reads them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from ursa.proto.objects import Object
+from ursa.tools.objects.columns import NAMESPACE, TENANT, age
+from ursa.tools.objects.printing import formatted, outline
+
+NOW_MS = 1_700_000_100_000
+
+
+def pod(name: str, **extra: object) -> Object:
+    return Object.from_dict(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "tenant": "acme",
+                "namespace": "default",
+                "creationTimestamp": "2023-11-14T22:13:20Z",
+            },
+            "spec": {"containers": [{"name": "main"}], "nodeName": "n1", "resourcePartition": "rp-1"},
+            "status": {
+                "phase": "Running",
+                "podIP": "10.0.0.1",
+                "containerStatuses": [{"ready": True, "restartCount": 2}],
+            },
+            **extra,
+        },
+        "tp-1",
+    )
+
+
+def lines(output: str, *objects: Object, single: bool = False, scoped: bool = False) -> list[str]:
+    columns = (TENANT, NAMESPACE) if scoped else ()
+    text = "\n".join(formatted(objects, output, single=single, scoped=columns, now_ms=NOW_MS))
+    return text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (119, "119s"), (120, "2m"), (200, "3m20s"), (3600, "60m"), (5 * 3600, "5h"), (72 * 3600, "3d")],
+)
+def test_ages_are_written_as_kubectl_writes_them(seconds: int, text: str) -> None:
+    assert age(0, seconds * 1000) == text
+
+
+def test_a_table_is_as_wide_as_its_longest_value() -> None:
+    assert lines("table", pod("a"), pod("much-longer-name"), scoped=True) == [
+        "TENANT   NAMESPACE   NAME               READY   STATUS    RESTARTS   AGE",
+        "acme     default     a                  1/1     Running   2          100s",
+        "acme     default     much-longer-name   1/1     Running   2          100s",
+    ]
+    assert lines("wide", pod("a"))[0].endswith("IP         NODE   NODE-PARTITION   PARTITION")
+
+
+def test_one_object_asked_for_by_name_is_itself_several_are_a_list() -> None:
+    assert json.loads("\n".join(lines("json", pod("a"), single=True)))["kind"] == "Pod"
+    listed = yaml.safe_load("\n".join(lines("yaml", pod("a"))))
+    assert (listed["kind"], len(listed["items"])) == ("List", 1)
+    assert lines(
+        "name", pod("a"), Object.from_dict({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "r"}})
+    ) == [
+        "pod/a",
+        "replicaset.apps/r",
+    ]
+
+
+def test_an_outline_shows_nested_values() -> None:
+    value = {"nodeName": "n1", "empty": {}, "on": True, "list": [{"a": 1, "b": [2]}, "x"], "app.io/x": "1"}
+    assert list(outline(value)) == [
+        "Node Name: n1", "Empty: <none>", "On: true", "List:", "  - A: 1", "    B:", "      - 2", "  - x", "app.io/x: 1",
+    ]  # fmt: skip

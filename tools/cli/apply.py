@@ -1,0 +1,183 @@
+"""`ursa apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from ...clients.client_set import ClientSet
+from ...clients.partition_client import PartitionClient
+from ...proto.errors import AlreadyExists, ApiError, InputError, NotFound
+from ...proto.kinds import BY_KIND, Kind, Role, Scope
+from ...proto.objects import Object
+from ..objects.directory import ask, ask_all, chosen, tenant_client
+from ..objects.manifests import Manifest, read_manifests
+from ..objects.printing import name_of
+from .session import run_with_clients, scope_options
+
+
+class _Target(NamedTuple):
+    """An object, with the scope it gets, and the partition it goes to. None: known once an earlier object is there."""
+
+    manifest: Manifest
+    kind: Kind
+    object: Object
+    client: PartitionClient | None
+
+
+@click.command()
+@click.option(
+    "-f", "--filename", "paths", multiple=True, required=True, metavar="FILE", help="A manifest, - or a directory."
+)
+@scope_options
+@click.option("--dry-run", is_flag=True, help="Let the partitions check everything, and change nothing.")
+def apply(paths: tuple[str, ...], cluster: str, partition: str, tenant: str, namespace: str, dry_run: bool) -> None:
+    """Create objects from manifests, or merge the manifests into the objects that are there.
+
+    Everything is checked before anything is written. What a manifest does not say keeps its value.
+    """
+    manifests = read_manifests(paths)
+    if not manifests:
+        raise InputError(f"{paths[0]} holds no objects")
+    scoped = [_scoped(manifest, tenant, namespace) for manifest in manifests]
+
+    async def body(clients: ClientSet) -> None:
+        planner = _Planner(clients, partition, scoped)
+        targets = [await planner.target(*item) for item in scoped]
+        for target in targets:
+            if target.client is not None and not planner.depends_on_earlier(target):
+                await _put(target.client, target, dry_run=True)
+        for target in targets:
+            client = target.client
+            if client is None:
+                if dry_run:
+                    click.echo(f"{name_of(target.object)} is not checked: its tenant would be created first")
+                    continue
+                client = await tenant_client(clients, target.object.tenant)
+            done = await _put(client, target, dry_run=dry_run)
+            click.echo(f"{name_of(target.object)} {done}{' (dry run)' if dry_run else ''}")
+
+    run_with_clients(cluster, body)
+
+
+def _scoped(manifest: Manifest, tenant: str, namespace: str) -> tuple[Manifest, Kind, Object]:
+    """A manifest may leave out its tenant and its namespace."""
+    obj = manifest.object
+    kind = BY_KIND[obj.kind]
+    metadata = obj.message.metadata
+    if kind.scope is not Scope.CLUSTER:
+        metadata.tenant = metadata.tenant or tenant
+    if kind.scope is Scope.NAMESPACE:
+        metadata.namespace = metadata.namespace or namespace
+    return manifest, kind, obj
+
+
+class _Planner:
+    """Decides which partition each object goes to."""
+
+    def __init__(self, clients: ClientSet, partition: str, scoped: Sequence[tuple[Manifest, Kind, Object]]) -> None:
+        self._clients = clients
+        self._partition = partition
+        self._new_tenants = {obj.name: None for _, kind, obj in scoped if kind.kind == "Tenant"}
+        self._new_namespaces = {(obj.tenant, obj.name): None for _, kind, obj in scoped if kind.kind == "Namespace"}
+        self._homes: dict[str, PartitionClient] = {}
+
+    def depends_on_earlier(self, target: _Target) -> bool:
+        """It cannot be checked before the objects in front of it are written."""
+        obj = target.object
+        return obj.tenant in self._new_tenants or (obj.tenant, obj.namespace) in self._new_namespaces
+
+    async def target(self, manifest: Manifest, kind: Kind, obj: Object) -> _Target:
+        return _Target(manifest, kind, obj, await self._client(manifest, kind, obj))
+
+    async def _client(self, manifest: Manifest, kind: Kind, obj: Object) -> PartitionClient | None:
+        if self._partition:
+            return chosen(self._clients, kind, self._partition)[self._partition]
+        if kind.kind == "Tenant":
+            return await self._tenant_home(obj)
+        if kind.scope is not Scope.CLUSTER and Role.TENANT in kind.roles:
+            try:
+                return await self._home_of(obj.tenant)
+            except InputError as error:
+                if obj.tenant in self._new_tenants:
+                    return None
+                raise InputError(str(error), file=manifest.file, line=manifest.line) from None
+        return await self._where_it_is(manifest, kind, obj)
+
+    async def _home_of(self, tenant: str) -> PartitionClient:
+        if tenant not in self._homes:
+            self._homes[tenant] = await tenant_client(self._clients, tenant)
+        return self._homes[tenant]
+
+    async def _tenant_home(self, obj: Object) -> PartitionClient:
+        """Where the tenant lives, or else the tenant partition with the fewest tenants.
+
+        Raises:
+            Unreachable: a partition that does not answer may have it already.
+        """
+        resource = BY_KIND["Tenant"].resource
+        answers, missing = await ask_all(self._clients.tenant_clients, lambda client: client.list(resource))
+        if missing:
+            raise missing[0]
+        for name, tenants in answers.items():
+            if any(tenant.name == obj.name for tenant in tenants.items):
+                return self._clients.tenant_clients[name]
+        emptiest = min(answers, key=lambda name: len(answers[name].items))
+        return self._clients.tenant_clients[emptiest]
+
+    async def _where_it_is(self, manifest: Manifest, kind: Kind, obj: Object) -> PartitionClient:
+        """An object without a tenant: the one partition that has it, or that serves the kind."""
+        serving = self._clients.resource_clients if Role.RESOURCE in kind.roles else self._clients.tenant_clients
+
+        async def has(client: PartitionClient) -> bool:
+            try:
+                await client.get(kind.resource, obj.key)
+            except NotFound:
+                return False
+            return True
+
+        answers, missing = await ask_all(serving, has)
+        if missing:
+            raise missing[0]
+        holding = [name for name, found in answers.items() if found] or list(answers)
+        if len(holding) != 1:
+            names = ", ".join(holding)
+            raise InputError(
+                f"{name_of(obj)} could go to {names}: choose one with --partition",
+                file=manifest.file,
+                line=manifest.line,
+            )
+        return serving[holding[0]]
+
+
+async def _put(client: PartitionClient, target: _Target, *, dry_run: bool) -> str:
+    """Create or merge; says which it was.
+
+    Raises:
+        InputError: the partition refused; the message names the file and the line.
+    """
+    obj, kind = target.object, target.kind
+
+    async def write(to: PartitionClient) -> str:
+        try:
+            await to.create(obj, dry_run=dry_run)
+            return "created"
+        except AlreadyExists:
+            pass
+        before = await to.get(kind.resource, obj.key)
+        after = await to.patch(kind.resource, obj.key, _body(obj), dry_run=dry_run)
+        return "unchanged" if before.to_dict() == after.to_dict() else "configured"
+
+    try:
+        return await ask(client, write)
+    except ApiError as error:
+        raise InputError(str(error), file=target.manifest.file, line=target.manifest.line) from None
+
+
+def _body(obj: Object) -> dict[str, object]:
+    """What a manifest says about an object that is there: its status is the controllers'."""
+    body = obj.to_dict()
+    body.pop("status", None)
+    return body

@@ -1,0 +1,1 @@
+"""What the command line does with objects: read them from files, find them in partitions, print them."""

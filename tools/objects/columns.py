@@ -1,0 +1,176 @@
+"""The columns of `ursa get`, kind by kind, after kubectl's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ...proto.objects import Object, parse_time
+
+
+class Column(NamedTuple):
+    """`wide`: only with -o wide."""
+
+    title: str
+    value: Callable[[Object, int], str]
+    wide: bool = False
+
+
+def age(then_ms: int, now_ms: int) -> str:
+    """A duration as kubectl writes it: `12s`, `3m20s`, `5h`, `12d`."""
+    seconds = max(0, now_ms - then_ms) // 1000
+    if seconds < 120:
+        return f"{seconds}s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 10:
+        return f"{minutes}m{rest}s" if rest else f"{minutes}m"
+    if minutes < 180:
+        return f"{minutes}m"
+    hours = minutes // 60
+    return f"{hours}h" if hours < 48 else f"{hours // 24}d"
+
+
+def _field(*path: str, default: str = "<none>") -> Callable[[Object, int], str]:
+    part, *rest = path
+
+    def read(obj: Object, _now_ms: int) -> str:
+        value: Any = getattr(obj, part)
+        for step in rest:
+            value = value.get(step) if isinstance(value, dict) else None
+        return default if value in (None, "") else str(value)
+
+    return read
+
+
+def pod_status(obj: Object, _now_ms: int = 0) -> str:
+    if obj.deletion_ms:
+        return "Terminating"
+    return str(obj.status.get("reason") or obj.status.get("phase") or "Unknown")
+
+
+def _pod_ready(obj: Object, _now_ms: int) -> str:
+    statuses = obj.status.get("containerStatuses") or ()
+    return f"{sum(bool(s.get('ready')) for s in statuses)}/{len(obj.spec.get('containers') or ())}"
+
+
+def _restarts(obj: Object, _now_ms: int) -> str:
+    return str(sum(int(s.get("restartCount") or 0) for s in obj.status.get("containerStatuses") or ()))
+
+
+def node_status(obj: Object, _now_ms: int = 0) -> str:
+    conditions = {c.get("type"): c.get("status") for c in obj.status.get("conditions") or ()}
+    words = ["Ready" if conditions.get("Ready") == "True" else "NotReady"]
+    if obj.spec.get("unschedulable"):
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(obj: Object, _now_ms: int) -> str:
+    prefix = "node-role.kubernetes.io/"
+    return ",".join(sorted(key.removeprefix(prefix) for key in obj.labels if key.startswith(prefix))) or "<none>"
+
+
+def _deployment_ready(obj: Object, _now_ms: int) -> str:
+    return f"{obj.status.get('readyReplicas', 0)}/{obj.spec.get('replicas', 0)}"
+
+
+def _data_count(obj: Object, _now_ms: int) -> str:
+    return str(len(obj.rest.get("data") or ()) + len(obj.rest.get("binaryData") or ()))
+
+
+def _event_object(obj: Object, _now_ms: int) -> str:
+    involved = obj.rest.get("involvedObject") or {}
+    return f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}"
+
+
+def _last_seen(obj: Object, now_ms: int) -> str:
+    stamp = obj.rest.get("lastTimestamp")
+    try:
+        return age(parse_time(stamp) if stamp else obj.creation_ms, now_ms)
+    except ValueError:
+        return "<unknown>"
+
+
+def _placed_pod(obj: Object, _now_ms: int) -> str:
+    pod = obj.spec.get("pod") or {}
+    return "/".join(str(pod.get(part, "")) for part in ("tenant", "namespace", "name"))
+
+
+def _capacity(resource: str) -> Callable[[Object, int], str]:
+    return lambda obj, _: str((obj.status.get("allocatable") or {}).get(resource, "<none>"))
+
+
+AGE = Column("AGE", lambda obj, now_ms: age(obj.creation_ms, now_ms))
+PARTITION = Column("PARTITION", lambda obj, _: obj.partition)
+TENANT = Column("TENANT", lambda obj, _: obj.tenant)
+NAMESPACE = Column("NAMESPACE", lambda obj, _: obj.namespace)
+NAME = Column("NAME", lambda obj, _: obj.name)
+
+_COLUMNS: dict[str, Sequence[Column]] = {
+    "Pod": (
+        NAME,
+        Column("READY", _pod_ready),
+        Column("STATUS", pod_status),
+        Column("RESTARTS", _restarts),
+        AGE,
+        Column("IP", _field("status", "podIP"), wide=True),
+        Column("NODE", _field("spec", "nodeName"), wide=True),
+        Column("NODE-PARTITION", _field("spec", "resourcePartition"), wide=True),
+    ),
+    "Node": (
+        NAME,
+        Column("STATUS", node_status),
+        Column("ROLES", _roles),
+        AGE,
+        Column("VERSION", _field("status", "nodeInfo", "kubeletVersion")),
+        PARTITION,
+        Column("CPU", _capacity("cpu"), wide=True),
+        Column("MEMORY", _capacity("memory"), wide=True),
+        Column("PODS", _capacity("pods"), wide=True),
+    ),
+    "ReplicaSet": (
+        NAME,
+        Column("DESIRED", _field("spec", "replicas", default="0")),
+        Column("CURRENT", _field("status", "replicas", default="0")),
+        Column("READY", _field("status", "readyReplicas", default="0")),
+        AGE,
+    ),
+    "Deployment": (
+        NAME,
+        Column("READY", _deployment_ready),
+        Column("UP-TO-DATE", _field("status", "updatedReplicas", default="0")),
+        Column("AVAILABLE", _field("status", "availableReplicas", default="0")),
+        AGE,
+    ),
+    "Namespace": (NAME, Column("STATUS", _field("status", "phase", default="Unknown")), AGE),
+    "Tenant": (NAME, Column("STATUS", _field("status", "phase", default="Unknown")), PARTITION, AGE),
+    "ConfigMap": (NAME, Column("DATA", _data_count), AGE),
+    "Secret": (NAME, Column("TYPE", _field("rest", "type")), Column("DATA", _data_count), AGE),
+    "Event": (
+        Column("LAST SEEN", _last_seen),
+        Column("TYPE", _field("rest", "type")),
+        Column("REASON", _field("rest", "reason")),
+        Column("OBJECT", _event_object),
+        Column("MESSAGE", _field("rest", "message", default="")),
+        Column("COUNT", _field("rest", "count", default="1"), wide=True),
+    ),
+    "Lease": (NAME, Column("HOLDER", _field("spec", "holderIdentity")), AGE),
+    "Placement": (
+        NAME,
+        Column("NODE", _field("spec", "node")),
+        Column("TENANT-PARTITION", _field("spec", "tenantPartition")),
+        Column("POD", _placed_pod),
+        PARTITION,
+        AGE,
+    ),
+    "TenantPartition": (NAME, Column("ADDRESS", _field("spec", "address")), AGE),
+    "ResourcePartition": (NAME, Column("ADDRESS", _field("spec", "address")), AGE),
+}
+
+
+def columns_of(kind: str, *, wide: bool = False, scoped: Sequence[Column] = ()) -> list[Column]:
+    """`scoped`: columns in front, for lists over several tenants or namespaces."""
+    own = [column for column in _COLUMNS.get(kind, (NAME, AGE)) if wide or not column.wide]
+    if wide and PARTITION not in own:
+        own.append(PARTITION)
+    return [*scoped, *own]

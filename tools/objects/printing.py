@@ -1,0 +1,108 @@
+"""Objects as text: tables, names, YAML, JSON, and the long form of `ursa describe`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import yaml
+
+from ...proto.kinds import BY_KIND
+from ...proto.objects import Object
+from .columns import Column, columns_of
+
+OUTPUTS = ("table", "wide", "name", "json", "yaml")
+_GAP = "   "
+# A column of a stream cannot know how long its longest value will be.
+STREAM_COLUMN_WIDTH_MIN = 12
+
+
+def table(objects: Sequence[Object], columns: Sequence[Column], now_ms: int) -> Iterator[str]:
+    """Lines of a table, columns as wide as their longest value."""
+    rows = [[column.title for column in columns]]
+    rows += [[column.value(obj, now_ms) for column in columns] for obj in objects]
+    widths = [max(len(row[number]) for row in rows) for number in range(len(columns))]
+    for row in rows:
+        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def stream_row(cells: Sequence[str], titles: Sequence[str]) -> str:
+    """A line of a table whose other lines are not known yet."""
+    return _GAP.join(
+        cell.ljust(max(len(title), STREAM_COLUMN_WIDTH_MIN)) for cell, title in zip(cells, titles, strict=True)
+    ).rstrip()
+
+
+def name_of(obj: Object) -> str:
+    """`pod/web-1`, `deployment.apps/web`."""
+    kind = BY_KIND[obj.kind]
+    return f"{kind.singular}.{kind.group}/{obj.name}" if kind.group else f"{kind.singular}/{obj.name}"
+
+
+def as_document(objects: Sequence[Object], single: bool) -> dict[str, Any]:
+    """One object as itself, several as a List."""
+    if single and len(objects) == 1:
+        return objects[0].to_dict()
+    return {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [obj.to_dict() for obj in objects]}
+
+
+def to_yaml(document: Any) -> str:
+    return yaml.safe_dump(document, sort_keys=False, default_flow_style=False, allow_unicode=True).rstrip()
+
+
+def to_json(document: Any, *, indent: int | None = 4) -> str:
+    return json.dumps(document, indent=indent, ensure_ascii=False)
+
+
+def formatted(
+    objects: Sequence[Object], output: str, *, single: bool, scoped: Sequence[Column], now_ms: int
+) -> Iterable[str]:
+    """The lines of a list in one of OUTPUTS."""
+    if output == "name":
+        return (name_of(obj) for obj in objects)
+    if output == "json":
+        return (to_json(as_document(objects, single)),)
+    if output == "yaml":
+        return (to_yaml(as_document(objects, single)),)
+    return table(objects, columns_of(objects[0].kind, wide=output == "wide", scoped=scoped), now_ms)
+
+
+def outline(value: Any, indent: int = 0) -> Iterator[str]:
+    """Nested values as indented `Title: value` lines, the way `kubectl describe` shows what it has no form for."""
+    pad = "  " * indent
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(inner, dict | list) and inner:
+                yield f"{pad}{_title(key)}:"
+                yield from outline(inner, indent + 1)
+            else:
+                yield f"{pad}{_title(key)}: {_scalar(inner)}"
+    elif isinstance(value, list):
+        for inner in value:
+            lines = list(outline(inner, indent + 1))
+            yield f"{pad}- {lines[0].lstrip()}"
+            yield from lines[1:]
+    else:
+        yield f"{pad}{_scalar(value)}"
+
+
+def _scalar(value: Any) -> str:
+    if value in (None, "", [], {}):
+        return "<none>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _title(key: str) -> str:
+    """`nodeSelector` -> `Node Selector`; keys with dots or slashes are names and stay as they are."""
+    if not key.isalnum():
+        return key
+    words: list[str] = []
+    for letter in key:
+        if letter.isupper() and words and not words[-1][-1].isupper():
+            words.append(letter)
+        elif words:
+            words[-1] += letter
+        else:
+            words.append(letter.upper())
+    return " ".join(words)
