@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import trio
 
-from ..clients.actor import Actor, Clock
+from ..clients.actor import Actor
 from ..clients.nurseries import open_background
 from ..proto.errors import InputError, UrsaError
+from .clocks import system_clock
 from .observability import Conditions, LoopProbe, ObservabilityServer, Probe
 from .processes import ReadyLine
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ..clients.client_set import ClientSet
     from ..clients.transport.interface import Transport
     from ..partitions.process import ApiServerOptions
+
+__all__ = ["Component", "ComponentSpec", "Endpoints", "open_grpc_clients", "run_component", "system_clock"]
 
 # Everything a component holds is durable elsewhere: a stop only has to say goodbye.
 STOP_SECONDS = 5
@@ -77,24 +80,19 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class ComponentSpec:
-    """What a component process is and does. `on_hangup` is called on SIGHUP."""
+    """What a component process is and does. `on_hangup` is called on SIGHUP; what it cannot do, it raises."""
 
     component: str
     name: str
     endpoints: Endpoints
     metrics_address: str
     make: Callable[[ClientSet, Actor], Component]
-    on_hangup: Callable[[Component], None] | None = None
+    on_hangup: Callable[[Component, ClientSet], Awaitable[None]] | None = None
 
 
 def start_logging(level: str) -> None:
     """The log goes to standard error; standard output belongs to the ready line."""
     logging.basicConfig(stream=sys.stderr, level=level.upper(), format=LOG_FORMAT)
-
-
-def system_clock() -> Clock:
-    """Wall time, in step with the running trio loop. A step of the system's clock while it runs is not followed."""
-    return Clock(time.time() - trio.current_time())
 
 
 def run_component(spec: ComponentSpec) -> None:
@@ -105,7 +103,7 @@ def run_component(spec: ComponentSpec) -> None:
 async def _run(spec: ComponentSpec) -> None:
     # The process is its own source of randomness: after a restart it must not draw the same UIDs again.
     actor = Actor(spec.name, system_clock(), Random())
-    async with open_background() as nursery, open_grpc_clients(spec.endpoints, actor) as clients:
+    async with open_grpc_clients(spec.endpoints, actor) as clients, open_background() as nursery:
         component = spec.make(clients, actor)
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
@@ -117,7 +115,7 @@ async def _run(spec: ComponentSpec) -> None:
                 if number != signal.SIGHUP:
                     break
                 if spec.on_hangup is not None:
-                    _hang_up(spec.on_hangup, component, actor)
+                    nursery.start_soon(_hang_up, spec.on_hangup, component, clients, actor)
         bound_stop()
         actor.log.info("stopping")
 
@@ -145,12 +143,14 @@ def run_apiserver_component(options: ApiServerOptions, metrics_address: str) -> 
         run_apiserver(options, ready=ready)
 
 
-def _hang_up(on_hangup: Callable[[Component], None], component: Component, actor: Actor) -> None:
+async def _hang_up(
+    on_hangup: Callable[[Component, ClientSet], Awaitable[None]], component: Component, clients: ClientSet, actor: Actor
+) -> None:
     try:
-        on_hangup(component)
+        await on_hangup(component, clients)
     except UrsaError as error:
-        # A typing error in a file is no reason to lose what runs.
-        actor.log.warning("SIGHUP changed nothing: %s", error)
+        # A slip of the pen in a file is no reason to lose what runs.
+        actor.log.warning("SIGHUP: %s", error)
 
 
 @asynccontextmanager

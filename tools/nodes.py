@@ -6,13 +6,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from ..clients import operations
+from ..clients.client import PartitionClient
 from ..clients.kubelet.node import hollow_node
-from ..proto.errors import InputError, Invalid
-from ..proto.objects import Object
+from ..proto.errors import InputError, Invalid, NotFound, from_status
+from ..proto.kinds import BY_KIND, NODE_LEASE_NAMESPACE, SYSTEM_TENANT
+from ..proto.objects import Object, ObjectKey
+
+if TYPE_CHECKING:
+    from ..clients.kubelet.hollow import HollowNodes
+
+LEASES = BY_KIND["Lease"].resource
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,32 @@ def spread(nodes: Sequence[Object], partitions: Sequence[str]) -> dict[str, list
 def split(nodes: Sequence[Object], size: int) -> Iterator[Sequence[Object]]:
     """Parts of at most `size`; adding nodes at the end changes only the last part and adds more."""
     return (nodes[at : at + size] for at in range(0, len(nodes), size))
+
+
+async def host_nodes(host: HollowNodes, resource_client: PartitionClient, nodes: Sequence[Object]) -> None:
+    """Let a running host have exactly these nodes. Those it loses are deregistered: their Node and Lease are deleted.
+
+    A node is known by its name; a manifest that changed under the same name is not looked at.
+
+    Raises:
+        LinkError: the resource partition does not answer; the nodes are no longer hosted, but may still be registered.
+    """
+    wanted = dict.fromkeys(node.name for node in nodes)
+    hosted = dict.fromkeys(host.node_names)
+    gone = [name for name in hosted if name not in wanted]
+    host.remove_nodes(gone)
+    host.add_nodes(node for node in nodes if node.name not in hosted)
+    deletions = [
+        deletion
+        for name in gone
+        for deletion in (
+            operations.delete_operation("nodes", ObjectKey("", "", name)),
+            operations.delete_operation(LEASES, ObjectKey(SYSTEM_TENANT, NODE_LEASE_NAMESPACE, name)),
+        )
+    ]
+    for result in await resource_client.mutate(deletions) if deletions else []:
+        if result.error.reason not in ("", NotFound.reason):
+            raise from_status(result.error)
 
 
 # ---------------------------------------------------------------------------------------------------------------- files

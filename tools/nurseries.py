@@ -6,6 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import trio
 
+from ..clients.nurseries import open_background
+
+__all__ = ["open_background", "run_all"]
+
 
 async def run_all(functions: Iterable[Callable[[], Awaitable[object]]]) -> None:
     """Run all at once and wait for all. The first error cancels the others and comes out bare."""

@@ -202,14 +202,15 @@ class _Process:
         self._on_change = on_change
         self._log_offset = 0
         self._process: trio.Process | None = None
+        self._running = False
         self._ready = ReadyLine(spec.component, spec.name, 0, "127.0.0.1:0", "127.0.0.1:0")
         self._restarts = 0
 
     @property
     def info(self) -> ProcessInfo:
-        ready, running = self._ready, self._process is not None
+        ready = self._ready
         return ProcessInfo(
-            ready.name, ready.component, ready.pid, ready.address, ready.metrics, running, self._restarts
+            self._spec.name, ready.component, ready.pid, ready.address, ready.metrics, self._running, self._restarts
         )
 
     def signal(self, number: int) -> None:
@@ -245,22 +246,23 @@ class _Process:
 
     async def _one_life(self, task_status: trio.TaskStatus[None]) -> str:
         """From start to death; returns why it died. Raises ProcessFailed if it died before it was ready."""
-        process = await self._spawn()
+        process = self._process = await self._spawn()
         self.meter.follow(process.pid)
         try:
             self._ready = await self._wait_ready(process)
-            self._process = process
+            self._running = True
             self.meter.sample()
             task_status.started()
             self._on_change()
             await self._wait_exit(process)
-            self._process = None
+            self._running = False
             self._on_change()
             return self._cause_of_death(process)
         finally:
-            self._process = None
+            self._running = False
             with trio.CancelScope(shield=True):
                 await self._terminate(process)
+            self._process = None
 
     async def _spawn(self) -> trio.Process:
         command = [*self._spec.command]

@@ -78,6 +78,17 @@ def _endpoints(home: str, tenant_partitions: tuple[str, ...], resource_partition
     )
 
 
+def _delay(text: str) -> float | tuple[float, float]:
+    low, dash, high = text.partition("-")
+    try:
+        bounds = (float(low), float(high if dash else low))
+    except ValueError:
+        bounds = (-1.0, -1.0)
+    if not 0 <= bounds[0] <= bounds[1] < float("inf"):
+        raise InputError(f"--start-delay must be seconds, like 1.5 or 1-3, not {text!r}")
+    return bounds if dash else bounds[0]
+
+
 @click.command()
 @click.option("--name", required=True, metavar="NAME", help="Of the partition, like tp-1. It stays with the data.")
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it holds.")
@@ -96,17 +107,18 @@ def apiserver(
     parent_pipe: bool,
 ) -> None:
     """Run the apiserver of one partition: its store on disk, and gRPC."""
+    from ...partitions.pacing import COMMITS_PER_SECOND
     from ...partitions.process import ApiServerOptions
 
     _begin(log_level, parent_pipe)
-    options = {} if commits_per_second is None else {"commits_per_second": commits_per_second}
+    pace = commits_per_second if commits_per_second is not None else COMMITS_PER_SECOND
     components.run_apiserver_component(
         ApiServerOptions(
             name=require_partition_name(name, "--name"),
             role=Role(role),
             data_dir=data_dir,
             listen=str(Address.parse(listen, "--listen")),
-            **options,
+            commits_per_second=pace,
         ),
         metrics_address,
     )
@@ -180,7 +192,9 @@ def controller_manager(
     type=click.Path(path_type=Path),
     help="Node manifests instead (YAML, .json or .msgpack); SIGHUP reads it again, and adds and removes nodes.",
 )
-@click.option("--start-delay", type=click.FloatRange(min=0), default=0.0, help="Seconds a container takes to start.")
+@click.option(
+    "--start-delay", metavar="SECONDS", default="0", help="What a container takes to start: 1.5, or 1-3 for a range."
+)
 @_endpoint_options
 @_process_options
 def hollow_nodes(
@@ -195,14 +209,14 @@ def hollow_nodes(
     memory: str,
     pods: int,
     nodes_file: Path | None,
-    start_delay: float,
+    start_delay: str,
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
 ) -> None:
     """Run many nodes that register, renew their leases and report their pods as running, but run nothing."""
     from ...clients.kubelet import HollowNodes, HollowNodesOptions
-    from ..nodes import NodeOptions, load_nodes, make_nodes
+    from ..nodes import NodeOptions, host_nodes, load_nodes, make_nodes
 
     _begin(log_level, parent_pipe)
     if (nodes is None) == (nodes_file is None):
@@ -211,15 +225,15 @@ def hollow_nodes(
     endpoints.require_home(endpoints.resource_partitions, "a resource partition")
     node_options = NodeOptions(name_prefix=name_prefix, cpu=cpu, memory=memory, pods=pods)
     objects = load_nodes(nodes_file) if nodes_file is not None else make_nodes(nodes or 0, node_options, first)
-    options = HollowNodesOptions(start_delay_seconds=start_delay)
+    options = HollowNodesOptions(start_delay_seconds=_delay(start_delay))
 
     def make(clients: ClientSet, actor: Actor) -> HollowNodes:
         return HollowNodes(clients, home, actor, objects, options)
 
-    def read_again(component: components.Component) -> None:
+    async def read_again(component: components.Component, clients: ClientSet) -> None:
         assert isinstance(component, HollowNodes)
         if nodes_file is not None:
-            components.change_nodes(component, load_nodes(nodes_file))
+            await host_nodes(component, clients.resource_clients[home], load_nodes(nodes_file))
 
     components.run_component(
         ComponentSpec(

@@ -1,0 +1,24 @@
+"""Wall time at the edge of a trio program."""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from ..clients.actor import Clock
+
+# What a mock clock's zero stands for: 2026-01-01T00:00:00Z. Equal seeds then give equal timestamps.
+MOCK_START_SECONDS = 1_767_225_600.0
+
+
+def system_clock() -> Clock:
+    """Wall time in step with the running trio loop: the system's, or a fixed start on a mock clock.
+
+    A step of the system's clock while the program runs is not followed.
+    """
+    from trio.testing import MockClock
+
+    if isinstance(trio.lowlevel.current_clock(), MockClock):
+        return Clock(MOCK_START_SECONDS)
+    return Clock(time.time() - trio.current_time())
