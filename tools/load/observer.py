@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import trio
+
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import encode
 from ..report.observations import Timeline
@@ -36,6 +38,7 @@ class PodObserver:
         self._created_ms: list[int] = []
         self._bound_ms: list[int] = []
         self._running_ms: list[int] = []
+        self._milestones: dict[trio.Event, int] = {}
 
     @property
     def waiting(self) -> int:
@@ -55,6 +58,16 @@ class PodObserver:
         """When the pod was first seen Running; 0: not yet."""
         row = self._rows.get(uid)
         return 0 if row is None else self._running_ms[row]
+
+    async def wait_running(self, count: int) -> None:
+        """Until so many pods run at once."""
+        if self.running < count:
+            reached = trio.Event()
+            self._milestones[reached] = count
+            try:
+                await reached.wait()
+            finally:
+                del self._milestones[reached]
 
     def restart(self) -> None:
         """A watch starts over: deletions may have been missed. What is present comes again and is known already."""
@@ -82,6 +95,9 @@ class PodObserver:
                     self.running += 1
             elif running_ms[row]:
                 self._end(row)
+        for reached, count in self._milestones.items():
+            if self.running >= count:
+                reached.set()
 
     def _add(self, creation_ms: int) -> int:
         self._created_ms.append(creation_ms)

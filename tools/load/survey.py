@@ -42,6 +42,10 @@ class Survey:
         return self.objects[REPLICA_SETS]
 
     @property
+    def placements(self) -> list[Object]:
+        return self.objects[PLACEMENTS]
+
+    @property
     def failed_scheduling(self) -> dict[str, str]:
         """Why a pod could not be placed, by its uid, from the Events that say so."""
         return {

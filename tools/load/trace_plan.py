@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...clients.kubelet.node import hollow_node
+from ...clients.kubelet import hollow_node
 from ...proto.objects import Object
 from ...proto.quantities import GPU_MILLI
 from .trace import TraceNode, TracePod
