@@ -13,6 +13,7 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -82,6 +83,10 @@ class BlockingCluster:
     @property
     def resource_addresses(self) -> Mapping[str, str]:
         return self._loop.call_sync(lambda: self._cluster.resource_addresses)
+
+    @property
+    def data_dir(self) -> Path | None:
+        return self._loop.call_sync(lambda: self._cluster.data_dir)
 
     def usage(self) -> dict[str, Usage]:
         return self._loop.call_sync(self._cluster.usage)

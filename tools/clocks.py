@@ -12,7 +12,7 @@ from ..clients.actor import Clock
 MOCK_START_SECONDS = 1_767_225_600.0
 
 
-def system_clock() -> Clock:
+def running_clock() -> Clock:
     """Wall time in step with the running trio loop: the system's, or a fixed start on a mock clock.
 
     A step of the system's clock while the program runs is not followed.

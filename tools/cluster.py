@@ -30,7 +30,7 @@ from ..proto.errors import InputError, UrsaError
 from ..proto.objects import Object
 from .applying import apply_object
 from .bootstrap import DEFAULT_TENANT, ensure_default_tenant, register_partitions
-from .clocks import system_clock
+from .clocks import running_clock
 from .endpoints import require_not_running
 from .nodes import NodeOptions, make_nodes
 from .nurseries import run_all
@@ -53,6 +53,8 @@ USER = "user"
 class Runtime(Protocol):
     """What runs the parts of a cluster: `OneBox` or `InProcess`."""
 
+    @property
+    def data_dir(self) -> Path | None: ...
     @property
     def processes(self) -> dict[str, ProcessInfo]: ...
     @property
@@ -197,6 +199,11 @@ class Cluster:
     @property
     def resource_addresses(self) -> Mapping[str, str]:
         return self._open_runtime.resource_addresses
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where the stores are, and the processes' `logs`; None: in memory."""
+        return self._open_runtime.data_dir
 
     def usage(self) -> dict[str, Usage]:
         """CPU time and largest memory of each process by name, over all its lives."""
@@ -344,7 +351,7 @@ class Cluster:
 
     def _actor(self) -> Actor:
         random = Random() if self._processes else Random(f"{self._seed}/{USER}")
-        return Actor(USER, system_clock(), random)
+        return Actor(USER, running_clock(), random)
 
     @asynccontextmanager
     async def _open_parts(self) -> AsyncIterator[Runtime]:
@@ -360,7 +367,7 @@ class Cluster:
                 self._latency_seconds,
                 self._trace,
             )
-            async with open_in_process(options, system_clock()) as parts:
+            async with open_in_process(options, running_clock()) as parts:
                 yield parts
             return
         if self._name:

@@ -25,7 +25,7 @@ import trio
 from ..clients.actor import Actor
 from ..clients.nurseries import open_background
 from ..proto.errors import InputError, UrsaError
-from .clocks import system_clock
+from .clocks import running_clock
 from .observability import Conditions, LoopProbe, ObservabilityServer, Probe
 from .processes import ReadyLine
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ..clients.client_set import ClientSet
     from ..clients.transport.interface import Transport
     from ..partitions.process import ApiServerOptions
-
-__all__ = ["Component", "ComponentSpec", "Endpoints", "open_grpc_clients", "run_component", "system_clock"]
 
 # Everything a component holds is durable elsewhere: a stop only has to say goodbye.
 STOP_SECONDS = 5
@@ -102,8 +100,9 @@ def run_component(spec: ComponentSpec) -> None:
 
 async def _run(spec: ComponentSpec) -> None:
     # The process is its own source of randomness: after a restart it must not draw the same UIDs again.
-    actor = Actor(spec.name, system_clock(), Random())
-    async with open_grpc_clients(spec.endpoints, actor) as clients, open_background() as nursery:
+    actor = Actor(spec.name, running_clock(), Random())
+    partitions = spec.endpoints.tenant_partitions, spec.endpoints.resource_partitions
+    async with open_grpc_clients(*partitions, actor) as clients, open_background() as nursery:
         component = spec.make(clients, actor)
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
@@ -154,7 +153,9 @@ async def _hang_up(
 
 
 @asynccontextmanager
-async def open_grpc_clients(endpoints: Endpoints, actor: Actor) -> AsyncIterator[ClientSet]:
+async def open_grpc_clients(
+    tenant_partitions: Mapping[str, str], resource_partitions: Mapping[str, str], actor: Actor
+) -> AsyncIterator[ClientSet]:
     """Clients of all partitions over gRPC, for one component."""
     from ..clients.client_set import open_clients
     from ..clients.transport.grpc import GrpcBridge, GrpcTransport
@@ -164,8 +165,7 @@ async def open_grpc_clients(endpoints: Endpoints, actor: Actor) -> AsyncIterator
         def transports(partitions: Mapping[str, str]) -> dict[str, Transport]:
             return {name: GrpcTransport(name, address, bridge, user=actor.name) for name, address in partitions.items()}
 
-        tenant_transports = transports(endpoints.tenant_partitions)
-        async with open_clients(tenant_transports, transports(endpoints.resource_partitions), actor) as clients:
+        async with open_clients(transports(tenant_partitions), transports(resource_partitions), actor) as clients:
             yield clients
 
 

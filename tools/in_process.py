@@ -77,6 +77,10 @@ class InProcess:
         self._cpu_seconds_before = self._meter.usage.cpu_seconds
 
     @property
+    def data_dir(self) -> Path | None:
+        return self._options.data_dir
+
+    @property
     def processes(self) -> dict[str, ProcessInfo]:
         """All parts; they share one process and have no addresses."""
         parts = dict.fromkeys(self._services, "apiserver")

@@ -26,7 +26,7 @@ from ..clients.kubelet.options import Delay
 from ..proto.errors import InputError
 from ..proto.kinds import Role
 from ..proto.objects import Object
-from .components import Endpoints, open_grpc_clients
+from .components import open_grpc_clients
 from .endpoints import FILE_NAME, ClusterFile, cluster_path, cluster_processes
 from .nodes import save_nodes, split, spread
 from .processes import URSA_COMMAND, ProcessInfo, ProcessSpec, Supervisor, open_supervisor
@@ -80,13 +80,17 @@ class OneBox:
     """Use `open_one_box`."""
 
     def __init__(self, options: OneBoxOptions, data_dir: Path, supervisor: Supervisor) -> None:
-        self.data_dir = data_dir
+        self._data_dir = data_dir
         self._options = options
         self._supervisor = supervisor
         self._node_processes: dict[str, Sequence[Object]] = {}
         self._published = False
 
     # --------------------------------------------------------------------------------------------------- what it has
+
+    @property
+    def data_dir(self) -> Path:
+        return self._data_dir
 
     @property
     def processes(self) -> dict[str, ProcessInfo]:
@@ -105,8 +109,7 @@ class OneBox:
 
     def open_clients(self, actor: Actor) -> AbstractAsyncContextManager[ClientSet]:
         """Clients of all partitions, for one actor, over gRPC."""
-        endpoints = Endpoints(self._options.topology.tenant_names[0], self.tenant_addresses, self.resource_addresses)
-        return open_grpc_clients(endpoints, actor)
+        return open_grpc_clients(self.tenant_addresses, self.resource_addresses, actor)
 
     # ------------------------------------------------------------------------------------------------- start and stop
 
