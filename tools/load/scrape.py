@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterable
 
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from ...proto.errors import UrsaError
+from ..addresses import Address
 
 # A process on this machine answers in milliseconds, and within a second or two while all cores are busy.
 SCRAPE_SECONDS_MAX = 10.0
@@ -27,22 +27,21 @@ def counts_by(label: str, metric: str, exposition: str) -> dict[str, int]:
     return counts
 
 
-async def scrape(address: str) -> str:
+async def scrape(metrics_address: str) -> str:
     """The exposition of one process.
 
     Raises:
         UrsaError: it does not answer.
     """
-
-    def fetch() -> bytes:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=SCRAPE_SECONDS_MAX) as reply:
-            data: bytes = reply.read()
-            return data
-
+    address = Address.parse(metrics_address)
     try:
-        return (await trio.to_thread.run_sync(fetch)).decode()
-    except OSError as error:
-        raise UrsaError(f"no metrics from {address}: {error}") from error
+        with trio.fail_after(SCRAPE_SECONDS_MAX):
+            async with await trio.open_tcp_stream(address.host, address.port) as stream:
+                await stream.send_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+                answer = b"".join([chunk async for chunk in stream])
+    except (OSError, trio.TooSlowError) as error:
+        raise UrsaError(f"no metrics from {metrics_address}: {error or 'no answer'}") from error
+    return answer.partition(b"\r\n\r\n")[2].decode()
 
 
 async def placements_by_result(metrics_addresses: Iterable[str]) -> dict[str, int]:
