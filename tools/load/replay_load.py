@@ -67,9 +67,7 @@ def judge(plan: TracePlan, outcome: Outcome) -> Judgement:
         if outcome.uids.get(index) in outcome.no_room:
             waited[pod.name] = round(seconds, 3)
         else:
-            late.append(
-                f"pod {pod.name} fits, and was not Running {seconds:.1f} s after its creation, when its time was up"
-            )
+            late.append(f"pod {pod.name} fits, and was not Running at its time, {seconds:.1f} s after its creation")
     places = {pod.name: index for index, pod in enumerate(plan.pods)}
     never = []
     for name, reason in plan.never_fit.items():
