@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from random import Random
-from uuid import UUID
 
 import trio
 from prometheus_client import CollectorRegistry
+
+from ..proto.objects import new_uid
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Actor:
 
     def uid(self) -> str:
         """A new UID from the actor's own randomness."""
-        return str(UUID(int=self.random.getrandbits(128), version=4))
+        return new_uid(self.random)
 
     def child(self, name: str) -> Actor:
         """An actor of its own name and random stream, sharing clock and metrics."""

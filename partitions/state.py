@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from random import Random
-from uuid import UUID
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import (
@@ -23,6 +22,7 @@ from ..proto.errors import (
     StoreFull,
 )
 from ..proto.kinds import BY_KIND, BY_RESOURCE, SYSTEM_TENANT, Kind, Role, Scope
+from ..proto.objects import new_uid
 from ..storage import Change as StoreChange
 from ..storage import Store
 from . import plans
@@ -142,7 +142,7 @@ class State:
         if existing is not None:
             state = "is being deleted" if existing.deleting else "exists already"
             raise AlreadyExists(f"{key} {state}", key=key, resource_version=existing.revision)
-        plan = plans.plan_create(kind, strategy, key, message, uid=self._uid(), now_ms=now_ms)
+        plan = plans.plan_create(kind, strategy, key, message, uid=new_uid(self._random), now_ms=now_ms)
         if kind is _TENANT:
             # In the same step, so that no one ever sees a tenant without it.
             default = self._plan_namespace(metadata.name, DEFAULT_NAMESPACE, now_ms)
@@ -155,20 +155,22 @@ class State:
         strategy = self._strategies[_NAMESPACE.resource]
         plans.check_new(_NAMESPACE, strategy, message)
         key = _NAMESPACE.key(tenant, "", name)
-        return plans.plan_create(_NAMESPACE, strategy, key, message, uid=self._uid(), now_ms=now_ms)
+        return plans.plan_create(_NAMESPACE, strategy, key, message, uid=new_uid(self._random), now_ms=now_ms)
 
     def _check_namespace(self, kind: Kind, metadata: pb.ObjectMeta) -> None:
         """In a tenant partition, tenants and namespaces must be there before what they hold."""
         if self._role is not Role.TENANT or kind.scope is Scope.CLUSTER:
             return
-        holder = _TENANT.key("", "", metadata.tenant)
-        hint = f"tenant {metadata.tenant!r} does not exist in this partition"
         if kind.scope is Scope.NAMESPACE:
             holder = _NAMESPACE.key(metadata.tenant, "", metadata.namespace)
-            hint = f"namespace {metadata.tenant}/{metadata.namespace} does not exist in this partition"
+        else:
+            holder = _TENANT.key("", "", metadata.tenant)
         entry = self._latest.get(holder)
         if entry is None:
-            raise NotFound(f"{hint}: create it first", key=holder)
+            what = f"namespace {metadata.tenant}/{metadata.namespace}"
+            if kind.scope is not Scope.NAMESPACE:
+                what = f"tenant {metadata.tenant!r}"
+            raise NotFound(f"{what} does not exist in this partition: create it first", key=holder)
         if entry.deleting:
             raise Forbidden(f"{holder} is being deleted, nothing can be created in it", key=holder)
 
@@ -181,9 +183,6 @@ class State:
         if entry is None:
             raise NotFound(f"{key} does not exist", key=key)
         return entry
-
-    def _uid(self) -> str:
-        return str(UUID(int=self._random.getrandbits(128), version=4))
 
     # ---------------------------------------------------------------------------------------------------- stage
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from random import Random
 from typing import Any, NamedTuple
 
 import msgpack
@@ -38,6 +39,13 @@ class ObjectKey(NamedTuple):
 
     def __str__(self) -> str:
         return "/".join(part for part in self if part)
+
+
+def new_uid(random: Random) -> str:
+    """A UID in the form of an RFC 4122 version 4 UUID, from the randomness it is handed."""
+    digits = f"{random.getrandbits(128):032x}"
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def encode(value: Any) -> bytes:
