@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object, decode, parse_time
+from ..pods import FAILED, SUCCEEDED
 
-PODS = "pods"
-FINISHED_PHASES = ("Succeeded", "Failed")
+FINISHED_PHASES = (SUCCEEDED, FAILED)
 
 
 class NodeName(NamedTuple):

@@ -29,8 +29,8 @@ from typing import Any
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object, ObjectKey, decode, decode_shared, format_time
 from ..informer import Event, EventType
-from ..operations import delete_operation
-from .pods import PODS, controller_of
+from ..operations import PODS, delete_operation
+from .pods import controller_of
 from .replicaset_members import BURST_REPLICAS, DOOMED, INACTIVE, KIND, READY, Members, status_operation
 
 # The pause after a refusal, and after pods that failed where none became ready: it doubles up to the maximum. What
@@ -83,6 +83,7 @@ class ReplicaSetCore:
         self._due: dict[ObjectKey, None] = {}
         self._status_due: dict[ObjectKey, None] = {}
         self._view_revision = 0
+        self._view_incarnation = ""
 
     # ------------------------------------------------------------------------------------------------------- events
 
@@ -112,7 +113,7 @@ class ReplicaSetCore:
         owner = controller_of(pod.message, KIND)
         if event.type is EventType.MODIFIED and old is not None:
             old_owner = controller_of(old.message, KIND)
-            if old_owner is not None and (owner is None or old_owner.uid != owner.uid or old.uid != pod.uid):
+            if old_owner is not None and (owner is None or old_owner.uid != owner.uid):
                 self._observe(old_owner.uid, old, EventType.DELETED, None)
                 old = None
         if owner is not None:
@@ -142,13 +143,13 @@ class ReplicaSetCore:
         self._status_due.clear()
         return due
 
-    def resync(self, view_revision: int) -> None:
+    def resync(self, view_revision: int, incarnation: str) -> None:
         """End the expectations that the pod informer, complete up to `view_revision`, has overtaken.
 
-        A revision that has fallen means that the partition's store is another one: what it was asked for is gone.
+        Where the partition has begun another history, or gone back in its own, what it was asked for is gone.
         """
-        fell = view_revision < self._view_revision
-        self._view_revision = view_revision
+        fell = view_revision < self._view_revision or incarnation != self._view_incarnation
+        self._view_revision, self._view_incarnation = view_revision, incarnation
         for members in self._members.values():
             if members.expected:
                 members.expected = {

@@ -12,7 +12,9 @@ from typing import Any
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object, ObjectKey, decode_shared, encode
 from ..informer import EventType
-from .pods import FINISHED_PHASES, PODS, ready_since_ms
+from ..operations import PODS
+from ..pods import FAILED
+from .pods import FINISHED_PHASES, ready_since_ms
 
 KIND = "ReplicaSet"
 RESOURCE = "replicasets.apps"
@@ -154,7 +156,7 @@ class Members:
         status = decode_shared(data)
         phase = status.get("phase")
         if phase in FINISHED_PHASES:
-            if phase == "Failed" and known and not known & INACTIVE:
+            if phase == FAILED and known and not known & INACTIVE:
                 self.failed = True
             self.available_from_ms.pop(key, None)
             return FINISHED

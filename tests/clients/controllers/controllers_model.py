@@ -133,8 +133,10 @@ class ModelView:
 
     def _show(self, kind: EventType, obj: Object) -> None:
         old = self.objects.pop(obj.key, None)
+        if old is not None and (kind is EventType.DELETED or old.uid != obj.uid):
+            self._handler(Event(EventType.DELETED, old, old))
+            old = None
         if kind is EventType.DELETED:
-            self._handler(Event(kind, obj, old))
             return
         self.objects[obj.key] = obj
         self._handler(Event(EventType.ADDED if old is None else EventType.MODIFIED, obj, old))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import hypothesis.strategies as st
-from controllers_model import ModelPartition, ModelView, copy_of, make, refused
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ursa.clients.controllers.replicaset_core import PAUSE_SECONDS_MAX, Plan, ReplicaSetCore
@@ -13,6 +13,8 @@ from ursa.clients.controllers.replicaset_members import BURST_REPLICAS, DOOMED, 
 from ursa.clients.informer import Event, EventType
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.objects import Object, ObjectKey, decode, encode
+
+from .controllers_model import ModelPartition, ModelView, copy_of, make, refused
 
 KEY = ObjectKey("acme", "default", "web")
 TEMPLATE = {
@@ -75,7 +77,7 @@ class Bench:
         """Time passes, everything is delivered, every plan succeeds."""
         for _ in range(60):
             self.view.deliver()
-            self.core.resync(self.view.revision)
+            self.core.resync(self.view.revision, "history")
             self.now_ms += round(PAUSE_SECONDS_MAX * 1000)
             self.sync()
 
@@ -158,7 +160,7 @@ class ReplicasNeverExceedTheDesired(RuleBasedStateMachine):
 
     @rule()
     def resync(self) -> None:
-        self.bench.core.resync(self.bench.view.revision)
+        self.bench.core.resync(self.bench.view.revision, "history")
 
     @rule(data=st.data(), what=st.sampled_from(["run", "fail", "user deletes", "kubelet confirms"]))
     def pod_changes(self, data: st.DataObject, what: str) -> None:
@@ -403,14 +405,16 @@ def test_a_set_reborn_under_the_same_name_does_not_inherit_pods() -> None:
     assert len(plan.creates) == 2
 
 
-def test_what_was_asked_of_a_store_that_is_gone_is_asked_again() -> None:
-    """The partition came back with another store: revisions fall."""
+@pytest.mark.parametrize(("revision", "incarnation"), [(3, "history"), (600, "another history")])
+def test_what_was_asked_of_a_history_that_is_gone_is_asked_again(revision: int, incarnation: str) -> None:
+    """The partition came back with an older copy of its store, or with another one."""
     bench = Bench(2)
+    bench.core.resync(400, "history")
     bench.partition.revision = 500
     bench.sync()
-    bench.core.resync(400)
+    bench.core.resync(450, "history")
     assert not bench.plan().creates
-    bench.core.resync(3)
+    bench.core.resync(revision, incarnation)
     assert len(bench.plan().creates) == 2
 
 
@@ -441,10 +445,10 @@ def test_a_lost_answer_followed_by_a_refusal_for_overload_still_counts_the_pods(
 def test_a_view_taken_while_creates_are_on_their_way_ends_no_expectation() -> None:
     bench = Bench(3)
     plan = bench.plan()
-    bench.core.resync(1000)
+    bench.core.resync(1000, "history")
     bench.core.settle(plan, [pb.Result(resource_version=1001)] * 3, bench.now_ms)
     assert not bench.plan().creates
-    bench.core.resync(1001)
+    bench.core.resync(1001, "history")
     assert len(bench.plan().creates) == 3
 
 

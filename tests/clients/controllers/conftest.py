@@ -1,8 +1,0 @@
-"""pytest imports tests by path, so helpers beside them must be put within reach."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
