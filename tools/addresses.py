@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..proto.errors import InputError
 
-_PARTITION_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class Address(NamedTuple):
@@ -34,13 +34,13 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def require_partition_name(name: str, flag: str) -> str:
-    """Check that a partition's name is a DNS label.
+def require_label(name: str, flag: str) -> str:
+    """Check that the name of a partition, a cluster or the like is a DNS label.
 
     Raises:
         InputError: it is not.
     """
-    if not _PARTITION_NAME.fullmatch(name):
+    if not _LABEL.fullmatch(name):
         raise InputError(f"{flag}: {name!r} is no DNS label; use lower-case letters, digits and '-', like tp-1")
     return name
 
@@ -56,7 +56,7 @@ def parse_partitions(texts: Iterable[str], flag: str) -> dict[str, str]:
         name, equals, where = text.partition("=")
         if not equals:
             raise InputError(f"{flag} must look like tp-1=127.0.0.1:7001, not {text!r}")
-        require_partition_name(name, flag)
+        require_label(name, flag)
         address = Address.parse(where, flag)
         if address.port == 0:
             raise InputError(f"{flag}: {name} needs the port its apiserver listens on, not 0")

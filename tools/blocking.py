@@ -10,12 +10,13 @@ Methods may be called from any thread. What the loop raises comes out where it w
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import trio
 
@@ -98,7 +99,11 @@ class BlockingCluster:
         client = self._loop.call_sync(partial(self._cluster.tenant_client, tenant))
         return BlockingPartitionClient(client, self._loop)
 
-    def apply(self, manifest: Mapping[str, Any] | Object) -> Object:
+    @overload
+    def apply(self, manifest: str | os.PathLike[str]) -> list[Object]: ...
+    @overload
+    def apply(self, manifest: Mapping[str, Any] | Object) -> Object: ...
+    def apply(self, manifest: str | os.PathLike[str] | Mapping[str, Any] | Object) -> Object | list[Object]:
         return self._loop.call(partial(self._cluster.apply, manifest))
 
     def wait_for_pods(

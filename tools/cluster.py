@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
 from ..clients.actor import Actor
 from ..clients.client import ClientSet, PartitionClient
@@ -228,14 +228,24 @@ class Cluster:
 
     # ------------------------------------------------------------------------------------------------------- objects
 
-    async def apply(self, manifest: Mapping[str, Any] | Object) -> Object:
+    @overload
+    async def apply(self, manifest: str | os.PathLike[str]) -> list[Object]: ...
+    @overload
+    async def apply(self, manifest: Mapping[str, Any] | Object) -> Object: ...
+    async def apply(self, manifest: str | os.PathLike[str] | Mapping[str, Any] | Object) -> Object | list[Object]:
         """Create an object, or change the one of that name to it (a merge patch), wherever it belongs.
 
-        A manifest without tenant or namespace means the tenant "default", the namespace "default".
+        A path stands for all manifests in that file, or directory of files, in order. A manifest without tenant or
+        namespace means the tenant "default", the namespace "default".
 
         Raises:
-            ApiError, LinkError.
+            InputError: a file that cannot be used; the message says where.
+            ApiError, LinkError: of the first object that failed; those before it are applied.
         """
+        if isinstance(manifest, str | os.PathLike):
+            from .objects.manifests import read_manifests
+
+            return [await self.apply(each.object) for each in read_manifests([os.fspath(manifest)])]
         obj = manifest if isinstance(manifest, Object) else Object.from_dict(manifest)
         return await apply_object(obj, self.clients, self._open_tenants)
 
@@ -277,7 +287,7 @@ class Cluster:
             raise InputError(f"a cluster cannot have {count} nodes: use 0 or more")
         runtime = self._open_runtime
         kept, gone = self._nodes[:count], self._nodes[count:]
-        self._nodes = [*kept, *make_nodes(count - len(kept), self._node_options, first=len(kept))]
+        self._nodes = [*kept, *make_nodes(count - len(kept), self._node_options, first=len(kept) + 1)]
         await runtime.set_nodes(self._nodes)
         await self._wait_for_nodes(self.clients, gone)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from ..proto.errors import InputError
-from .addresses import require_partition_name
+from .addresses import require_label
 from .processes import ProcessInfo
 
 SCHEMA_VERSION = 1
@@ -100,7 +100,7 @@ def clusters_directory() -> Path:
 
 def cluster_path(name: str) -> Path:
     """Where the running cluster of this name is found. Raises InputError if the name is no DNS label."""
-    return clusters_directory() / f"{require_partition_name(name, '--name')}.json"
+    return clusters_directory() / f"{require_label(name, '--name')}.json"
 
 
 def load_cluster(path_or_name: str = DEFAULT_NAME) -> ClusterFile:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgpack
 
@@ -16,6 +15,8 @@ from ..clients.kubelet.node import hollow_node
 from ..proto.errors import InputError, Invalid, NotFound, from_status
 from ..proto.kinds import BY_KIND, NODE_LEASE_NAMESPACE, SYSTEM_TENANT
 from ..proto.objects import Object, ObjectKey
+from ..proto.quantities import resource_units
+from .addresses import require_label
 
 if TYPE_CHECKING:
     from ..clients.kubelet.hollow import HollowNodes
@@ -25,7 +26,11 @@ LEASES = BY_KIND["Lease"].resource
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """What a made-up node has. `extended`: further resources, like {"ursa.dev/gpu-milli": 8000}."""
+    """What a made-up node has. `extended`: further resources, like {"ursa.dev/gpu-milli": 8000}.
+
+    Raises:
+        InputError: a resource is no quantity, or negative, or the name is no DNS label.
+    """
 
     name_prefix: str = "node"
     cpu: str = "4"
@@ -34,12 +39,23 @@ class NodeOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     extended: Mapping[str, str | int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        require_label(self.name_prefix, "the name prefix of nodes")
+        resources = {"cpu": self.cpu, "memory": self.memory, "pods": self.pods, **self.extended}
+        for resource, quantity in resources.items():
+            try:
+                units = resource_units(resource, quantity)
+            except ValueError as error:
+                raise InputError(f"{resource} of a node: {error}") from None
+            if units < 0:
+                raise InputError(f"{resource} of a node: {quantity} is negative; use 0 or more")
 
-def make_nodes(count: int, options: NodeOptions, first: int = 0) -> list[Object]:
-    """Nodes `<prefix>-00000` and on, the number beginning at `first`."""
+
+def make_nodes(count: int, options: NodeOptions, first: int = 1) -> list[Object]:
+    """Nodes `<prefix>-0001` and on, the number beginning at `first`."""
     return [
         hollow_node(
-            f"{options.name_prefix}-{number:05d}",
+            f"{options.name_prefix}-{number:04d}",
             cpu=options.cpu,
             memory=options.memory,
             pods=options.pods,
@@ -90,70 +106,45 @@ async def host_nodes(host: HollowNodes, resource_client: PartitionClient, nodes:
 
 
 def save_nodes(path: Path, nodes: Sequence[Object]) -> None:
-    """Write a msgpack stream of manifests, whole or not at all."""
+    """Write a msgpack list of manifests, whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(b"".join(msgpack.packb(node.to_dict()) for node in nodes))
+    temporary.write_bytes(msgpack.packb([node.to_dict() for node in nodes]))
     temporary.replace(path)
 
 
 def load_nodes(path: Path) -> list[Object]:
-    """Read Node manifests: a msgpack stream (`.msgpack`), JSON (`.json`: one, or a list), else YAML documents.
+    """Read Node manifests: a msgpack list (`.msgpack`), else YAML documents or JSON.
 
     Raises:
         InputError: the file cannot be read, or something in it is no Node; the message says where.
     """
+    read = _read_msgpack if path.suffix == ".msgpack" else _read_text
+    nodes: dict[str, Object] = {}
+    for node, where in read(path):
+        if node.kind != "Node":
+            raise InputError(f"{where} is a {node.kind or 'nothing'}, not a Node", file=str(path))
+        if not node.name or node.name in nodes:
+            problem = f"is a second node {node.name!r}" if node.name else "has no metadata.name"
+            raise InputError(f"{where} {problem}: give each node a name of its own", file=str(path))
+        nodes[node.name] = node
+    return list(nodes.values())
+
+
+def _read_msgpack(path: Path) -> Iterator[tuple[Object, str]]:
     try:
-        manifests = list(_read_manifests(path))
+        manifests = msgpack.unpackb(path.read_bytes())
+        if not isinstance(manifests, list):
+            raise ValueError(f"it holds no list but {manifests!r:.40}")
+        for number, manifest in enumerate(manifests, 1):
+            yield Object.from_dict(manifest), f"manifest {number}"
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=str(path)) from None
-    nodes = [_node(path, number, manifest) for number, manifest in enumerate(manifests, 1)]
-    names: dict[str, int] = {}
-    for number, node in enumerate(nodes, 1):
-        if node.name in names:
-            raise InputError(
-                f"node {node.name!r} stands in it twice, as number {names[node.name]} and {number}", file=str(path)
-            )
-        names[node.name] = number
-    return nodes
+    except (ValueError, AttributeError, msgpack.UnpackException, Invalid) as error:
+        raise InputError(f"this is no msgpack list of manifests: {error}", file=str(path)) from None
 
 
-def _read_manifests(path: Path) -> Iterator[Any]:
-    if path.suffix == ".msgpack":
-        try:
-            yield from msgpack.Unpacker(path.open("rb"))
-        except (ValueError, msgpack.UnpackException) as error:
-            raise InputError(f"is no msgpack stream: {error}", file=str(path)) from None
-    elif path.suffix == ".json":
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as error:
-            raise InputError(f"is no JSON: {error}", file=str(path)) from None
-        yield from content if isinstance(content, list) else [content]
-    else:
-        yield from _read_yaml(path)
+def _read_text(path: Path) -> Iterator[tuple[Object, str]]:
+    from .objects.manifests import read_manifests
 
-
-def _read_yaml(path: Path) -> Iterator[Any]:
-    import yaml
-
-    try:
-        with path.open() as file:
-            yield from (document for document in yaml.safe_load_all(file) if document is not None)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-        raise InputError(f"is no YAML: {error.problem}", file=str(path), line=line, column=column) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"is no YAML: {' '.join(str(error).split())}", file=str(path)) from None
-
-
-def _node(path: Path, number: int, manifest: Any) -> Object:
-    if not isinstance(manifest, dict) or manifest.get("kind") != "Node" or manifest.get("apiVersion") != "v1":
-        raise InputError(f"manifest number {number} is no v1 Node", file=str(path))
-    try:
-        node = Object.from_dict(manifest)
-    except Invalid as error:
-        raise InputError(f"manifest number {number}: {error}", file=str(path)) from None
-    if not node.name:
-        raise InputError(f"manifest number {number} has no metadata.name", file=str(path))
-    return node
+    for manifest in read_manifests([str(path)]):
+        yield manifest.object, f"the object in line {manifest.line}"

@@ -13,7 +13,7 @@ from ...clients.client_set import ClientSet
 from ...proto.errors import InputError
 from ...proto.kinds import Role
 from .. import components
-from ..addresses import Address, parse_partitions, require_partition_name
+from ..addresses import Address, parse_partitions, require_label
 from ..components import ComponentSpec, Endpoints
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -114,7 +114,7 @@ def apiserver(
     pace = commits_per_second if commits_per_second is not None else COMMITS_PER_SECOND
     components.run_apiserver_component(
         ApiServerOptions(
-            name=require_partition_name(name, "--name"),
+            name=require_label(name, "--name"),
             role=Role(role),
             data_dir=data_dir,
             listen=str(Address.parse(listen, "--listen")),
@@ -125,7 +125,12 @@ def apiserver(
 
 
 @click.command()
-@click.option("--scheduler-name", metavar="NAME", help="Take the pods whose spec.schedulerName is this.")
+@click.option(
+    "--scheduler-name",
+    default="default-scheduler",
+    show_default=True,
+    help="Take the pods whose spec.schedulerName is this.",
+)
 @_endpoint_options
 @_process_options
 def scheduler(
@@ -133,18 +138,19 @@ def scheduler(
     home: str,
     tenant_partitions: tuple[str, ...],
     resource_partitions: tuple[str, ...],
-    scheduler_name: str | None,
+    scheduler_name: str,
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
 ) -> None:
     """Run the scheduler of a tenant partition: its pods, onto the nodes of all resource partitions."""
-    from ...clients.scheduler import Scheduler, SchedulerOptions
-
     _begin(log_level, parent_pipe)
     endpoints = _endpoints(home, tenant_partitions, resource_partitions)
     endpoints.require_home(endpoints.tenant_partitions, "a tenant partition")
-    options = SchedulerOptions(**({} if scheduler_name is None else {"scheduler_name": scheduler_name}))
+
+    from ...clients.scheduler import Scheduler, SchedulerOptions
+
+    options = SchedulerOptions(scheduler_name=scheduler_name)
 
     def make(clients: ClientSet, actor: Actor) -> Scheduler:
         return Scheduler(clients, home, actor, options)
@@ -165,10 +171,11 @@ def controller_manager(
     parent_pipe: bool,
 ) -> None:
     """Run the controllers of a partition: those of tenants' objects, or those of nodes, as its role demands."""
-    from ...clients.controllers import ResourceControllerManager, TenantControllerManager
-
     _begin(log_level, parent_pipe)
     endpoints = _endpoints(home, tenant_partitions, resource_partitions)
+
+    from ...clients.controllers import ResourceControllerManager, TenantControllerManager
+
     tenant = home in endpoints.tenant_partitions
 
     def make(clients: ClientSet, actor: Actor) -> TenantControllerManager | ResourceControllerManager:
@@ -182,8 +189,8 @@ def controller_manager(
 
 @click.command("hollow-nodes")
 @click.option("--nodes", type=click.IntRange(min=1), metavar="N", help="How many nodes to make up.")
-@click.option("--name-prefix", default="node", show_default=True, help="They are called PREFIX-00000 and on.")
-@click.option("--first", type=click.IntRange(min=0), default=0, help="The number of the first one.")
+@click.option("--name-prefix", default="node", show_default=True, help="They are called PREFIX-0001 and on.")
+@click.option("--first", type=click.IntRange(min=1), default=1, show_default=True, help="The number of the first one.")
 @click.option("--cpu", default="4", show_default=True, help="Of each node.")
 @click.option("--memory", default="32Gi", show_default=True, help="Of each node.")
 @click.option("--pods", type=click.IntRange(min=1), default=110, show_default=True, help="Of each node.")

@@ -140,7 +140,7 @@ def test_a_ledger_that_breaks_for_one_revision_is_found_live_and_in_the_history(
                 assert watch.check.placements_seen == 2
                 assert watch.check.gaps == 0
                 (found,) = watch.check.violations
-                assert (found.node, found.resource, found.used, found.allocatable) == ("node-00000", "cpu", 1500, 1000)
+                assert (found.node, found.resource, found.used, found.allocatable) == ("node-0001", "cpu", 1500, 1000)
                 assert found.revision < newest
             nursery.cancel_scope.cancel()
 
