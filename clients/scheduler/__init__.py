@@ -1,0 +1,8 @@
+"""The scheduler of a tenant partition."""
+
+from __future__ import annotations
+
+from .options import SchedulerOptions
+from .scheduler import Scheduler
+
+__all__ = ["Scheduler", "SchedulerOptions"]

@@ -88,7 +88,10 @@ class Binder:
         pod.slot, pod.partition, pod.node, pod.node_uid = slot, view.partition, nodes.names[slot], facts.uid
         pod.view_at_claim = nodes.external[slot]
         spec = encode(self._placement_spec(pod))
-        view.ledger.assume(pod.uid, slot, nodes.charges(pod.template.requests), spec, facts.uid)
+        charges = pod.template.charges
+        if charges is None:
+            charges = pod.template.charges = nodes.charges(pod.template.requests)
+        view.ledger.assume(pod.uid, slot, charges, spec, facts.uid)
         self._send_claim(Claim(pod, spec))
 
     def _placement_spec(self, pod: PendingPod) -> dict[str, object]:

@@ -4,8 +4,10 @@ Filtering and scoring all nodes is then a handful of array operations, and no no
 is known by (resource partition, name) and its uid. A slot exists as long as a node is there or anything is held on it:
 placements are seen before their node, and outlive it.
 
+    free[column, slot] = allocatable - requested by all that is held there (negative if more is held than allocatable)
+
 Quantities are float64, exact for whole numbers below 2**53. Row changes go into a log, from which the cached scores
-(`scores.py`) catch up: into `changes` always, and into `static_changes` too if more than the requested amounts changed.
+(`scores.py`) catch up: into `changes` always, and into `static_changes` too if more than the free amounts changed.
 
 Ties between equal scores are broken by 20 bits, drawn anew with every change of a row from (seed, slot, generation):
 without state, so that a cached and a fresh score agree, and differently for each scheduler, so that two of them do not
@@ -29,9 +31,10 @@ from .node_facts import NodeFacts
 from .taints import Taint
 
 Floats = NDArray[np.float64]
-# (column, amount) pairs: what one pod adds to the requested columns of its node.
+# (column, amount) pairs: what one pod takes from the free columns of its node.
 Charges = tuple[tuple[int, int], ...]
 
+# The columns every node has; those of other resources follow. The nonzero ones are for scoring.
 CPU, MEMORY, PODS, NONZERO_CPU, NONZERO_MEMORY = range(5)
 # Scoring counts a pod that requests no cpu or memory as if it did, as in Kubernetes; otherwise all pods without
 # requests would go to one node. (Kubernetes counts so by container; a Placement only tells of the pod as a whole.)
@@ -66,19 +69,19 @@ class Buffers(NamedTuple):
     """Scratch space: see `NodeColumns.buffers`."""
 
     amounts: Floats
-    more_amounts: Floats
     fits: NDArray[np.bool_]
     more_fits: NDArray[np.bool_]
     keys: NDArray[np.int32]
+    more_keys: NDArray[np.int32]
     mask: NDArray[np.int8]
 
     @classmethod
     def of(cls, count: int) -> Buffers:
         return cls(
             np.empty(count),
-            np.empty(count),
             np.empty(count, np.bool_),
             np.empty(count, np.bool_),
+            np.empty(count, np.int32),
             np.empty(count, np.int32),
             np.empty(count, np.int8),
         )
@@ -86,10 +89,10 @@ class Buffers(NamedTuple):
     def first(self, count: int) -> Buffers:
         return Buffers(
             self.amounts[:count],
-            self.more_amounts[:count],
             self.fits[:count],
             self.more_fits[:count],
             self.keys[:count],
+            self.more_keys[:count],
             self.mask[:count],
         )
 
@@ -107,8 +110,9 @@ class NodeColumns:
         self.resource_columns: dict[str, int] = {quantities.CPU: CPU, quantities.MEMORY: MEMORY, quantities.PODS: PODS}
         self._columns_used = NONZERO_MEMORY + 1
 
-        self.allocatable: Floats = np.zeros((RESOURCES_MIN, CAPACITY_MIN))
-        self.requested: Floats = np.zeros((RESOURCES_MIN, CAPACITY_MIN))
+        self.free: Floats = np.zeros((RESOURCES_MIN, CAPACITY_MIN))
+        # Allocatable cpu and memory, to divide by: 1 where there is none.
+        self.scale: Floats = np.ones((2, CAPACITY_MIN))
         self.present: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
         self.ready: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
         self.open: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
@@ -181,13 +185,11 @@ class NodeColumns:
         slot = self.slot(partition, node)
         if self.facts[slot] == facts:
             return False
+        self._set_allocatable(slot, facts.allocatable)
         self.facts[slot] = facts
         self.present[slot] = True
         self.ready[slot] = facts.ready
         self.taint_set[slot] = self._taint_id(facts.taints)
-        self.allocatable[:, slot] = 0.0
-        for resource, units in facts.allocatable.items():
-            self.allocatable[self._column(resource), slot] = units
         self.labels.node_changed(slot)
         self._touch_static(slot)
         self.view_changed(slot)
@@ -195,13 +197,24 @@ class NodeColumns:
 
     def clear_node(self, slot: int) -> None:
         """The node is gone; what is held on it stays held."""
+        self._set_allocatable(slot, {})
         self.facts[slot] = None
         self.present[slot] = self.ready[slot] = False
-        self.allocatable[:, slot] = 0.0
         self.labels.node_changed(slot)
         self._touch_static(slot)
         self.view_changed(slot)
         self._free_if_unused(slot)
+
+    def _set_allocatable(self, slot: int, allocatable: Mapping[str, int]) -> None:
+        before = self.facts[slot]
+        for sign, amounts in ((-1, {} if before is None else before.allocatable), (1, allocatable)):
+            for resource, units in amounts.items():
+                column = self._column(resource)  # it may replace `free`
+                self.free[column, slot] += sign * units
+            self.free[NONZERO_CPU, slot] += sign * amounts.get(quantities.CPU, 0)
+            self.free[NONZERO_MEMORY, slot] += sign * amounts.get(quantities.MEMORY, 0)
+        self.scale[0, slot] = allocatable.get(quantities.CPU) or 1
+        self.scale[1, slot] = allocatable.get(quantities.MEMORY) or 1
 
     def set_open(self, partition: str, is_open: bool) -> None:
         """Whether the nodes of a partition may be chosen."""
@@ -225,7 +238,7 @@ class NodeColumns:
     # ---------------------------------------------------------------------------------------------------- holds
 
     def charges(self, requests: Mapping[str, int]) -> Charges:
-        """What a pod with these requests adds to the columns of its node. Equal requests give the same tuple."""
+        """What a pod with these requests takes from the columns of its node. Equal requests give the same tuple."""
         items = tuple(requests.items())
         found = self._charges.get(items)
         if found is None:
@@ -238,19 +251,20 @@ class NodeColumns:
         return found
 
     def hold(self, slot: int, charges: Charges) -> None:
-        cells = self.requested_cells
+        cells = self.free_cells
         for column, amount in charges:
-            cells[column][slot] += amount
+            cells[column][slot] -= amount
         self._holds[slot] += 1
         self._touch(slot)
 
     def unhold(self, slot: int, charges: Charges) -> None:
-        cells = self.requested_cells
+        cells = self.free_cells
         for column, amount in charges:
-            cells[column][slot] -= amount
+            cells[column][slot] += amount
         self._holds[slot] -= 1
         self._touch(slot)
-        self._free_if_unused(slot)
+        if not self._holds[slot]:
+            self._free_if_unused(slot)
 
     def view_changed(self, slot: int) -> None:
         """News of the node itself has come: what was concluded from a refusal no longer holds."""
@@ -286,16 +300,15 @@ class NodeColumns:
         if column is None:
             column = self.resource_columns[resource] = self._columns_used
             self._columns_used += 1
-            if column == len(self.allocatable):
-                self.allocatable = np.vstack((self.allocatable, np.zeros_like(self.allocatable)))
-                self.requested = np.vstack((self.requested, np.zeros_like(self.requested)))
+            if column == len(self.free):
+                self.free = np.vstack((self.free, np.zeros_like(self.free)))
             self._take_cells()
         return column
 
     def _grow(self) -> None:
         self.capacity *= 2
-        self.allocatable = np.hstack((self.allocatable, np.zeros_like(self.allocatable)))
-        self.requested = np.hstack((self.requested, np.zeros_like(self.requested)))
+        self.free = np.hstack((self.free, np.zeros_like(self.free)))
+        self.scale = np.hstack((self.scale, np.ones_like(self.scale)))
         self.present = _doubled(self.present)
         self.ready = _doubled(self.ready)
         self.open = _doubled(self.open)
@@ -312,8 +325,8 @@ class NodeColumns:
     def _take_cells(self) -> None:
         """Views for single cells: reading one through a memoryview takes two thirds of the time of an array."""
         self.layout += 1
-        self.allocatable_cells = [column.data for column in self.allocatable]
-        self.requested_cells = [column.data for column in self.requested]
+        self.free_cells = [column.data for column in self.free]
+        self.scale_cells = [column.data for column in self.scale]
         self.tie_cells = self.tie.data
 
 

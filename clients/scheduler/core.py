@@ -227,6 +227,7 @@ class SchedulingCore:
             pod = self.queue.pop()
             if pod is None:
                 return
+            self.binder.decisions.pods += 1
             slot = pick(pod.template)
             if slot == INFEASIBLE:
                 self._park(pod, now)

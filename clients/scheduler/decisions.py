@@ -26,12 +26,13 @@ class Scheduled(NamedTuple):
 
 @dataclass
 class Decisions:
-    """`actions` are for resource partitions, by name; `binds` for the home partition."""
+    """`actions` are for resource partitions, by name; `binds` for the home partition; `pods` were looked at."""
 
     actions: dict[str, list[Action]] = field(default_factory=dict)
     binds: list[Bind] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     scheduled: list[Scheduled] = field(default_factory=list)
+    pods: int = 0
 
     def for_partition(self, partition: str) -> list[Action]:
         return self.actions.setdefault(partition, [])

@@ -55,7 +55,7 @@ def _reasons(nodes: NodeColumns, template: Template) -> Iterator[tuple[int, str]
         column = nodes.resource_columns.get(resource)
         lacks: Bools = left.copy()
         if column is not None:
-            lacks &= nodes.requested[column][:high] + units > nodes.allocatable[column][:high]
+            lacks &= nodes.free[column][:high] < units
         lacking |= lacks
         yield int(np.count_nonzero(lacks)), "Too many pods" if column == PODS else f"Insufficient {resource}"
     _strike(left, lacking)

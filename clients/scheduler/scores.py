@@ -23,8 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import (
-    CPU,
-    MEMORY,
     NONZERO_CPU,
     NONZERO_CPU_MILLICORES,
     NONZERO_MEMORY,
@@ -40,8 +38,10 @@ from .template import Template
 Bools = NDArray[np.bool_]
 
 INFEASIBLE: Final = -1
-# Up to so many changed slots are re-scored one by one, at 2 us each; beyond, numpy's fixed cost of 30 us is smaller.
-SINGLE_SLOTS_MAX: Final = 16
+# Up to so many changed slots are re-scored one by one, at 1 us each; beyond, numpy's fixed cost is smaller.
+SINGLE_SLOTS_MAX: Final = 48
+# Picking scattered slots out of the columns costs so many times as much as reading all in a row.
+SCATTER_FACTOR: Final = 8
 # On overflow out of the own shard, the better of a random pair among the best 100. With several schedulers on a skewed
 # load, all taking the very best made up to 60 % of the claims collide, this 13 %, and less with prompt news.
 OVERFLOW_TOP: Final = 100
@@ -149,7 +149,7 @@ class TemplateColumn:
         changed = nodes.static_changes.since(self._static_position)
         if changed is None:
             return False
-        index = np.unique(np.array(changed, np.intp))
+        index = np.array(list(dict.fromkeys(changed)), np.intp)
         self._static[index] = self._static_of(index)
         self._static_position = nodes.static_changes.end
         return True
@@ -157,16 +157,20 @@ class TemplateColumn:
     def _refresh_keys(self) -> None:
         nodes = self._nodes
         changed = nodes.changes.since(self._position)
-        if changed is None or len(changed) > nodes.high:
+        if changed is None:
             self._score_all()
             return
-        if len(changed) <= SINGLE_SLOTS_MAX:
-            for slot in changed:
-                self.cells[slot] = self._key_of(slot)
-        else:
-            index = np.unique(np.array(changed, np.intp))
+        slots = list(dict.fromkeys(changed)) if len(changed) > 1 else changed
+        if len(slots) <= SINGLE_SLOTS_MAX:
+            cells, key_of = self.cells, self._key_of
+            for slot in slots:
+                cells[slot] = key_of(slot)
+        elif len(slots) * SCATTER_FACTOR < nodes.high:
+            index = np.array(slots, np.intp)
             self.keys[index] = self._keys_of(index, len(index))
-            self._deny_refused(slot for slot in index.tolist() if slot in nodes.refusals)
+            self._deny_refused(slot for slot in slots if slot in nodes.refusals)
+        else:
+            self._score_all()
         self._seen_all()
 
     def _score_all(self) -> None:
@@ -200,18 +204,15 @@ class TemplateColumn:
         nodes = self._nodes
         if self._needs is None:
             return np.full(count, INFEASIBLE, np.int32)
-        amounts, more, fits, fits_now, keys, mask = nodes.buffers(count)
+        amounts, fits, fits_now, keys, more_keys, mask = nodes.buffers(count)
         np.copyto(fits, self._static[index])
         for column, units in self._needs:
-            np.add(nodes.requested[column][index], units, out=amounts)
-            np.less_equal(amounts, nodes.allocatable[column][index], out=fits_now)
+            np.greater_equal(nodes.free[column][index], units, out=fits_now)
             np.logical_and(fits, fits_now, out=fits)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a node without any cpu or memory scores 0 for it
-            self._least_allocated(CPU, NONZERO_CPU, self._nonzero_cpu, index, amounts)
-            self._least_allocated(MEMORY, NONZERO_MEMORY, self._nonzero_memory, index, more)
-        np.add(amounts, more, out=amounts)
-        np.multiply(amounts, 0.5, out=amounts)
-        np.copyto(keys, amounts, casting="unsafe")  # towards zero: rounds down
+        self._least_allocated(NONZERO_CPU, self._nonzero_cpu, nodes.scale[0], index, amounts, keys)
+        self._least_allocated(NONZERO_MEMORY, self._nonzero_memory, nodes.scale[1], index, amounts, more_keys)
+        np.add(keys, more_keys, out=keys)
+        np.right_shift(keys, 1, out=keys)
         np.left_shift(keys, TIE_BITS, out=keys)
         np.bitwise_or(keys, nodes.tie[index], out=keys)
         np.subtract(fits.view(np.int8), np.int8(1), out=mask)  # 0 where it fits, -1 (all bits) where not
@@ -219,33 +220,36 @@ class TemplateColumn:
         return keys
 
     def _least_allocated(
-        self, column: int, nonzero_column: int, units: int, index: Index, out: NDArray[np.float64]
+        self,
+        column: int,
+        units: int,
+        scale: NDArray[np.float64],
+        index: Index,
+        amounts: NDArray[np.float64],
+        out: NDArray[np.int32],
     ) -> None:
-        nodes = self._nodes
-        allocatable = nodes.allocatable[column][index]
-        np.add(nodes.requested[nonzero_column][index], units, out=out)
-        np.subtract(allocatable, out, out=out)
-        np.multiply(out, 100.0, out=out)
-        np.divide(out, allocatable, out=out)
-        np.floor(out, out=out)
-        np.fmax(out, 0.0, out=out)
+        np.subtract(self._nodes.free[column][index], units, out=amounts)
+        np.maximum(amounts, 0.0, out=amounts)
+        np.multiply(amounts, 100.0, out=amounts)
+        np.divide(amounts, scale[index], out=amounts)
+        np.copyto(out, amounts, casting="unsafe")  # rounds down
 
     def _key_of(self, slot: int) -> int:
         """The key of one slot, refusals considered."""
         nodes = self._nodes
         if not self._static_cells[slot] or self._needs is None:
             return INFEASIBLE
-        requested, allocatable = nodes.requested_cells, nodes.allocatable_cells
+        free = nodes.free_cells
         for column, units in self._needs:
-            if requested[column][slot] + units > allocatable[column][slot]:
+            if free[column][slot] < units:
                 return INFEASIBLE
         if slot in nodes.refusals and self._template.id in nodes.refusals[slot]:
             return INFEASIBLE
-        cpu, memory = allocatable[CPU][slot], allocatable[MEMORY][slot]
-        cpu_free = cpu - requested[NONZERO_CPU][slot] - self._nonzero_cpu
-        memory_free = memory - requested[NONZERO_MEMORY][slot] - self._nonzero_memory
-        score = int(cpu_free * 100.0 / cpu) if cpu_free > 0 else 0
-        score += int(memory_free * 100.0 / memory) if memory_free > 0 else 0
+        cpu_scale, memory_scale = nodes.scale_cells
+        cpu = free[NONZERO_CPU][slot] - self._nonzero_cpu
+        memory = free[NONZERO_MEMORY][slot] - self._nonzero_memory
+        score = int(cpu * 100.0 / cpu_scale[slot]) if cpu > 0.0 else 0
+        score += int(memory * 100.0 / memory_scale[slot]) if memory > 0.0 else 0
         return (score >> 1 << TIE_BITS) | nodes.tie_cells[slot]
 
     def _deny_refused(self, slots: Iterable[int]) -> None:

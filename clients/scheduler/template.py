@@ -24,7 +24,7 @@ SPECS_MAX: Final = 4096
 class Template:
     """One set of scheduling constraints. `requests` in the units of `proto.quantities`, `pods: 1` included."""
 
-    __slots__ = ("error", "id", "node_selector", "priority", "requests", "scheduler_name", "tolerations")
+    __slots__ = ("charges", "error", "id", "node_selector", "priority", "requests", "scheduler_name", "tolerations")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class Template:
         self.tolerations = tolerations
         self.priority = priority
         self.scheduler_name = scheduler_name
+        # What a pod of it takes, in the node table's columns; filled in by whoever needs it first.
+        self.charges: tuple[tuple[int, int], ...] | None = None
         # Why the spec cannot be scheduled at all; empty if it can.
         self.error = error
 
