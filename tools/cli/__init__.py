@@ -110,3 +110,5 @@ def main() -> None:
 
     Start with `ursa up`, then `ursa get nodes` in another terminal.
     """
+    # What gRPC's core has to say, every error of ours says in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
