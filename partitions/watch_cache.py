@@ -122,7 +122,7 @@ class WatchCache:
         """Give an opened cache the changes behind `floor`, so that clients of the last process can go on."""
         for change in changes:
             self._remember(change)
-        self._floor = max(floor, self._floor if not self._window else floor)
+        self._floor = floor
         self._trim()
 
     def publish(self, change: Change) -> None:
