@@ -1,0 +1,384 @@
+"""How writes share messages, and what becomes of them when the link is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+import trio
+from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ursa.clients.mutations import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, WRITE_SECONDS_MAX, Mutations
+from ursa.clients.operations import create_operation, delete_operation
+from ursa.clients.partition_client import open_client
+from ursa.clients.transport.interface import Stream, Transport
+from ursa.proto import ursa_pb2 as pb
+from ursa.proto.errors import Forbidden, OutcomeUnknown, Unreachable, UrsaError
+
+from .worlds import World, actor, key, pod, run
+
+Answer = Callable[[pb.MutateRequest], pb.MutateReply | UrsaError | None]
+
+
+class ScriptedTransport(Transport):
+    """A partition that answers each batch as the test says: a reply, the loss of the stream, or nothing at all."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.partition = "p-1"
+        self.answer = answer
+        self.batches: list[pb.MutateRequest] = []  # With operations; not the empty ones that try a new stream.
+        self.streams = 0
+
+    async def unary(self, method: str, request: Message, *, timeout_seconds: float = 0) -> Any:
+        raise NotImplementedError
+
+    def stream(self, method: str) -> Stream:
+        self.streams += 1
+        return ScriptedStream(self)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class ScriptedStream(Stream):
+    def __init__(self, transport: ScriptedTransport) -> None:
+        self._transport = transport
+        self._put, self._take = trio.open_memory_channel[pb.MutateReply | UrsaError](1000)
+
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def send(self, message: Message) -> None:
+        assert isinstance(message, pb.MutateRequest)
+        await trio.lowlevel.checkpoint()
+        if message.operations:
+            self._transport.batches.append(message)
+        answer = self._transport.answer(message)
+        if answer is not None:
+            self._put.send_nowait(answer)
+
+    async def receive(self) -> Sequence[Any]:
+        answer = await self._take.receive()
+        if isinstance(answer, UrsaError):
+            raise answer
+        return [answer]
+
+
+def accept(request: pb.MutateRequest) -> pb.MutateReply:
+    """Every operation succeeds; its name comes back."""
+    results = [pb.Result(name=operation.delete.target.name) for operation in request.operations]
+    return pb.MutateReply(batch=request.batch, results=results)
+
+
+def deletes(names: Sequence[str]) -> list[pb.Operation]:
+    return [delete_operation("pods", key(name)) for name in names]
+
+
+def names_of(results: Sequence[pb.Result]) -> list[str]:
+    return [result.name for result in results]
+
+
+LOST = Unreachable("p-1", "the link is cut")
+
+
+def test_writes_of_many_tasks_share_messages() -> None:
+    async def main() -> None:
+        transport = ScriptedTransport(accept)
+        async with open_client(transport, actor()) as client, trio.open_nursery() as nursery:
+
+            async def write(number: int) -> None:
+                assert names_of(await client.mutate(deletes([f"pod-{number}"]))) == [f"pod-{number}"]
+
+            for number in range(200):
+                nursery.start_soon(write, number)
+        assert [len(batch.operations) for batch in transport.batches] == [200]
+
+    run(main)
+
+
+def test_one_batch_is_in_flight_and_what_comes_meanwhile_is_the_next() -> None:
+    async def main() -> None:
+        waiting: list[pb.MutateRequest] = []
+        transport = ScriptedTransport(
+            lambda request: waiting.append(request) if request.operations else accept(request)
+        )
+        async with trio.open_nursery() as nursery:
+            mutations = Mutations(transport, actor())
+            nursery.start_soon(mutations.run)
+            nursery.start_soon(mutations.mutate, deletes(["first"]))
+            await trio.sleep(1)
+            for number in range(10):
+                nursery.start_soon(mutations.mutate, deletes([f"pod-{number}"]))
+                await trio.sleep(1)
+            assert [len(batch.operations) for batch in transport.batches] == [1]
+            assert not mutations._next_message()
+            mutations._receive(accept(waiting[0]))
+            await trio.sleep(1)
+            assert [len(batch.operations) for batch in transport.batches] == [1, 10]
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=8))
+def test_any_calls_are_cut_into_batches_in_order_and_their_results_joined(sizes: list[int]) -> None:
+    async def main() -> None:
+        transport = ScriptedTransport(accept)
+        results: dict[int, list[str]] = {}
+        async with open_client(transport, actor()) as client, trio.open_nursery() as nursery:
+
+            async def write(number: int, names: list[str]) -> None:
+                results[number] = names_of(await client.mutate(deletes(names)))
+
+            for number, size in enumerate(sizes):
+                nursery.start_soon(write, number, [f"{number}-{position}" for position in range(size)])
+        assert results == {
+            number: [f"{number}-{position}" for position in range(size)] for number, size in enumerate(sizes)
+        }
+        counts = [len(batch.operations) for batch in transport.batches]
+        assert sum(counts) == sum(sizes)
+        assert all(0 < count <= BATCH_OPERATIONS_MAX for count in counts)
+        assert len(counts) <= sum(sizes) // BATCH_OPERATIONS_MAX + 2
+        sent = [operation.delete.target.name for batch in transport.batches for operation in batch.operations]
+        for number, size in enumerate(sizes):
+            assert [name for name in sent if name.startswith(f"{number}-")] == [f"{number}-{i}" for i in range(size)]
+
+    run(main)
+
+
+def test_large_objects_make_smaller_batches() -> None:
+    async def main() -> None:
+        transport = ScriptedTransport(accept)
+        large = pod("large", text="x" * (BATCH_BYTES_MAX // 3))
+        huge = pod("huge", text="x" * (BATCH_BYTES_MAX * 2))
+        async with open_client(transport, actor()) as client:
+            await client.mutate([create_operation(obj) for obj in (large, large, large, huge, large)])
+        assert [len(batch.operations) for batch in transport.batches] == [2, 1, 1, 1]
+
+    run(main)
+
+
+def test_a_batch_whose_link_is_lost_is_uncertain_and_what_waited_goes_out_on_the_next() -> None:
+    async def main() -> None:
+        async with World().open(latency_seconds=(1.0, 1.0)) as world:
+            await world.client.create(pod("first"))
+            outcomes: dict[str, str] = {}
+
+            async def create(name: str) -> None:
+                try:
+                    await world.client.create(pod(name))
+                    outcomes[name] = "created"
+                except OutcomeUnknown:
+                    outcomes[name] = "unknown"
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(create, "in-flight")
+                await trio.sleep(0.5)
+                nursery.start_soon(create, "waiting")
+                await trio.sleep(0.1)
+                world.transport.cut()
+                await trio.sleep(5)
+                assert outcomes == {"in-flight": "unknown"}
+                world.transport.heal()
+            assert outcomes == {"in-flight": "unknown", "waiting": "created"}
+            assert world.stored("pods") == ["first", "waiting"]
+
+    run(main)
+
+
+def test_a_write_whose_answer_was_lost_may_have_happened() -> None:
+    async def main() -> None:
+        async with World().open(latency_seconds=(1.0, 1.0)) as world:
+            await world.client.create(pod("first"))
+            async with trio.open_nursery() as nursery:
+
+                async def cut_before_the_answer() -> None:
+                    await trio.sleep(1.5)
+                    world.transport.cut()
+
+                nursery.start_soon(cut_before_the_answer)
+                with pytest.raises(OutcomeUnknown):
+                    await world.client.create(pod("a"))
+            assert world.stored("pods") == ["a", "first"]
+
+    run(main)
+
+
+def test_nothing_is_uncertain_while_a_partition_is_down_although_its_streams_open() -> None:
+    """gRPC opens a stream, and takes a message, before it has a connection."""
+
+    async def main() -> None:
+        transport = ScriptedTransport(lambda _: LOST)
+        async with open_client(transport, actor()) as client:
+            began = trio.current_time()
+            with pytest.raises(Unreachable, match="the link is cut"):
+                await client.mutate(deletes(["a"]))
+            assert trio.current_time() - began == pytest.approx(WRITE_SECONDS_MAX, abs=0.1)
+        assert transport.batches == []
+        assert 5 < transport.streams < 20
+
+    run(main)
+
+
+def test_a_partition_that_comes_back_in_time_gets_the_writes() -> None:
+    async def main() -> None:
+        back_at = trio.current_time() + 20
+        transport = ScriptedTransport(lambda request: accept(request) if trio.current_time() > back_at else LOST)
+        async with open_client(transport, actor()) as client:
+            assert names_of(await client.mutate(deletes(["a"]))) == ["a"]
+        assert len(transport.batches) == 1
+
+    run(main)
+
+
+def test_a_partition_that_never_answers_a_batch_leaves_it_uncertain_in_bounded_time() -> None:
+    async def main() -> None:
+        transport = ScriptedTransport(lambda request: None if request.operations else accept(request))
+        async with open_client(transport, actor()) as client:
+            began = trio.current_time()
+            with pytest.raises(OutcomeUnknown):
+                await client.mutate(deletes(["a"]))
+            assert trio.current_time() - began == pytest.approx(WRITE_SECONDS_MAX)
+
+    run(main)
+
+
+def test_a_refused_stream_is_tried_again_and_its_reason_told() -> None:
+    async def main() -> None:
+        async with open_client(ScriptedTransport(lambda _: Forbidden("no writes for you")), actor()) as client:
+            with pytest.raises(Unreachable, match="no writes for you"):
+                await client.mutate(deletes(["a"]))
+
+    run(main)
+
+
+@pytest.mark.parametrize("wrong", [{"batch": 99}, {"results": []}, {"results": [pb.Result(), pb.Result()]}])
+def test_an_answer_that_does_not_fit_its_batch_is_not_believed(wrong: dict[str, Any]) -> None:
+    def answer(request: pb.MutateRequest) -> pb.MutateReply:
+        reply = accept(request)
+        if request.operations:
+            reply = pb.MutateReply(batch=wrong.get("batch", reply.batch), results=wrong.get("results", reply.results))
+        return reply
+
+    async def main() -> None:
+        async with open_client(ScriptedTransport(answer), actor()) as client:
+            with pytest.raises(OutcomeUnknown, match="different versions"):
+                await client.mutate(deletes(["a"]))
+
+    run(main)
+
+
+def test_a_call_cut_into_batches_is_uncertain_as_a_whole_once_a_part_went_out() -> None:
+    async def main() -> None:
+        lost = False
+
+        def answer(request: pb.MutateRequest) -> pb.MutateReply | UrsaError:
+            nonlocal lost
+            lost = lost or len(transport.batches) == 2
+            return LOST if lost else accept(request)
+
+        transport = ScriptedTransport(answer)
+        async with open_client(transport, actor()) as client:
+            with pytest.raises(OutcomeUnknown):
+                await client.mutate(deletes([str(number) for number in range(600)]))
+            await trio.sleep(100)
+        assert [len(batch.operations) for batch in transport.batches] == [256, 256]
+
+    run(main)
+
+
+def test_what_a_cancelled_caller_had_not_sent_is_never_sent() -> None:
+    async def main() -> None:
+        async with World().open() as world:
+            world.transport.cut()
+            with trio.move_on_after(1):
+                await world.client.create(pod("given-up"))
+            world.transport.heal()
+            await world.client.create(pod("later"))
+            await trio.sleep(10)
+            assert world.stored("pods") == ["later"]
+
+    run(main)
+
+
+def test_closing_a_client_fails_who_waits_and_who_comes_later() -> None:
+    async def main() -> None:
+        outcomes: list[str] = []
+        transport = ScriptedTransport(lambda request: None if request.operations else accept(request))
+        async with trio.open_nursery() as nursery, open_client(transport, actor()) as client:
+
+            async def write(name: str) -> None:
+                with pytest.raises(Unreachable) if name == "waiting" else pytest.raises(OutcomeUnknown):
+                    await client.mutate(deletes([name]))
+                outcomes.append(name)
+
+            nursery.start_soon(write, "in-flight")
+            await trio.sleep(1)
+            nursery.start_soon(write, "waiting")
+            await trio.sleep(1)
+        assert sorted(outcomes) == ["in-flight", "waiting"]
+        with pytest.raises(Unreachable):
+            await client.mutate(deletes(["late"]))
+
+    run(main)
+
+
+def test_no_operations_need_no_partition() -> None:
+    async def main() -> None:
+        async with open_client(ScriptedTransport(lambda _: LOST), actor()) as client:
+            assert await client.mutate([]) == []
+
+    run(main)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.randoms(use_true_random=False))
+def test_every_write_is_told_its_truth_over_any_losses(random: Random) -> None:
+    """What was said to be written is there, what was said not to be sent is not, and nothing is written twice."""
+
+    async def main() -> None:
+        async with World().open(latency_seconds=(0.01, 0.2)) as world:
+            said: dict[str, str] = {}
+
+            async def create(name: str) -> None:
+                await trio.sleep(random.uniform(0, 20))
+                try:
+                    await world.client.create(pod(name))
+                    said[name] = "created"
+                except OutcomeUnknown:
+                    said[name] = "unknown"
+                except Unreachable:
+                    said[name] = "unsent"
+
+            async def break_the_link() -> None:
+                for _ in range(random.randint(1, 6)):
+                    await trio.sleep(random.uniform(0, 5))
+                    world.transport.cut()
+                    await trio.sleep(random.choice([0, 1, 5, 40]))
+                    if random.random() < 0.5:
+                        await world.restart()
+                    else:
+                        world.transport.heal()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(break_the_link)
+                for number in range(30):
+                    nursery.start_soon(create, f"pod-{number}")
+            stored = world.stored("pods")
+            for name, outcome in said.items():
+                if outcome != "unknown":
+                    assert (name in stored) == (outcome == "created"), (name, outcome)
+            # A create that was sent twice would have been answered AlreadyExists, which nobody expects above.
+
+    run(main)
