@@ -1,0 +1,346 @@
+"""Hollow nodes against real partitions, over links in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+from ursa.clients.kubelet import HollowNodes, HollowNodesOptions, hollow_node
+from ursa.proto.errors import InputError, NotFound
+from ursa.proto.objects import parse_time
+from ursa.storage import MemoryStore
+
+from .cluster import HOME, Cluster, actor, lease_key, node_key, pod, pod_key, seconds_pass, until
+
+
+def run(main: Callable[[Cluster], Awaitable[Any]]) -> None:
+    async def bounded() -> None:
+        with trio.fail_after(10_000):
+            async with Cluster().open() as cluster:
+                await main(cluster)
+
+    trio.run(bounded, clock=MockClock(autojump_threshold=0))
+
+
+def all_ready(hollow: HollowNodes) -> Callable[[], bool]:
+    return lambda: all(hollow.ready().values())
+
+
+def test_nodes_register_and_renew_their_leases() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(3)
+        assert not any(hollow.ready().values())
+        await until(all_ready(hollow))
+        nodes = await cluster.resource_client.list("nodes")
+        assert [node.name for node in nodes.items] == ["node-0", "node-1", "node-2"]
+        [ready] = nodes.items[0].status["conditions"]
+        assert (ready["type"], ready["status"]) == ("Ready", "True")
+        assert ready["lastHeartbeatTime"]
+        await seconds_pass(1)
+        renewed = []
+        for _ in range(4):
+            lease = await cluster.resource_client.get("leases.coordination.k8s.io", lease_key("node-1"))
+            assert lease.spec["leaseDurationSeconds"] == 40
+            renewed.append(parse_time(lease.spec["renewTime"]))
+            await seconds_pass(10)
+        assert all(0 < later - earlier <= 10_000 for earlier, later in pairwise(renewed))
+
+    run(main)
+
+
+def test_leases_travel_in_few_large_batches() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(300)
+        await until(all_ready(hollow))
+        await seconds_pass(25)
+        batches: list[int] = []
+        mutate = cluster.clients.resource_clients[HOME].mutate
+
+        async def counted(operations: Any) -> Any:
+            batches.append(len(operations))
+            return await mutate(operations)
+
+        cluster.clients.resource_clients[HOME].mutate = counted  # type: ignore[method-assign]
+        await seconds_pass(30)
+        assert batches == [150] * 6
+
+    run(main)
+
+
+def test_pods_of_both_partitions_run_and_are_deleted_at_their_own() -> None:
+    async def main(cluster: Cluster) -> None:
+        cluster.host()
+        # The same tenant, namespace and name in both.
+        await cluster.create("tp-1", pod("web"), pod("db"))
+        await cluster.create("tp-2", pod("web"))
+        await seconds_pass()
+        assert await cluster.phases("tp-1") == {"web": "Running", "db": "Running"}
+        assert await cluster.phases("tp-2") == {"web": "Running"}
+        await cluster.observer.tenant_clients["tp-1"].delete("pods", pod_key("web"))
+        await seconds_pass()
+        assert await cluster.phases("tp-1") == {"db": "Running"}
+        assert await cluster.phases("tp-2") == {"web": "Running"}
+
+    run(main)
+
+
+def test_a_running_pod_has_the_address_of_its_node() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host()
+        await until(all_ready(hollow))
+        await cluster.create("tp-1", pod("web"))
+        await seconds_pass()
+        node = await cluster.resource_client.get("nodes", node_key("node-0"))
+        status = (await cluster.pods("tp-1"))["web"].status
+        assert status["hostIP"] == node.status["addresses"][0]["address"]
+        assert status["podIP"]
+
+    run(main)
+
+
+def test_delays_are_kept() -> None:
+    async def main(cluster: Cluster) -> None:
+        cluster.host(options=HollowNodesOptions(start_delay_seconds=5.0, stop_delay_seconds=3.0))
+        await cluster.create("tp-1", pod("web"))
+        await seconds_pass(4.5)
+        assert await cluster.phases("tp-1") == {"web": "Pending"}
+        await seconds_pass(1)
+        assert await cluster.phases("tp-1") == {"web": "Running"}
+        await cluster.observer.tenant_clients["tp-1"].delete("pods", pod_key("web"))
+        await seconds_pass(2.5)
+        assert await cluster.phases("tp-1") == {"web": "Running"}
+        await seconds_pass(1)
+        assert await cluster.phases("tp-1") == {}
+
+    run(main)
+
+
+def test_a_job_runs_to_its_end() -> None:
+    async def main(cluster: Cluster) -> None:
+        cluster.host()
+        await cluster.create("tp-1", pod("job", restartPolicy="Never", annotations={"ursa.dev/run-seconds": "60"}))
+        await seconds_pass(30)
+        assert await cluster.phases("tp-1") == {"job": "Running"}
+        await seconds_pass(31)
+        assert await cluster.phases("tp-1") == {"job": "Succeeded"}
+
+    run(main)
+
+
+def test_pods_that_do_not_fit_together_are_refused_whatever_their_partition() -> None:
+    async def main(cluster: Cluster) -> None:
+        cluster.host()
+        await cluster.create("tp-1", pod("web", cpu="3"))
+        await seconds_pass()
+        await cluster.create("tp-2", pod("web", cpu="3"))
+        await seconds_pass()
+        assert await cluster.phases("tp-1") == {"web": "Running"}
+        assert (await cluster.pods("tp-2"))["web"].status["reason"] == "OutOfcpu"
+
+    run(main)
+
+
+def test_a_partition_that_is_away_at_the_start_delays_its_own_pods_only() -> None:
+    async def main(cluster: Cluster) -> None:
+        cluster.transports["tp-1"].cut()
+        hollow = cluster.host()
+        await cluster.create("tp-1", pod("web"))
+        await cluster.create("tp-2", pod("web"))
+        await seconds_pass(60)
+        assert await cluster.phases("tp-2") == {"web": "Running"}
+        assert await cluster.phases("tp-1") == {"web": "Pending"}
+        assert hollow.ready() == {
+            "nodes registered in rp-1": True,
+            "pods of tp-1 seen": False,
+            "pods of tp-2 seen": True,
+        }
+        cluster.transports["tp-1"].heal()
+        await seconds_pass(10)
+        assert await cluster.phases("tp-1") == {"web": "Running"}
+
+    run(main)
+
+
+def test_pods_run_while_the_resource_partition_is_away_and_nodes_register_when_it_is_back() -> None:
+    async def main(cluster: Cluster) -> None:
+        cluster.transports[HOME].cut()
+        hollow = cluster.host()
+        await cluster.create("tp-1", pod("web"))
+        await seconds_pass(120)
+        assert await cluster.phases("tp-1") == {"web": "Running"}
+        cluster.transports[HOME].heal()
+        await until(all_ready(hollow))
+        await seconds_pass(20)
+        lease = await cluster.resource_client.get("leases.coordination.k8s.io", lease_key("node-0"))
+        age_ms = actor("").clock.now_ms() - parse_time(lease.spec["renewTime"])
+        assert age_ms <= 10_000  # A renewal that waited for the link would be older.
+
+    run(main)
+
+
+def test_a_lost_link_is_resumed_without_losing_or_repeating_anything() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host()
+        await cluster.create("tp-1", pod("stays"), pod("goes"))
+        await seconds_pass()
+        before = (await cluster.pods("tp-1"))["stays"].message
+        cluster.transports["tp-1"].cut()
+        await cluster.create("tp-1", pod("comes"))
+        await cluster.observer.tenant_clients["tp-1"].delete("pods", pod_key("goes"), grace_seconds=0)
+        await seconds_pass(30)
+        cluster.transports["tp-1"].heal()
+        await seconds_pass(10)
+        assert await cluster.phases("tp-1") == {"stays": "Running", "comes": "Running"}
+        assert (await cluster.pods("tp-1"))["stays"].message == before
+        assert [pod.key.name for pod in hollow._kubelets["node-0"].pods()] == ["stays", "comes"]
+
+    run(main)
+
+
+def test_a_restarted_partition_goes_on_where_it_was() -> None:
+    async def main(cluster: Cluster) -> None:
+        cluster.host()
+        await cluster.create("tp-1", pod("web"))
+        await seconds_pass()
+        before = (await cluster.pods("tp-1"))["web"].message
+        await cluster.restart("tp-1")
+        await cluster.create("tp-1", pod("db"))
+        await seconds_pass(10)
+        assert await cluster.phases("tp-1") == {"web": "Running", "db": "Running"}
+        assert (await cluster.pods("tp-1"))["web"].message == before
+
+    run(main)
+
+
+def test_pods_that_another_incarnation_does_not_have_are_stopped() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host()
+        await cluster.create("tp-1", pod("web"))
+        await cluster.create("tp-2", pod("other"))
+        await seconds_pass()
+        await cluster.restart("tp-1", MemoryStore(incarnation="second"))
+        await cluster.create("tp-1", pod("new"))
+        await seconds_pass(10)
+        assert [pod.key.name for pod in hollow._kubelets["node-0"].pods()] == ["new", "other"]
+        assert await cluster.phases("tp-1") == {"new": "Running"}
+        assert await cluster.phases("tp-2") == {"other": "Running"}
+
+    run(main)
+
+
+def test_the_next_process_adopts_the_nodes_and_what_runs_on_them() -> None:
+    async def main(cluster: Cluster) -> None:
+        async with trio.open_nursery() as nursery:
+            first = HollowNodes(cluster.clients, HOME, actor("first"), [hollow_node("node-0")])
+            nursery.start_soon(first.run)
+            await cluster.create("tp-1", pod("web"))
+            await seconds_pass()
+            nursery.cancel_scope.cancel()
+        node = await cluster.resource_client.get("nodes", node_key("node-0"))
+        tainted = node.with_spec({"taints": [{"key": "mine", "effect": "NoSchedule"}]})
+        await cluster.resource_client.update(tainted)
+        before = (await cluster.pods("tp-1"))["web"].message
+        labelled = hollow_node("node-0", labels={"disk": "ssd"}, cpu="8")
+        second = HollowNodes(cluster.clients, HOME, actor("second"), [labelled])
+        cluster.nursery.start_soon(second.run)
+        await until(all_ready(second))
+        await seconds_pass()
+        assert (await cluster.pods("tp-1"))["web"].message == before
+        assert second._kubelets["node-0"].instances == 1
+        node = await cluster.resource_client.get("nodes", node_key("node-0"))
+        assert node.labels["disk"] == "ssd"
+        assert node.status["allocatable"]["cpu"] == "8"
+        assert node.spec["taints"] == [{"key": "mine", "effect": "NoSchedule"}]
+
+    run(main)
+
+
+def test_a_node_that_somebody_deletes_comes_back() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(2)
+        await until(all_ready(hollow))
+        uid = (await cluster.resource_client.get("nodes", node_key("node-0"))).uid
+        for _ in range(3):
+            await cluster.resource_client.delete("nodes", node_key("node-0"))
+            await seconds_pass(0.2)
+            assert not all_ready(hollow)()
+            await until(all_ready(hollow))
+        assert (await cluster.resource_client.get("nodes", node_key("node-0"))).uid != uid
+
+    run(main)
+
+
+def test_a_node_declared_not_ready_says_that_it_is_ready() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host()
+        await until(all_ready(hollow))
+        node = await cluster.resource_client.get("nodes", node_key("node-0"))
+        [condition] = node.status["conditions"]
+        unknown = {**node.status, "conditions": [{**condition, "status": "Unknown"}]}
+        await cluster.resource_client.update_status(node.with_status(unknown))
+        await seconds_pass(2)
+        node = await cluster.resource_client.get("nodes", node_key("node-0"))
+        assert node.status["conditions"][0]["status"] == "True"
+
+    run(main)
+
+
+def test_nodes_come_and_go_while_it_runs() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(1)
+        await until(all_ready(hollow))
+        hollow.add_nodes([hollow_node("late")])
+        assert hollow.node_names == ["node-0", "late"]
+        await until(all_ready(hollow))
+        await cluster.create("tp-1", pod("web"), node="late")
+        await seconds_pass()
+        assert await cluster.phases("tp-1") == {"web": "Running"}
+        hollow.remove_nodes(["late"])
+        await cluster.observer.tenant_clients["tp-1"].delete("pods", pod_key("web"))
+        lease = await cluster.resource_client.get("leases.coordination.k8s.io", lease_key("late"))
+        await seconds_pass(30)
+        # Nobody is there to stop the pod, nor to renew the lease; and nobody has deleted the node.
+        assert await cluster.phases("tp-1") == {"web": "Running"}
+        again = await cluster.resource_client.get("leases.coordination.k8s.io", lease_key("late"))
+        assert again.message == lease.message
+        await cluster.resource_client.delete("nodes", node_key("late"))
+        await seconds_pass(30)
+        with pytest.raises(NotFound):
+            await cluster.resource_client.get("nodes", node_key("late"))
+
+    run(main)
+
+
+def test_names_must_be_known_and_unique() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(1)
+        with pytest.raises(InputError, match="node-0"):
+            hollow.add_nodes([hollow_node("new"), hollow_node("node-0")])
+        with pytest.raises(InputError, match="node-9"):
+            hollow.remove_nodes(["node-0", "node-9"])
+        assert hollow.node_names == ["node-0"]
+        with pytest.raises(NotFound, match="rp-7"):
+            HollowNodes(cluster.clients, "rp-7", actor("lost"))
+
+    run(main)
+
+
+def test_metrics_are_sums_over_the_nodes() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(2)
+        await until(all_ready(hollow))
+        await cluster.create("tp-1", pod("a"), pod("b", cpu="9"))
+        await cluster.create("tp-2", pod("c"), node="node-1")
+        await seconds_pass()
+        registry = hollow._actor.registry
+        value = registry.get_sample_value
+        assert value("kubelet_running_pods", {"actor": "hollow"}) == 2
+        assert value("kubelet_nodes_registered", {"actor": "hollow"}) == 2
+        assert value("kubelet_pod_start_sli_duration_seconds_count") == 2
+        assert value("kubelet_admission_rejections_total", {"reason": "OutOfcpu"}) == 1
+
+    run(main)
