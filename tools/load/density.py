@@ -17,14 +17,16 @@ import trio
 
 from ...clients.operations import create_operation
 from ...proto.errors import InputError
-from ...proto.quantities import CPU, MEMORY, parse_quantity
+from ...proto.quantities import CPU, MEMORY
 from ..nodes import NodeOptions
 from ..nurseries import open_background
+from ..one_box import Topology as OneBoxTopology
 from ..report.observations import Observations, Threshold, Topology
 from .faults import Kill, kill_when_due
+from .flags import require_delay, require_empty, require_positive, require_quantity
 from .machine import describe_machine, describe_versions, steal_seconds
 from .progress import Counts, Reporter
-from .session import Session, open_session, require_empty, require_positive
+from .session import Session, open_session
 from .verify import Findings, check_ledgers, verify
 from .workload import PlannedSet, plan_sets, replica_set, replicas_per_set, tenants_of
 from .writer import PacedWriter, lateness_figures
@@ -67,16 +69,25 @@ class DensityOptions:
             ("--pods-per-node", self.pods_per_node),
             ("--qps", self.qps),
             ("--tenants-per-partition", self.tenants_per_partition),
+            ("--node-pods", self.node.pods),
             ("--timeout", self.timeout_seconds),
         ):
             require_positive(flag, value)
-        for flag, text in (("--pod-cpu", self.pod_cpu), ("--pod-memory", self.pod_memory)):
-            try:
-                negative = parse_quantity(text) < 0
-            except ValueError as error:
-                raise InputError(f"{flag}: {error}") from None
-            if negative:
-                raise InputError(f"{flag} must not be negative: {text}")
+        require_quantity("--pod-cpu", self.pod_cpu)
+        require_quantity("--pod-memory", self.pod_memory)
+        require_empty(self.data_dir)
+        require_delay(self.start_delay_seconds)
+        for kill in self.kills:
+            self._require_process(kill.name)
+
+    def _require_process(self, name: str) -> None:
+        """Only names that every such cluster has; hollow nodes share processes as it suits."""
+        topology = OneBoxTopology(self.tenant_partitions, self.resource_partitions)
+        partitions = [*topology.tenant_names, *topology.resource_names]
+        known = [*partitions, *(f"scheduler-{partition}" for partition in topology.tenant_names)]
+        known += [f"controller-manager-{partition}" for partition in partitions]
+        if name not in known:
+            raise InputError(f"--kill: {name} is no process of this cluster; there are {', '.join(known)}")
 
     @property
     def pods(self) -> int:
@@ -123,7 +134,6 @@ async def run_density(options: DensityOptions, reporter: Reporter) -> Observatio
     """
     from ..cluster import Cluster
 
-    require_empty(options.data_dir)
     steal_at_start = steal_seconds()
     began = trio.current_time()
     reporter.say(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ from typing import Any
 
 import trio
 
-from ...proto.errors import InputError
 from ..nurseries import open_background, run_all
 from ..report.observations import Observations, PodCounts, Topology
+from .flags import require_delay, require_empty, require_not_negative, require_positive
 from .ledger import LedgerWatch
 from .machine import describe_machine, describe_versions, steal_seconds
 from .progress import Reporter
 from .replay_load import Judgement, Replay, judge
-from .session import Session, open_session, require_empty, require_positive
+from .session import Session, open_session
 from .survey import take_survey
 from .trace import TraceNode, TracePod
 from .trace_plan import TracePlan, node_object, plan_trace
@@ -60,8 +59,9 @@ class ReplayOptions:
             ("--speed", self.speed),
         ):
             require_positive(flag, value)
-        if not 0 <= self.least_life_seconds < math.inf:
-            raise InputError(f"--least-life must be 0 or more, not {self.least_life_seconds:g}")
+        require_not_negative("--least-life", self.least_life_seconds)
+        require_empty(self.data_dir)
+        require_delay(self.start_delay_seconds)
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -85,7 +85,6 @@ async def run_replay(
     """
     from ..cluster import Cluster
 
-    require_empty(options.data_dir)
     steal_at_start = steal_seconds()
     began = trio.current_time()
     reporter.say(f"starting a cluster of {len(nodes)} nodes for {len(pods)} pods")

@@ -6,19 +6,16 @@ name of its command.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import trio
 
-from ...proto.errors import InputError
 from ..nurseries import open_background, run_all
 from ..report.observations import UsageSample
 from .follow import Follower
@@ -29,25 +26,6 @@ if TYPE_CHECKING:
     from ..cluster import Cluster
 
 SAMPLE_SECONDS = 1.0
-
-
-def require_positive(flag: str, value: float) -> None:
-    """Raises InputError: it is not, or it is no number."""
-    if not 0 < value < math.inf:
-        raise InputError(f"{flag} must be more than 0, not {value:g}")
-
-
-def require_empty(data_dir: Path | None) -> None:
-    """A run counts everything that is there, so it must begin with nothing.
-
-    Raises:
-        InputError: there is something in the directory already.
-    """
-    try:
-        if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
-            raise InputError(f"the data directory {data_dir} is not empty: a load test needs one of its own")
-    except OSError as error:
-        raise InputError(f"the data directory {data_dir} cannot be read: {error.strerror}") from error
 
 
 class Session:
