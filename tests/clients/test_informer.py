@@ -376,7 +376,7 @@ class Chaos:
         await self.world.restart(restored(self.world.store, f"incarnation-{self._incarnations}", kept.__contains__))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     st.randoms(use_true_random=False),
     st.integers(5, 80),

@@ -130,7 +130,7 @@ def test_one_batch_is_in_flight_and_what_comes_meanwhile_is_the_next() -> None:
     run(main)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=8))
 def test_any_calls_are_cut_into_batches_in_order_and_their_results_joined(sizes: list[int]) -> None:
     async def main() -> None:
@@ -342,7 +342,7 @@ def test_no_operations_need_no_partition() -> None:
     run(main)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.randoms(use_true_random=False))
 def test_every_write_is_told_its_truth_over_any_losses(random: Random) -> None:
     """What was said to be written is there, what was said not to be sent is not, and nothing is written twice."""
