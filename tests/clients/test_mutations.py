@@ -2,82 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import trio
-from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.mutations import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, WRITE_SECONDS_MAX, Mutations
 from ursa.clients.operations import create_operation, delete_operation
 from ursa.clients.partition_client import open_client
-from ursa.clients.transport.interface import Stream, Transport
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Forbidden, OutcomeUnknown, Unreachable, UrsaError
 
+from .scripted import LOST, ScriptedTransport, accept
 from .worlds import World, actor, key, pod, run
-
-Answer = Callable[[pb.MutateRequest], pb.MutateReply | UrsaError | None]
-
-
-class ScriptedTransport(Transport):
-    """A partition that answers each batch as the test says: a reply, the loss of the stream, or nothing at all."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.partition = "p-1"
-        self.answer = answer
-        self.batches: list[pb.MutateRequest] = []  # With operations; not the empty ones that try a new stream.
-        self.streams = 0
-
-    async def unary(self, method: str, request: Message, *, timeout_seconds: float = 0) -> Any:
-        raise NotImplementedError
-
-    def stream(self, method: str) -> Stream:
-        self.streams += 1
-        return ScriptedStream(self)
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-
-class ScriptedStream(Stream):
-    def __init__(self, transport: ScriptedTransport) -> None:
-        self._transport = transport
-        self._put, self._take = trio.open_memory_channel[pb.MutateReply | UrsaError](1000)
-
-    async def __aenter__(self) -> Self:
-        await trio.lowlevel.checkpoint()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def send(self, message: Message) -> None:
-        assert isinstance(message, pb.MutateRequest)
-        await trio.lowlevel.checkpoint()
-        if message.operations:
-            self._transport.batches.append(message)
-        answer = self._transport.answer(message)
-        if answer is not None:
-            self._put.send_nowait(answer)
-
-    async def receive(self) -> Sequence[Any]:
-        answer = await self._take.receive()
-        if isinstance(answer, UrsaError):
-            raise answer
-        return [answer]
-
-
-def accept(request: pb.MutateRequest) -> pb.MutateReply:
-    """Every operation succeeds; its name comes back."""
-    results = [pb.Result(name=operation.delete.target.name) for operation in request.operations]
-    return pb.MutateReply(batch=request.batch, results=results)
 
 
 def deletes(names: Sequence[str]) -> list[pb.Operation]:
@@ -86,9 +26,6 @@ def deletes(names: Sequence[str]) -> list[pb.Operation]:
 
 def names_of(results: Sequence[pb.Result]) -> list[str]:
     return [result.name for result in results]
-
-
-LOST = Unreachable("p-1", "the link is cut")
 
 
 def test_writes_of_many_tasks_share_messages() -> None:
