@@ -6,8 +6,8 @@
     sweep     looks through the index in bounded steps for what nobody can ask for any more, then erases it, oldest
               first, in bounded transactions. The floor is durable no later than the first thing erased under it.
 
-A record leaves the index when the walk meets it and the log when its step is committed; a crash in between is harmless,
-for the index is rebuilt from the log, and what it finds there below the floor is garbage again.
+Garbage leaves the index when the sweep looks at its key, and the log when its step is committed. A crash in between is
+harmless: the index is rebuilt from the log, with the garbage that lies there, and the next sweep finds it again.
 """
 
 from __future__ import annotations
@@ -301,10 +301,6 @@ class LogStore(Store):
             self._keys += (not record.deleted) - bool(previous)
             self._bytes += record_bytes(record.key, record.value)
         self._staged_head = self._head
-        # A sweep may have been cut off. What it left is found again at once, and erased by the steps to come.
-        self._sweep = Sweep(self._index, floor)
-        while not self._sweep.look():
-            pass
 
     # --- the rest ----------------------------------------------------------------------------------------------------
 

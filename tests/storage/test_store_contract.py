@@ -321,6 +321,15 @@ def test_compaction_just_below_a_tombstone_keeps_what_it_deletes(store, write, s
     assert [(record.revision, record.deleted) for record in store.log(2)] == [(3, True)]
 
 
+def test_a_life_keeps_its_beginning_over_compaction(store, write, sweep):
+    write(store, a=b"1", b=b"1")
+    write(store, a=b"2")
+    store.compact(3)
+    sweep(store)
+    (record,) = write(store, a=b"3")
+    assert (record.create_revision, record.previous_revision) == (1, 3)
+
+
 def test_a_deleted_key_that_comes_back_is_listed_once(store, write, sweep):
     write(store, a=b"1", b=b"1")
     assert len(list(store.range(""))) == 2

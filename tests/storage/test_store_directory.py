@@ -84,6 +84,14 @@ def test_a_store_is_made_where_nothing_is_and_found_again(tmp_path):
     other.close()
 
 
+def test_reopening_finds_the_keys_as_they_were(tmp_path):
+    make_store(tmp_path)
+    store = open_store(tmp_path)
+    (record,) = store.stage([Change("a", b"3", expected_revision=2)])
+    assert (record.create_revision, record.previous_revision) == (1, 2)
+    store.close()
+
+
 def test_a_store_in_use_here(tmp_path):
     store = open_store(tmp_path)
     with refused(tmp_path, StoreInUse, f"in use by process {os.getpid()}"):

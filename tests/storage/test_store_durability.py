@@ -61,8 +61,10 @@ def test_nothing_acknowledged_is_lost_to_kill_9(tmp_path):
         with writer:
             enough = len(acknowledged) + ACKNOWLEDGED_PER_ROUND
             for line in writer.stdout:
-                revision, key, deleted = line.split(" ")
-                acknowledged[int(revision)] = (key, deleted == "1\n")
+                if not line.endswith("\n"):
+                    break  # Cut off by the kill.
+                revision, key, deleted = line.split()
+                acknowledged[int(revision)] = (key, deleted == "1")
                 if len(acknowledged) == enough:
                     writer.kill()  # The rest of what it managed to print is acknowledged, too.
         assert writer.returncode == -signal.SIGKILL

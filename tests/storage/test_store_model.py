@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from ursa.proto.errors import Compacted, FutureRevision
 from ursa.storage import Change, LmdbStore, MemoryStore, Record, StageConflict, Store, index, log_store, sweep
 from ursa.storage.records import record_bytes
@@ -125,6 +125,15 @@ class StoreMachine(RuleBasedStateMachine):
     def finish_one(self) -> None:
         self.committer.run_one()
 
+    @precondition(lambda self: not self.committing)
+    @rule(asked=changes)
+    def write(self, asked: list[tuple[str, bytes, bool, str]]) -> None:
+        """What a busy store does most: nothing waits."""
+        self.stage(asked)
+        self.commit()
+        while self.committer.waiting:
+            self.committer.run_one()
+
     @rule(distance=distances)
     def compact(self, distance: int) -> None:
         revision = max(0, self.head - distance)
@@ -163,8 +172,11 @@ class StoreMachine(RuleBasedStateMachine):
         if self.answers(after, lambda: self.store.log(after)):
             assert list(self.store.log(after, limit=limit)) == self.history[after : self.head][: limit or None]
 
-    @rule()
-    def status(self) -> None:
+    @invariant()
+    def all_that_can_be_read_is_true(self) -> None:
+        assert list(self.store.range("")) == list(self.state(self.head).values())
+        assert list(self.store.range("", revision=self.floor)) == list(self.state(self.floor).values())
+        assert list(self.store.log(self.floor)) == self.history[self.floor : self.head]
         status = self.store.status()
         assert (status.head, status.compacted) == (self.head, self.floor)
         assert status.keys == len(self.state(self.head))
@@ -179,7 +191,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.kept_revisions() == sorted(record.revision for record in needed)
         needed += self.history[self.head :]
         assert self.store.status().bytes == sum(record_bytes(record.key, record.value) for record in needed)
-        assert sorted(self.store._index.keys()) == sorted({record.key for record in needed})
+        list(self.store.range(""))  # Sorts.
+        keys = sorted({record.key for record in needed})
+        assert sorted(self.store._index.keys()) == self.store._index._sorted == keys
 
 
 class MemoryMachine(StoreMachine):
@@ -224,11 +238,10 @@ class LmdbMachine(StoreMachine):
         # A floor that had not reached the disk moves back: nothing was erased under it.
         assert self.durable_floor_min <= self.store.compacted <= self.floor
         self.floor = self.store.compacted
-        self.status()
 
 
 TestMemoryStoreAgainstTheModel = MemoryMachine.TestCase
-TestMemoryStoreAgainstTheModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMemoryStoreAgainstTheModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestLmdbStoreAgainstTheModel = LmdbMachine.TestCase
 TestLmdbStoreAgainstTheModel.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
