@@ -15,6 +15,9 @@ from ..storage import Record, Store
 # Measured: at 100 commits a second and 1,000 pods/s the whole chain costs a third of what it costs unpaced.
 COMMITS_PER_SECOND = 100.0
 COMMIT_BURST = 8.0
+# Less than this short of a token is a token: the time that is missing may be too little to be added to a clock, and a
+# mock clock would then stand still for ever.
+ROUNDING_TOKENS = 1e-6
 # This many changes are worth a commit of their own at any time.
 FULL_BATCH_CHANGES = 256
 
@@ -44,7 +47,7 @@ class TokenBucket:
         """Take a token if there is one; with `force` in any case, the debt is paid by later ones."""
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        if self._tokens < 1 and not force:
+        if self._tokens < 1 - ROUNDING_TOKENS and not force:
             return False
         self._tokens = max(self._tokens - 1, -self._burst)
         return True
