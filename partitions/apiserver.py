@@ -139,7 +139,7 @@ class ApiServer:
         if method == "Get":
             return self._get(parse_request(pb.GetRequest, request))
         if method == "Status":
-            return self.status().SerializeToString(), ""
+            return self.status().SerializeToString(deterministic=True), ""
         raise InternalError(f"there is no method {method!r}; known are {', '.join(METHODS)}")
 
     def _get(self, request: pb.GetRequest) -> tuple[bytes, str]:

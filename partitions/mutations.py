@@ -62,7 +62,7 @@ class Mutator:
                 code = error.code
             results.append(result)
             counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
-        reply = pb.MutateReply(results=results, batch=request.batch).SerializeToString()
+        reply = pb.MutateReply(results=results, batch=request.batch).SerializeToString(deterministic=True)
         self._poke()
         # Even a refusal waits: it may rest on a change that is not durable yet.
         return Answer(self._staged_head(), reply, counts, received_at)
