@@ -1,0 +1,102 @@
+"""Marks nodes that have gone silent and drives their pods out: carries out what its core decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import LinkError
+from ...proto.objects import ObjectKey
+from ..actor import Actor
+from ..client import PartitionClient
+from ..events import EventRecorder
+from ..informer import Informer
+from ..metrics import counter
+from ..operations import delete_operation
+from .node_lifecycle_core import NodeLifecycleCore, toleration_seconds
+from .options import ResourceControllerOptions
+
+# The index of the pods' informers by node, which the manager sets up.
+BY_NODE = "node"
+
+
+class NodeLifecycleController:
+    """Of one resource partition. `pods` has, per tenant partition, an informer of the pods on our nodes."""
+
+    def __init__(
+        self,
+        resource_client: PartitionClient,
+        tenant_clients: Mapping[str, PartitionClient],
+        nodes: Informer,
+        leases: Informer,
+        pods: Mapping[str, Informer],
+        events: EventRecorder,
+        options: ResourceControllerOptions,
+        actor: Actor,
+    ) -> None:
+        self._resource_client = resource_client
+        self._tenant_clients = tenant_clients
+        self._nodes, self._leases, self._pods = nodes, leases, pods
+        self._events = events
+        self._options = options
+        self._clock = actor.clock
+        self._log = actor.log
+        self._core = NodeLifecycleCore(options)
+        self._evictions = counter(
+            actor.registry, "node_collector_evictions_total", "Pods deleted from unreachable nodes.", ["partition"]
+        ).labels(resource_client.partition)
+        nodes.add_handler(lambda event: self._core.node_event(event, trio.current_time()))
+        leases.add_handler(lambda event: self._core.lease_event(event, trio.current_time()))
+        for informer in pods.values():
+            informer.add_index(BY_NODE, lambda pod: (pod.spec.get("nodeName") or "",))
+
+    async def run(self) -> None:
+        """Until cancelled. Nothing is judged before both views are complete."""
+        await self._nodes.wait_synced()
+        await self._leases.wait_synced()
+        while True:
+            try:
+                await self._tick()
+            except LinkError as error:
+                self._log.info("node lifecycle: %s; it will be tried again", error)
+            await trio.sleep(self._options.node_monitor_seconds)
+
+    async def _tick(self) -> None:
+        fresh = self._is_fresh(self._nodes) and self._is_fresh(self._leases)
+        operations = self._core.tick(trio.current_time(), self._clock.now_ms(), fresh)
+        if operations:
+            for operation, result in zip(operations, await self._resource_client.mutate(operations), strict=True):
+                if result.HasField("error"):
+                    self._log.info("node not marked: %s; it will be tried again", result.error.message)
+                elif operation.update.subresource:
+                    self._tell(operation.update.object)
+        for node, lost_at in self._core.evicting() if fresh else ():
+            await self._evict(node, trio.current_time() - lost_at)
+
+    async def _evict(self, node: str, lost_seconds: float) -> None:
+        for partition, informer in self._pods.items():
+            if not self._is_fresh(informer):
+                continue
+            operations = [
+                delete_operation("pods", pod.key, uid=pod.uid)
+                for pod in informer.by_index(BY_NODE, node)
+                if not pod.deletion_ms
+                and lost_seconds >= toleration_seconds(pod.spec, self._options.toleration_seconds)
+            ]
+            if operations:
+                self._log.info("node %s is lost: deleting %d of its pods at %s", node, len(operations), partition)
+                await self._tenant_clients[partition].mutate(operations)
+                self._evictions.inc(len(operations))
+
+    def _tell(self, node: pb.Object) -> None:
+        """Record what a node has become."""
+        obj = self._nodes.objects.get(ObjectKey("", "", node.metadata.name))
+        if obj is not None:
+            lost = b"NodeStatusUnknown" in node.status
+            reason = "NodeNotReady" if lost else "NodeReady"
+            self._events.event(obj, "Warning" if lost else "Normal", reason, f"Node {obj.name} status is now: {reason}")
+
+    def _is_fresh(self, informer: Informer) -> bool:
+        return informer.synced and informer.staleness_seconds < self._options.staleness_seconds_max
