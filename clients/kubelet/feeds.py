@@ -14,12 +14,12 @@ _DELETED = pb.WatchEvent.DELETED
 
 
 class PodFeed(Feed):
-    """The pods bound to one node, at one tenant partition. `settle` is called after each batch."""
+    """The pods bound to one node, at one tenant partition. `settle` is called with it after each batch."""
 
     __slots__ = ("_kubelet", "_now", "_partition", "_settle")
 
     def __init__(
-        self, keeper: FeedKeeper, kubelet: Kubelet, now: Callable[[], float], settle: Callable[[], None]
+        self, keeper: FeedKeeper, kubelet: Kubelet, now: Callable[[], float], settle: Callable[[str], None]
     ) -> None:
         selector = f"spec.nodeName={kubelet.name},spec.resourcePartition={kubelet.home}"
         super().__init__(keeper, pb.Selection(resource=PODS_RESOURCE, field_selector=selector))
@@ -44,7 +44,7 @@ class PodFeed(Feed):
                 kubelet.pod_changed(partition, message, now)
 
     def settled(self) -> None:
-        self._settle()
+        self._settle(self._partition)
 
 
 class NodeFeed(Feed):

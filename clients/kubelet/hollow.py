@@ -121,7 +121,8 @@ class HollowNodes:
             self._registrar.add(node)
             kubelet = Kubelet(node, self.home, self._tenant_clients, self._outbox, self._actor.random, self._options)
             self._kubelets[node.name] = kubelet
-            feeds = [PodFeed(keeper, kubelet, self._now, self._settle) for keeper in self._tenant_keepers.values()]
+            now, settle = self._actor.clock.now, self._settle
+            feeds = [PodFeed(keeper, kubelet, now, settle) for keeper in self._tenant_keepers.values()]
             self._feeds[node.name] = feeds
             if self._running:
                 for feed in feeds:
@@ -147,9 +148,6 @@ class HollowNodes:
     def _pod_feeds(self) -> list[PodFeed]:
         return [feed for feeds in self._feeds.values() for feed in feeds]
 
-    def _now(self) -> float:
-        return self._actor.clock.now()
-
     # ---------------------------------------------------------------------------------------------- pods
 
     async def _write_pods(self, partition: str, tenant_client: PartitionClient) -> None:
@@ -169,36 +167,36 @@ class HollowNodes:
                 await trio.sleep(backoff.next_seconds())
                 continue
             backoff.reset()
-            now = self._now()
+            now = self._actor.clock.now()
             for sent, result in zip(batch, results, strict=True):
                 sent.pod.kubelet.write_answered(sent, result, now)
-            self._settle()
+            self._settle(partition)
             self._metrics.take(self._outbox)
 
     def _fire(self, due: list[Timer]) -> None:
-        now = self._now()
+        now = self._actor.clock.now()
         for timer in due:
             timer.pod.kubelet.timer_fired(timer, now)
-        self._settle()
+        for partition in self._pod_writes:
+            self._settle(partition)
 
-    def _settle(self) -> None:
-        """Carry on what the cores have left in the outbox."""
+    def _settle(self, partition: str) -> None:
+        """Carry on what the cores have left in the outbox after news of a partition."""
         outbox = self._outbox
         if outbox.timers:
             self._timers.add(outbox.timers)
             outbox.timers.clear()
-        for partition, writes in outbox.writes.items():
-            if writes:
-                self._pod_writes[partition].ring()
+        if outbox.writes[partition]:
+            self._pod_writes[partition].ring()
 
     # ---------------------------------------------------------------------------------------------- nodes
 
     async def _write_nodes(self) -> None:
         backoff = Backoff(self._actor.random)
         while True:
-            writes = self._registrar.due(self._now())
+            writes = self._registrar.due(self._actor.clock.now())
             if not writes:
-                with trio.move_on_after(max(0.0, self._registrar.next_due() - self._now())):
+                with trio.move_on_after(max(0.0, self._registrar.next_due() - self._actor.clock.now())):
                     await self._node_writes.wait()
                 continue
             try:
@@ -213,7 +211,7 @@ class HollowNodes:
         # A renewal that has waited for a whole interval tells an old time: better a new one.
         with trio.move_on_after(self._options.lease_renew_seconds):
             results = await self._resource_client.mutate([write.operation for write in writes])
-            now = self._now()
+            now = self._actor.clock.now()
             for write, result in zip(writes, results, strict=True):
                 self._registrar.answered(write, result, now)
             return

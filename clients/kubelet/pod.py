@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...proto import ursa_pb2 as pb
@@ -157,13 +158,12 @@ class Outbox:
         """The writes that have waited longest, at most `count`, each as it is wanted now."""
         waiting = self.writes[partition]
         batch: list[Sent] = []
-        for pod in list(waiting):
-            del waiting[pod]
-            operation = pod.operation()
-            if operation is not None:
-                batch.append(Sent(pod, pod.version, operation))
-                if len(batch) == count:
-                    break
+        while waiting and len(batch) < count:
+            for pod in list(islice(waiting, count - len(batch))):
+                del waiting[pod]
+                operation = pod.operation()
+                if operation is not None:
+                    batch.append(Sent(pod, pod.version, operation))
         return batch
 
     def put_back(self, batch: Iterable[Sent]) -> None:
