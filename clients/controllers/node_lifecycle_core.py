@@ -2,7 +2,7 @@
 
 A node lives as long as its Lease is seen to change. "Seen" is by this controller's own clock: the times written in a
 Lease are another machine's. A node whose Lease has not changed for the grace period is unreachable: its Ready condition
-becomes Unknown and it gets the taints that keep pods away and, after they have tolerated it long enough, drive them out.
+becomes Unknown and it gets the taints that keep pods away and, once they have tolerated it long enough, drive them out.
 
 Losing sight is not the same as seeing nothing happen (Kubernetes #121793: one lost watch, and all nodes were dead). As
 long as the view of nodes or leases is not complete and fresh nothing is judged, and when it is again, every node gets

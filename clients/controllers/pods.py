@@ -58,11 +58,8 @@ def ready_condition(status: Any) -> Any:
     return None
 
 
-def ready_since_ms(status: Any) -> int | None:
-    """When a decoded status became ready; 0 where it does not say, None if it is not ready."""
-    condition = ready_condition(status)
-    if condition is None:
-        return None
+def transition_ms(condition: Any) -> int:
+    """When a condition became what it is; 0 where it does not say."""
     try:
         return parse_time(condition.get("lastTransitionTime", ""))
     except ValueError:

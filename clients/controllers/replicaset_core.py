@@ -111,13 +111,19 @@ class ReplicaSetCore:
         """A pod has come, changed or gone. The hot path: once for every change of every pod."""
         pod, old = event.object, event.old
         owner = controller_of(pod.message, KIND)
-        if event.type is EventType.MODIFIED and old is not None:
-            old_owner = controller_of(old.message, KIND)
-            if old_owner is not None and (owner is None or old_owner.uid != owner.uid):
-                self._observe(old_owner.uid, old, EventType.DELETED, None)
-                old = None
-        if owner is not None:
-            self._observe(owner.uid, pod, event.type, old)
+        uid = owner.uid if owner is not None else ""
+        if old is not None and event.type is EventType.MODIFIED:
+            members = self._members.get(uid)
+            if members is None or pod.key not in members.flags:
+                self._leave_old_owner(old, uid)
+        if uid:
+            self._observe(uid, pod, event.type, old)
+
+    def _leave_old_owner(self, old: Object, uid: str) -> None:
+        """The pod may have changed hands, which its owner does not know yet."""
+        owner = controller_of(old.message, KIND)
+        if owner is not None and owner.uid != uid:
+            self._observe(owner.uid, old, EventType.DELETED, None)
 
     def _observe(self, uid: str, pod: Object, kind: EventType, old: Object | None) -> None:
         members = self._members_of(uid)

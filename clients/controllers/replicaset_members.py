@@ -14,7 +14,7 @@ from ...proto.objects import Object, ObjectKey, decode_shared, encode
 from ..informer import EventType
 from ..operations import PODS
 from ..pods import FAILED
-from .pods import FINISHED_PHASES, ready_since_ms
+from .pods import FINISHED_PHASES, ready_condition, transition_ms
 
 KIND = "ReplicaSet"
 RESOURCE = "replicasets.apps"
@@ -160,13 +160,13 @@ class Members:
                 self.failed = True
             self.available_from_ms.pop(key, None)
             return FINISHED
-        since_ms = ready_since_ms(status) if b"Ready" in data else None
-        if since_ms is None:
+        condition = ready_condition(status) if b"Ready" in data else None
+        if condition is None:
             self.available_from_ms.pop(key, None)
             return 0
         self.failed_pause_seconds = 0.0
         if self.min_ready_ms:
-            self.available_from_ms[key] = since_ms + self.min_ready_ms
+            self.available_from_ms[key] = transition_ms(condition) + self.min_ready_ms
         return READY
 
     def read_spec(self, replicaset: Object, pods: Mapping[ObjectKey, Object]) -> None:

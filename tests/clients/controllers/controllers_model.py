@@ -101,11 +101,17 @@ def refused(reason: str) -> pb.Result:
 class ModelView:
     """An informer's cache over a model partition, as far behind as the test wants."""
 
-    def __init__(self, partition: ModelPartition, handler: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        partition: ModelPartition,
+        handler: Callable[[Event], None],
+        selects: Callable[[Object], bool] = lambda _: True,
+    ) -> None:
         self.objects: dict[ObjectKey, Object] = {}
         self.revision = 0
         self._partition = partition
         self._handler = handler
+        self._selects = selects
         self._position = 0
 
     def attach(self, handler: Callable[[Event], None]) -> None:
@@ -120,7 +126,7 @@ class ModelView:
 
     def relist(self) -> None:
         """Jump to the present: what came and went meanwhile is never seen."""
-        present = dict(self._partition.objects)
+        present = {key: obj for key, obj in self._partition.objects.items() if self._selects(obj)}
         for key in list(self.objects):
             if key not in present:
                 self._show(EventType.DELETED, self.objects[key])
@@ -136,7 +142,7 @@ class ModelView:
         if old is not None and (kind is EventType.DELETED or old.uid != obj.uid):
             self._handler(Event(EventType.DELETED, old, old))
             old = None
-        if kind is EventType.DELETED:
+        if kind is EventType.DELETED or not self._selects(obj):
             return
         self.objects[obj.key] = obj
         self._handler(Event(EventType.ADDED if old is None else EventType.MODIFIED, obj, old))
