@@ -12,8 +12,7 @@ import trio.testing
 from ursa.clients.actor import Actor, Clock
 from ursa.clients.client import PartitionClient, open_client
 from ursa.clients.transport.memory import MemoryTransport
-from ursa.partitions import ApiServer
-from ursa.partitions.frontends.local import TrioRuntime
+from ursa.partitions.frontends.local import open_local_partition
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
 from ursa.storage import MemoryStore, Store
@@ -114,17 +113,8 @@ class World:
 
     async def _serve(self, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.CancelScope() as self._scope:
-            runtime = CoarseRuntime(WALL_OFFSET_SECONDS)
-            server = ApiServer("p-1", self.role, self.store, runtime, self._random)
-            task_status.started(server)
-            try:
-                await runtime.run()
-            finally:
-                server.close()
-
-
-class CoarseRuntime(TrioRuntime):
-    """Waits at least a microsecond: less is lost in the rounding of a time, and a timer would fire for ever."""
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        super().call_later(max(seconds, 1e-6), callback)
+            async with open_local_partition(
+                "p-1", self.role, self.store, self._random, wall_offset_seconds=WALL_OFFSET_SECONDS
+            ) as server:
+                task_status.started(server)
+                await trio.sleep_forever()
