@@ -12,6 +12,7 @@ replica and would bring deleted pods back to life. It is thrown away and taken a
 from __future__ import annotations
 
 import abc
+from collections import Counter
 
 import trio
 
@@ -105,25 +106,16 @@ class Feed(WatchSink, abc.ABC):
             self._seen(resource_version)
 
     def _throw_away(self, resource_version: int) -> None:
-        partition = self._keeper.client.partition
-        self._keeper.log.warning(
-            "%s shows revision %d, but %d was seen before: it was restored or is behind; asking again",
-            partition,
-            resource_version,
-            self._revision,
-        )
         self.stop()
         self.view_started()
-        self._keeper.reopen(self)
+        self._keeper.reopen(self, f"revision {resource_version} is older than {self._revision}, which was seen before")
 
     def _refused(self, error: pb.Status) -> None:
         self._note_bookmark()
         self._watch = None
         if error.reason == "Expired":
             self._resumable = False
-        else:
-            self._keeper.log.warning("%s refuses a watch: %s", self._keeper.client.partition, error.message)
-        self._keeper.reopen(self)
+        self._keeper.reopen(self, f"{error.reason}: {error.message}")
 
     def _note_bookmark(self) -> None:
         if self._watch is not None and not self._viewing and self._watch.resource_version:
@@ -139,13 +131,13 @@ class FeedKeeper:
 
     def __init__(self, client: PartitionClient, actor: Actor) -> None:
         self.client = client
-        self.log = actor.log
+        self._log = actor.log
         self._backoff = Backoff(actor.random)
-        self._waiting: dict[Feed, None] = {}
+        self._waiting: dict[Feed, str] = {}  # Each with the reason.
         self._wake = Wake()
 
-    def reopen(self, feed: Feed) -> None:
-        self._waiting[feed] = None
+    def reopen(self, feed: Feed, why: str) -> None:
+        self._waiting[feed] = why
         self._wake.ring()
 
     def forget(self, feed: Feed) -> None:
@@ -160,5 +152,7 @@ class FeedKeeper:
             await trio.sleep(self._backoff.next_seconds())
             reopened_at = trio.current_time()
             waiting, self._waiting = self._waiting, {}
+            for why, count in Counter(waiting.values()).items():
+                self._log.warning("%s has ended %d watches (%s): opening them again", self.client.partition, count, why)
             for feed in waiting:
                 feed.open()

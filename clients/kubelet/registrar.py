@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
@@ -64,6 +64,7 @@ class HostedNode:
         "lease_exists",
         "manifest",
         "name",
+        "ready",
         "ready_since",
         "register_at",
         "register_pause",
@@ -87,6 +88,7 @@ class HostedNode:
         self.taking_over = False
         self.error = ""  # Why it is not registered.
         self.status = b""  # As we wrote it last.
+        self.ready = ""  # The status of the Ready condition in it.
         self.ready_since = -math.inf
         self.report_at = math.inf
         self.reported_at = -math.inf
@@ -165,9 +167,13 @@ class Registrar:
     def _status(self, node: HostedNode, now: float) -> Any:
         """The manifest's, with times in its conditions."""
         status = decode(node.manifest.message.status)
-        for condition in status.get("conditions") or ():
+        conditions = status["conditions"] = list(status.get("conditions") or ())
+        if not _ready(conditions):
+            conditions.append({"type": "Ready", "status": "True"})
+        for condition in conditions:
             condition["lastHeartbeatTime"] = format_time(round(now * 1000))
             condition["lastTransitionTime"] = format_time(round(node.ready_since * 1000))
+        node.ready = _ready(conditions)
         node.status = encode(status)
         return status
 
@@ -273,8 +279,7 @@ class Registrar:
         node = self.nodes.get(name)
         if node is None or not node.registered or message.status == node.status:
             return
-        conditions = decode(message.status).get("conditions") or ()
-        if not any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions):
+        if _ready(decode(message.status).get("conditions") or ()) != node.ready:
             node.ready_since = now
             node.report_at = min(node.report_at, max(now, node.reported_at + REPORT_SECONDS_MIN))
 
@@ -284,3 +289,8 @@ class Registrar:
         node = self.nodes.get(name)
         if node is not None and node.registered:
             self._not_registered(node, "somebody has deleted it", now)
+
+
+def _ready(conditions: Iterable[Mapping[str, Any]]) -> str:
+    """The status of the Ready condition: True, False or Unknown; empty where there is none."""
+    return next((str(each.get("status")) for each in conditions if each.get("type") == "Ready"), "")

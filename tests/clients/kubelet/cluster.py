@@ -44,9 +44,10 @@ def lease_key(name: str) -> ObjectKey:
 
 
 class Cluster:
-    """`observer` has clients of its own, whose links are never cut."""
+    """`observer` has clients of its own, whose links are never cut nor slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, latency_seconds: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.latency_seconds = latency_seconds
         self.stores = {name: MemoryStore(incarnation=f"{name}-first") for name in ROLES}
         self.servers: dict[str, Any] = {}
         self.transports: dict[str, MemoryTransport] = {}
@@ -61,8 +62,8 @@ class Cluster:
         async with trio.open_nursery() as self.nursery, AsyncExitStack() as stack:
             for name in ROLES:
                 await self.nursery.start(self._serve, name)
-            self.transports = self._links("hollow")
-            self._observers = self._links("observer")
+            self.transports = self._links("hollow", self.latency_seconds)
+            self._observers = self._links("observer", (0.0, 0.0))
             self.clients = await self._open(stack, self.transports)
             self.observer = await self._open(stack, self._observers)
             yield self
@@ -112,9 +113,10 @@ class Cluster:
     async def phases(self, partition: str) -> dict[str, str]:
         return {name: pod.status["phase"] for name, pod in (await self.pods(partition)).items()}
 
-    def _links(self, user: str) -> dict[str, MemoryTransport]:
+    def _links(self, user: str, latency_seconds: tuple[float, float]) -> dict[str, MemoryTransport]:
         return {
-            name: MemoryTransport(name, server, random=Random(2), user=user) for name, server in self.servers.items()
+            name: MemoryTransport(name, server, random=Random(2), user=user, latency_seconds=latency_seconds)
+            for name, server in self.servers.items()
         }
 
     async def _open(self, stack: AsyncExitStack, transports: dict[str, MemoryTransport]) -> ClientSet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,10 +18,10 @@ from ursa.storage import MemoryStore
 from .cluster import HOME, Cluster, actor, lease_key, node_key, pod, pod_key, seconds_pass, until
 
 
-def run(main: Callable[[Cluster], Awaitable[Any]]) -> None:
+def run(main: Callable[[Cluster], Awaitable[Any]], *, latency_seconds: tuple[float, float] = (0.0, 0.0)) -> None:
     async def bounded() -> None:
         with trio.fail_after(10_000):
-            async with Cluster().open() as cluster:
+            async with Cluster(latency_seconds).open() as cluster:
                 await main(cluster)
 
     trio.run(bounded, clock=MockClock(autojump_threshold=0))
@@ -199,6 +200,35 @@ def test_a_lost_link_is_resumed_without_losing_or_repeating_anything() -> None:
         assert [pod.key.name for pod in hollow._kubelets["node-0"].pods()] == ["stays", "comes"]
 
     run(main)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_lost_over_links_that_fail_again_and_again(seed: int) -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(2, HollowNodesOptions(start_delay_seconds=(0.0, 1.0), stop_delay_seconds=(0.0, 1.0)))
+        random = Random(seed)
+        for number in range(30):
+            partition = random.choice(["tp-1", "tp-2"])
+            await cluster.create(partition, pod(f"pod-{number}"), node=random.choice(["node-0", "node-1"]))
+            there = list(await cluster.pods(partition))
+            if number % 3 == 2:
+                await cluster.observer.tenant_clients[partition].delete("pods", pod_key(random.choice(there)))
+            cut = random.choice(["tp-1", "tp-2", HOME])
+            await seconds_pass(random.uniform(0.0, 0.3))
+            cluster.transports[cut].cut()
+            await seconds_pass(random.uniform(0.0, 0.3))
+            cluster.transports[cut].heal()
+        await seconds_pass(60)
+        assert all_ready(hollow)()
+        running = 0
+        for partition in ("tp-1", "tp-2"):
+            pods = await cluster.pods(partition)
+            running += len(pods)
+            assert [pod.status["phase"] for pod in pods.values()] == ["Running"] * len(pods)
+            assert not any(pod.deletion_ms for pod in pods.values())
+        assert sum(kubelet.instances for kubelet in hollow._kubelets.values()) == running > 10
+
+    run(main, latency_seconds=(0.01, 0.08))
 
 
 def test_a_restarted_partition_goes_on_where_it_was() -> None:

@@ -190,6 +190,17 @@ def test_a_node_declared_not_ready_is_reported_at_once_but_not_in_a_circle() -> 
     assert Purpose.REPORT in desk.due()
 
 
+def test_a_manifest_without_conditions_is_ready_all_the_same() -> None:
+    desk = Desk(0)
+    desk.registrar.add(Object.from_dict({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-0"}}))
+    [write] = desk.answer()
+    [condition] = decode(write.operation.create.object.status)["conditions"]
+    assert (condition["type"], condition["status"]) == ("Ready", "True")
+    desk.registered()
+    observed(desk, "True")
+    assert desk.due() == []
+
+
 def test_only_a_complete_view_tells_that_a_node_is_gone() -> None:
     desk = Desk(2).registered()
     desk.now += 1
