@@ -1,0 +1,119 @@
+"""Empties namespaces and tenants that are being deleted, and then lets them go.
+
+A namespace that is being deleted takes no new objects (the apiserver refuses them), so what a complete list shows is
+all there will ever be. Its objects are deleted kind by kind; pods on nodes take their grace. Once a list of every kind
+comes back empty, from the partition itself and not from a cache, the finalizer is removed and the namespace vanishes.
+A tenant goes the same way: first its namespaces, then itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from ...proto.errors import Conflict, NotFound, from_status
+from ...proto.kinds import BY_KIND, KINDS, Role, Scope
+from ...proto.objects import Object, ObjectKey
+from ..actor import Actor
+from ..client import PartitionClient
+from ..informer import Event, EventType, Informer
+from ..operations import delete_operation
+from .reconciler import Reconciler
+
+NAMESPACE_FINALIZER = "kubernetes"
+TENANT_FINALIZER = "ursa.dev/tenant"
+# How soon to look again at what must still end by itself: the grace of a pod is some seconds.
+LOOK_AGAIN_SECONDS = 1.0
+# One call holds two of the largest messages: the second fills up while the first is on its way.
+BATCH_OPERATIONS = 512
+WORKERS = 4
+
+_NAMESPACE = BY_KIND["Namespace"]
+_TENANT = BY_KIND["Tenant"]
+# Workloads first, so that no controller goes on making what is being deleted.
+_WORKLOADS = ("deployments.apps", "replicasets.apps")
+_NAMESPACED = sorted(
+    (kind.resource for kind in KINDS if kind.scope is Scope.NAMESPACE and Role.TENANT in kind.roles),
+    key=lambda resource: (resource not in _WORKLOADS, resource),
+)
+
+
+class NamespaceController:
+    """Of one tenant partition. Its informers are run by the manager."""
+
+    def __init__(self, tenant_client: PartitionClient, namespaces: Informer, tenants: Informer, actor: Actor) -> None:
+        self._tenant_client = tenant_client
+        self._informers = {_NAMESPACE.resource: namespaces, _TENANT.resource: tenants}
+        self._reconciler: Reconciler[tuple[str, ObjectKey]] = Reconciler(actor, "namespace", self._sync, WORKERS)
+        for resource, informer in self._informers.items():
+            self._follow(resource, informer)
+
+    def _follow(self, resource: str, informer: Informer) -> None:
+        def on_event(event: Event) -> None:
+            if event.type is not EventType.DELETED and event.object.deletion_ms:
+                self._reconciler.queue.add((resource, event.object.key))
+
+        informer.add_handler(on_event)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._reconciler.run()
+
+    async def _sync(self, which: tuple[str, ObjectKey]) -> float | None:
+        resource, key = which
+        obj = self._informers[resource].objects.get(key)
+        if obj is None or not obj.deletion_ms:
+            return None
+        if resource == _TENANT.resource:
+            empty = await self._empty_tenant(obj)
+        else:
+            empty = await self._empty_namespace(obj)
+        if not empty:
+            return LOOK_AGAIN_SECONDS
+        await self._let_go(obj, TENANT_FINALIZER if resource == _TENANT.resource else NAMESPACE_FINALIZER)
+        return None
+
+    async def _empty_namespace(self, namespace: Object) -> bool:
+        """Delete what is in it; whether there was nothing."""
+        if namespace.status.get("phase") != "Terminating":
+            await self._mark(namespace)
+        left = 0
+        for resource in _NAMESPACED:
+            listed = await self._tenant_client.list(resource, tenant=namespace.tenant, namespace=namespace.name)
+            left += len(listed.items)
+            await self._delete(resource, listed.items)
+        return not left
+
+    async def _empty_tenant(self, tenant: Object) -> bool:
+        listed = await self._tenant_client.list(_NAMESPACE.resource, tenant=tenant.name)
+        await self._delete(_NAMESPACE.resource, listed.items)
+        return not listed.items
+
+    async def _mark(self, namespace: Object) -> None:
+        terminating = namespace.with_status({**namespace.status, "phase": "Terminating"})
+        with suppress(Conflict, NotFound):  # It has changed; the event will bring it here again.
+            await self._tenant_client.update_status(terminating)
+
+    async def _delete(self, resource: str, objects: Sequence[Object]) -> None:
+        """Ask for the deletion of all that have not been asked yet.
+
+        Raises:
+            ApiError: one was refused, and not because it is gone already.
+        """
+        waiting = [obj for obj in objects if not obj.deletion_ms]
+        for start in range(0, len(waiting), BATCH_OPERATIONS):
+            batch = waiting[start : start + BATCH_OPERATIONS]
+            results = await self._tenant_client.mutate(
+                [delete_operation(resource, obj.key, uid=obj.uid) for obj in batch]
+            )
+            for result in results:
+                if result.HasField("error") and result.error.reason not in (NotFound.reason, Conflict.reason):
+                    raise from_status(result.error)
+
+    async def _let_go(self, obj: Object, finalizer: str) -> None:
+        newest = await self._tenant_client.get(BY_KIND[obj.kind].resource, obj.key)
+        if newest.uid != obj.uid or finalizer not in newest.finalizers:
+            return
+        kept = [each for each in newest.finalizers if each != finalizer]
+        with suppress(NotFound):
+            await self._tenant_client.update(newest.with_metadata(finalizers=kept))
