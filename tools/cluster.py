@@ -32,7 +32,7 @@ from .applying import apply_object
 from .bootstrap import DEFAULT_TENANT, ensure_default_tenant, register_partitions
 from .clocks import running_clock
 from .endpoints import require_not_running
-from .nodes import NodeOptions, make_nodes
+from .nodes import NodeOptions, deregister, make_nodes, spread
 from .nurseries import run_all
 from .one_box import NODES_PER_PROCESS, OneBoxOptions, Topology, open_one_box
 from .processes import ProcessInfo
@@ -286,9 +286,14 @@ class Cluster:
         if count < 0:
             raise InputError(f"a cluster cannot have {count} nodes: use 0 or more")
         runtime = self._open_runtime
-        kept, gone = self._nodes[:count], self._nodes[count:]
+        before, kept, gone = self._nodes, self._nodes[:count], self._nodes[count:]
         self._nodes = [*kept, *make_nodes(count - len(kept), self._node_options, first=len(kept) + 1)]
         await runtime.set_nodes(self._nodes)
+        # A process that has no nodes any more is gone and could not deregister its last ones.
+        names = dict.fromkeys(node.name for node in gone)
+        for partition, nodes in spread(before, list(self.clients.resource_clients)).items():
+            left = [node.name for node in nodes if node.name in names]
+            await deregister(self.clients.resource_clients[partition], left)
         await self._wait_for_nodes(self.clients, gone)
 
     async def _wait_for_nodes(self, clients: ClientSet, gone: Sequence[Object] = ()) -> None:

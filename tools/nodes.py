@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,9 +89,18 @@ async def host_nodes(host: HollowNodes, resource_client: PartitionClient, nodes:
     gone = [name for name in hosted if name not in wanted]
     host.remove_nodes(gone)
     host.add_nodes(node for node in nodes if node.name not in hosted)
+    await deregister(resource_client, gone)
+
+
+async def deregister(resource_client: PartitionClient, names: Iterable[str]) -> None:
+    """Delete the Node and the Lease of each, where they are still there.
+
+    Raises:
+        ApiError, LinkError.
+    """
     deletions = [
         deletion
-        for name in gone
+        for name in names
         for deletion in (
             operations.delete_operation("nodes", ObjectKey("", "", name)),
             operations.delete_operation(LEASES, ObjectKey(SYSTEM_TENANT, NODE_LEASE_NAMESPACE, name)),

@@ -209,7 +209,7 @@ class OneBox:
         delay = self._options.start_delay_seconds
         low, high = delay if isinstance(delay, tuple) else (delay, delay)
         arguments = ["--name", name, "--home", home, "--nodes-file", str(self._nodes_file(name))]
-        arguments += ["--start-delay", f"{low:g}" if low == high else f"{low:g}-{high:g}"]
+        arguments += ["--start-delay", f"{low:f}" if low == high else f"{low:f}-{high:f}"]
         return self._spec(name, "hollow-nodes", [*arguments, *self._endpoint_flags()])
 
     def _endpoint_flags(self) -> list[str]:
