@@ -334,6 +334,15 @@ def test_a_write_about_a_pod_that_is_gone_is_not_repeated(reason: str) -> None:
     assert bench.states() == {("tp-1", "uid-1"): State.RUNNING}  # Until its watch says so.
 
 
+def test_a_refusal_of_an_outdated_write_does_not_hold_up_the_next() -> None:
+    bench = Bench()
+    bench.changed("tp-1", pod_message())
+    [sent] = bench.take("tp-1")
+    bench.changed("tp-1", pod_message(deletion_ms=1, revision=11))
+    bench.answer(sent, error="Conflict")
+    assert bench.taken("tp-1") == [("uid-1", None)]
+
+
 def test_a_refused_write_is_repeated_with_growing_pauses() -> None:
     bench = Bench()
     bench.changed("tp-1", pod_message())
