@@ -110,6 +110,9 @@ class GrpcBridge:
         await self._stopping.wait()
         while self._closers:
             await self._closers.popitem()[1]()
+        # gRPC's own tasks end when its core has answered everything; answers to a loop that is gone would be errors.
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=STOP_SECONDS / 2)
 
 
 def _to_trio(token: trio.lowlevel.TrioToken) -> Callable[[Callback], None]:

@@ -19,7 +19,7 @@ import grpc
 from ...proto.sessions import Method
 from ._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX
 from ._grpc_bridge import Callback
-from ._grpc_wire import Wire
+from ._grpc_wire import CallTask, Wire
 
 
 class Pipe:
@@ -46,26 +46,28 @@ class Pipe:
         return self.sent_bytes - self.written_bytes >= OUTBOUND_BYTES_MAX
 
 
-class Pump:
+class Pump(CallTask):
     """Asyncio's side: its methods run there. `wake` runs on trio's, after what was awaited there has come."""
 
     def __init__(self, wire: Wire, shape: Method, pipe: Pipe, wake: Callback) -> None:
-        self._wire = wire
+        super().__init__(wire)
         self._shape = shape
+        self._request: bytes | None = None
         self._pipe = pipe
         self._wake = wake
         self._wake_posted = False
-        self._task: asyncio.Task[None] | None = None
+        self._over = False
         self._room: asyncio.Future[None] | None = None
         self._work: asyncio.Future[None] | None = None
 
-    def start(self, request: bytes | None = None) -> None:
-        """Open the stream; `request` is its only one, where requests are no stream."""
-        self._task = self._wire.spawn(self._run(request), self._end)
+    def start_with(self, request: bytes) -> None:
+        """Open a stream that takes only this request."""
+        self._request = request
+        self.start()
 
     def cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        super().cancel()
+        self._stop_waiting()
 
     def on_room(self) -> None:
         """Trio has taken from the inbound queue."""
@@ -75,19 +77,19 @@ class Pump:
         """Trio has put something into the outbound queue."""
         _resolve(self._work)
 
-    async def _run(self, request: bytes | None) -> None:
-        call = self._wire.call(self._shape, request)
+    async def carry(self) -> None:
+        self._call = call = self._wire.call(self._shape, self._request)
         writer = asyncio.create_task(self._write(call)) if self._shape.streams_requests else None
         try:
             await self._read(call)
         except grpc.aio.AioRpcError as error:
             raise self._wire.explain(error) from None
         finally:
-            call.cancel()
+            self.cancel()
             if writer is not None:
-                writer.cancel()
+                await writer
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def done(self, task: asyncio.Task[None]) -> None:
         self._pipe.error = self._wire.closed_error() if task.cancelled() else task.exception()
         self._pipe.ended = True
         self._post_wake()
@@ -98,7 +100,7 @@ class Pump:
             pipe.inbound.append(data)
             pipe.received_bytes += len(data)
             self._post_wake()
-            while pipe.inbound_full:
+            while pipe.inbound_full and not self._over:
                 self._room = loop.create_future()
                 pipe.reader_waits = True
                 if pipe.inbound_full:
@@ -107,7 +109,7 @@ class Pump:
 
     async def _write(self, call: Any) -> None:
         pipe, loop = self._pipe, asyncio.get_running_loop()
-        while True:
+        while not self._over:
             while pipe.outbound:
                 data = pipe.outbound.popleft()
                 try:
@@ -117,8 +119,14 @@ class Pump:
                 pipe.written_bytes += len(data)
                 if pipe.sender_waits and not pipe.outbound_full:
                     self._post_wake()
-            self._work = loop.create_future()
-            await self._work
+            if not self._over:
+                self._work = loop.create_future()
+                await self._work
+
+    def _stop_waiting(self) -> None:
+        self._over = True
+        _resolve(self._room)
+        _resolve(self._work)
 
     def _post_wake(self) -> None:
         if not self._wake_posted:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import grpc
@@ -45,6 +45,37 @@ _OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
+class CallTask(abc.ABC):
+    """A gRPC call under way, and the task that carries it. The methods run on the asyncio thread."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._task: asyncio.Task[Any] | None = None
+        self._call: Any = None
+
+    @abc.abstractmethod
+    async def carry(self) -> Any:
+        """Make the call, keep it in `_call`, and wait for its end. It is cancelled by making it end."""
+
+    @abc.abstractmethod
+    def done(self, task: asyncio.Task[Any]) -> None:
+        """The task has ended; it is called in any case."""
+
+    def start(self) -> None:
+        self._task = self._wire.run(self)
+
+    def cancel(self) -> None:
+        """End the call, in gRPC's core; what waits for the core then ends by itself.
+
+        The call's own `cancel()` would cancel what waits. The core's answers would come all the same, and after the end
+        of this loop they are errors in whichever loop uses gRPC next.
+        """
+        if self._call is not None:
+            self._call._cython_call.cancel("cancelled")  # noqa: SLF001 there is no public way
+        elif self._task is not None:
+            self._task.cancel()
+
+
 class Wire:
     """The channel is made at first use. All methods run on the asyncio thread."""
 
@@ -63,17 +94,16 @@ class Wire:
         self._credentials = credentials
         self._channel: grpc.aio.Channel | None = None
         self._callables: dict[str, Any] = {}
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: dict[asyncio.Task[Any], CallTask] = {}
         self._closed = False
 
-    def spawn(
-        self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]
-    ) -> asyncio.Task[Any]:
-        """Run as a task that ends with the transport; `done` is called in any case."""
-        task = asyncio.create_task(coroutine)
-        self._tasks[task] = None
+    def run(self, call_task: CallTask) -> asyncio.Task[Any]:
+        """Run it as a task that ends with the transport."""
+        task = asyncio.create_task(call_task.carry())
+        self._tasks[task] = call_task
+        self.bridge.before_stop(self, self.close)
         task.add_done_callback(self._tasks.pop)
-        task.add_done_callback(done)
+        task.add_done_callback(call_task.done)
         if self._closed:
             task.cancel()
         return task
@@ -101,9 +131,9 @@ class Wire:
 
     async def close(self) -> None:
         self._closed = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
+        tasks = dict(self._tasks)
+        for call_task in tasks.values():
+            call_task.cancel()
         if tasks:
             await asyncio.wait(tasks)
         if self._channel is not None:

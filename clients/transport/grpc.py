@@ -21,7 +21,7 @@ from ...proto.sessions import METHODS, Method
 from ._flow import Signal
 from ._grpc_bridge import STOP_SECONDS, GrpcBridge
 from ._grpc_pump import Pipe, Pump
-from ._grpc_wire import Wire
+from ._grpc_wire import CallTask, Wire
 from .interface import UNARY_TIMEOUT_SECONDS, Stream, Transport
 
 __all__ = ["GrpcBridge", "GrpcTransport"]
@@ -86,43 +86,40 @@ class GrpcTransport(Transport):
         closing.add_done_callback(lambda _: self._bridge.call_trio(closed.set))
 
 
-class _Call:
+class _Call(CallTask):
     """A unary call: `run` on trio's side, the rest on asyncio's."""
 
     def __init__(self, wire: Wire, shape: Method, request: bytes, timeout_seconds: float) -> None:
-        self._wire = wire
+        super().__init__(wire)
         self._shape = shape
         self._request = request
         self._timeout_seconds = timeout_seconds
         self._ended = trio.Event()
-        self._task: asyncio.Task[bytes] | None = None
 
     async def run(self) -> bytes:
         bridge = self._wire.bridge
-        bridge.call_asyncio(self._start)
+        bridge.call_asyncio(self.start)
         try:
             await self._ended.wait()
         except BaseException:
-            bridge.call_asyncio(self._cancel)
+            bridge.call_asyncio(self.cancel)
             raise
         assert self._task is not None
         if self._task.cancelled():
             raise self._wire.closed_error()
-        return self._task.result()
+        reply: bytes = self._task.result()
+        return reply
 
-    def _start(self) -> None:
-        self._task = self._wire.spawn(self._carry(), lambda _: self._wire.bridge.call_trio(self._ended.set))
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _carry(self) -> bytes:
+    async def carry(self) -> bytes:
+        self._call = self._wire.call(self._shape, self._request, self._timeout_seconds)
         try:
-            reply: bytes = await self._wire.call(self._shape, self._request, self._timeout_seconds)
+            reply: bytes = await self._call
         except grpc.aio.AioRpcError as error:
             raise self._wire.explain(error, self._timeout_seconds) from None
         return reply
+
+    def done(self, task: asyncio.Task[bytes]) -> None:
+        self._wire.bridge.call_trio(self._ended.set)
 
 
 class _GrpcStream(Stream):
@@ -171,7 +168,7 @@ class _GrpcStream(Stream):
             raise ValueError(f"{self._shape.name} takes one request")
         else:
             self._request_sent = True
-            self._bridge.call_asyncio(partial(self._pump.start, data))
+            self._bridge.call_asyncio(partial(self._pump.start_with, data))
 
     async def receive(self) -> Sequence[Any]:
         pipe = self._pipe

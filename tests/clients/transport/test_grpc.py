@@ -46,18 +46,37 @@ async def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.slow
 def test_rounds_of_opening_and_closing_leave_no_thread_descriptor_or_log_line(
     grpc_link: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def wait_on_a_call(transport: GrpcTransport) -> None:
+        with pytest.raises(Unreachable):
+            await transport.unary("Get", pb.GetRequest(name="silent"))
+
+    async def leave_a_stream_full(transport: GrpcTransport, task_status: trio.TaskStatus[None]) -> None:
+        async with transport.stream("Watch") as stream:
+            flood = pb.WatchStart(selection=pb.Selection(resource="flood"))
+            await stream.send(pb.WatchRequest(start=[flood]))
+            await stream.receive()
+            task_status.started()
+            await trio.sleep_forever()
+
     async def one_round() -> None:
-        async with GrpcBridge() as bridge:
-            transports = [GrpcTransport(name, grpc_link.address, bridge) for name in ("tp-1", "rp-1")]
-            for transport in transports:
-                await transport.unary("Status", pb.StatusRequest())
-            async with transports[0].stream("Mutate") as stream:
-                await stream.send(mutation(1))
-                await stream.receive()
-            await transports[0].aclose()  # the other one is left to the bridge
+        async with trio.open_nursery() as nursery:
+            async with GrpcBridge() as bridge:
+                transports = [GrpcTransport(name, grpc_link.address, bridge) for name in ("tp-1", "rp-1")]
+                for transport in transports:
+                    await transport.unary("Status", pb.StatusRequest())
+                    nursery.start_soon(wait_on_a_call, transport)
+                    await nursery.start(leave_a_stream_full, transport)
+                async with transports[0].stream("Mutate") as stream:
+                    await stream.send(mutation(1))
+                    await stream.receive()
+                with trio.move_on_after(0.001):
+                    await transports[1].unary("Get", pb.GetRequest(name="silent"))
+                await transports[0].aclose()  # the other one is left to the bridge
+            nursery.cancel_scope.cancel()
 
     trio.run(one_round)  # what is made once and kept
     gc.collect()
@@ -78,6 +97,7 @@ def test_rounds_of_opening_and_closing_leave_no_thread_descriptor_or_log_line(
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_a_process_that_used_the_bridge_exits_well_and_says_nothing(grpc_link: Any) -> None:
     script = f"""
 import trio
@@ -191,6 +211,7 @@ def test_one_lost_partition_leaves_the_others_alone(grpc_link: Any, unused_addre
     trio.run(main)
 
 
+@pytest.mark.slow
 def test_a_frozen_server_makes_send_wait_and_nothing_is_lost(grpc_link: Any) -> None:
     message_bytes = 100_000
 

@@ -181,6 +181,7 @@ def test_a_sender_to_a_lost_stream_is_told_and_never_spins(echo_service: Any) ->
     run(main)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
     script = Path(__file__).with_name("trace_scenario.py")
 

@@ -220,6 +220,20 @@ def test_a_sender_and_a_receiver_in_two_tasks_move_more_than_the_link_holds(link
     link.run(main)
 
 
+def test_more_requests_than_the_link_holds_pass_without_a_single_reply(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Watch") as stream:
+            request = pb.WatchRequest(stop=[pb.WatchStop(id=2**31)] * 12_500)
+            assert request.ByteSize() >= 100_000
+            with trio.fail_after(WAIT_SECONDS):
+                for _ in range(100):
+                    await stream.send(request)
+                await stream.send(watch("pods"))
+                assert len(await receive_count(stream, 1)) == 1
+
+    link.run(main)
+
+
 def test_a_reader_that_does_not_read_stops_the_server_and_gets_everything_later(link: Any) -> None:
     async def main() -> None:
         async with link.open() as transport, transport.stream("Watch") as stream:
