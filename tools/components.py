@@ -1,19 +1,14 @@
-"""The parts of a cluster as processes: what each command runs, from its first import to its last breath.
+"""The parts of a cluster that are clients of its partitions, as processes: a scheduler, controllers, hollow nodes.
 
-A component starts without waiting for any partition, prints its ready line (`processes.ReadyLine`) on standard output,
-and runs until SIGTERM or Ctrl-C. Whether it works is another question, and `/readyz` answers it. A stop takes
-STOP_SECONDS at most; a second signal ends it at once.
+A component starts without waiting for any partition, prints its ready line (lifetime.py) on standard output, and runs
+until SIGTERM or Ctrl-C. Whether it works is another question, and `/readyz` answers it. A stop takes STOP_SECONDS at
+most; a second signal ends it at once.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import signal
-import sys
-import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,18 +21,12 @@ from ..clients.actor import Actor
 from ..clients.nurseries import open_background
 from ..proto.errors import InputError, UrsaError
 from .clocks import running_clock
-from .observability import Conditions, LoopProbe, ObservabilityServer, Probe
-from .processes import ReadyLine
+from .lifetime import ReadyLine, announce, bound_stop, end_process
+from .observability import LoopProbe, ObservabilityServer, Probe
 
 if TYPE_CHECKING:
     from ..clients.client_set import ClientSet
     from ..clients.transport.interface import Transport
-    from ..partitions.process import ApiServerOptions
-
-# Everything a component holds is durable elsewhere: a stop only has to say goodbye.
-STOP_SECONDS = 5
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class Component(Protocol):
@@ -88,15 +77,10 @@ class ComponentSpec:
     on_hangup: Callable[[Component, ClientSet], Awaitable[None]] | None = None
 
 
-def start_logging(level: str) -> None:
-    """The log goes to standard error; standard output belongs to the ready line."""
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=LOG_FORMAT)
-
-
 def run_component(spec: ComponentSpec) -> NoReturn:
     """Run it until a signal ends it, and with it the process. Raises UrsaError where it cannot start."""
     trio.run(_run, spec)
-    _end_process()
+    end_process()
 
 
 async def _run(spec: ComponentSpec) -> None:
@@ -124,38 +108,6 @@ def _trio_probe(conditions: Probe) -> LoopProbe:
     return LoopProbe(conditions, trio.lowlevel.current_trio_token().run_sync_soon)
 
 
-def run_apiserver_component(options: ApiServerOptions, metrics_address: str) -> NoReturn:
-    """Run a partition's apiserver until a signal ends it, and with it the process.
-
-    Raises:
-        UrsaError: it cannot start.
-    """
-    from ..partitions.process import run_apiserver
-
-    # Before it has a loop it serves nothing.
-    probes: list[Probe] = [lambda: {"serving": False}]
-
-    def probe() -> Conditions:
-        return probes[-1]()
-
-    with ObservabilityServer(metrics_address, options.registry, probe) as observability:
-
-        def ready(address: str) -> None:
-            probes.append(LoopProbe(lambda: {"serving": True}, asyncio.get_running_loop().call_soon_threadsafe))
-            announce(ReadyLine("apiserver", options.name, os.getpid(), address, observability.address))
-
-        run_apiserver(options, ready=ready)
-    _end_process()
-
-
-def _end_process() -> NoReturn:
-    # Everything has been closed. What the interpreter would tidy up now, object by object, takes it 0.3 s and more,
-    # and the system no time at all.
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
-
-
 async def _hang_up(
     on_hangup: Callable[[Component, ClientSet], Awaitable[None]], component: Component, clients: ClientSet, actor: Actor
 ) -> None:
@@ -181,28 +133,3 @@ async def open_grpc_clients(
 
         async with open_clients(transports(tenant_partitions), transports(resource_partitions), actor) as clients:
             yield clients
-
-
-def announce(line: ReadyLine) -> None:
-    """Tell whoever started this process that it serves."""
-    print(line.dump(), flush=True)
-
-
-def bound_stop() -> None:
-    """From here on the process ends within STOP_SECONDS, or at once on another signal."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.alarm(STOP_SECONDS)
-
-
-def end_with_parent() -> None:
-    """Stop this process, as SIGTERM does, when its standard input ends: when whoever holds the other end is gone."""
-    threading.Thread(target=_wait_for_end_of_input, name="ursa-parent-pipe", daemon=True).start()
-
-
-def _wait_for_end_of_input() -> NoReturn:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(STOP_SECONDS + 1)
-    os._exit(1)

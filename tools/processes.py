@@ -12,7 +12,6 @@ then stops them in order.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -28,12 +27,13 @@ import trio
 
 from ..clients.nurseries import open_background
 from ..proto.errors import UrsaError
+from .lifetime import ReadyLine
 from .nurseries import run_all
 from .usage import Usage, UsageMeter
 
 # A start imports trio, numpy and grpc: half a second alone, many times that for ten at once on a loaded pair of cores.
 READY_SECONDS = 60.0
-# Children give themselves five seconds (components.STOP_SECONDS); one that takes longer than this is stuck.
+# Children give themselves five seconds (lifetime.STOP_SECONDS); one that takes longer than this is stuck.
 STOP_SECONDS = 8.0
 # A process that dies is started again at once the first time; one that keeps dying must not eat the machine.
 BACKOFF_SECONDS_MIN = 0.1
@@ -47,6 +47,8 @@ LOG_TAIL_BYTES = 16 * 1024
 # How often each process is asked for its CPU time and memory: fifty microseconds a process.
 SAMPLE_SECONDS = 1.0
 
+__all__ = ["ProcessFailed", "ProcessInfo", "ProcessSpec", "ReadyLine", "Supervisor", "open_supervisor"]
+
 URSA_COMMAND = (sys.executable, "-P", "-m", "ursa")
 
 log = logging.getLogger("ursa.processes")
@@ -54,28 +56,6 @@ log = logging.getLogger("ursa.processes")
 
 class ProcessFailed(UrsaError):
     """A process did not start. The text holds the reason it gave."""
-
-
-@dataclass(frozen=True)
-class ReadyLine:
-    """What a component prints once it serves; the addresses are empty where it listens on none."""
-
-    component: str
-    name: str
-    pid: int
-    address: str = ""
-    metrics: str = ""
-
-    def dump(self) -> str:
-        return json.dumps(self.__dict__)
-
-    @classmethod
-    def parse(cls, line: bytes) -> ReadyLine:
-        """Raises ValueError if the line is none."""
-        values = json.loads(line)
-        if not isinstance(values, dict) or not {"component", "name", "pid"} <= values.keys():
-            raise ValueError(f"no ready line: {line!r}")
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
 
 
 @dataclass(frozen=True)

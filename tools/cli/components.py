@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ...clients.actor import Actor
-from ...clients.client_set import ClientSet
 from ...proto.errors import InputError
 from ...proto.kinds import Role
-from .. import components
 from ..addresses import Address, parse_partitions, require_label
-from ..components import ComponentSpec, Endpoints
+from ..lifetime import end_with_parent, start_logging
+
+if TYPE_CHECKING:
+    from ...clients.actor import Actor
+    from ...clients.client_set import ClientSet
+    from ..components import Component, Endpoints
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -65,12 +67,14 @@ def _endpoint_options(command: _Command) -> _Command:
 
 
 def _begin(log_level: str, parent_pipe: bool) -> None:
-    components.start_logging(log_level)
+    start_logging(log_level)
     if parent_pipe:
-        components.end_with_parent()
+        end_with_parent()
 
 
 def _endpoints(home: str, tenant_partitions: tuple[str, ...], resource_partitions: tuple[str, ...]) -> Endpoints:
+    from ..components import Endpoints
+
     return Endpoints(
         home,
         parse_partitions(tenant_partitions, "--tenant-partition"),
@@ -109,10 +113,11 @@ def apiserver(
     """Run the apiserver of one partition: its store on disk, and gRPC."""
     from ...partitions.pacing import COMMITS_PER_SECOND
     from ...partitions.process import ApiServerOptions
+    from ..apiserver import run_apiserver_component
 
     _begin(log_level, parent_pipe)
     pace = commits_per_second if commits_per_second is not None else COMMITS_PER_SECOND
-    components.run_apiserver_component(
+    run_apiserver_component(
         ApiServerOptions(
             name=require_label(name, "--name"),
             role=Role(role),
@@ -149,13 +154,14 @@ def scheduler(
     endpoints.require_home(endpoints.tenant_partitions, "a tenant partition")
 
     from ...clients.scheduler import Scheduler, SchedulerOptions
+    from ..components import ComponentSpec, run_component
 
     options = SchedulerOptions(scheduler_name=scheduler_name)
 
     def make(clients: ClientSet, actor: Actor) -> Scheduler:
         return Scheduler(clients, home, actor, options)
 
-    components.run_component(ComponentSpec("scheduler", name or f"scheduler-{home}", endpoints, metrics_address, make))
+    run_component(ComponentSpec("scheduler", name or f"scheduler-{home}", endpoints, metrics_address, make))
 
 
 @click.command("controller-manager")
@@ -175,6 +181,7 @@ def controller_manager(
     endpoints = _endpoints(home, tenant_partitions, resource_partitions)
 
     from ...clients.controllers import ResourceControllerManager, TenantControllerManager
+    from ..components import ComponentSpec, run_component
 
     tenant = home in endpoints.tenant_partitions
 
@@ -182,7 +189,7 @@ def controller_manager(
         manager = TenantControllerManager if tenant else ResourceControllerManager
         return manager(clients, home, actor)
 
-    components.run_component(
+    run_component(
         ComponentSpec("controller-manager", name or f"controller-manager-{home}", endpoints, metrics_address, make)
     )
 
@@ -223,6 +230,7 @@ def hollow_nodes(
 ) -> None:
     """Run many nodes that register, renew their leases and report their pods as running, but run nothing."""
     from ...clients.kubelet import HollowNodes, HollowNodesOptions
+    from ..components import ComponentSpec, run_component
     from ..nodes import NodeOptions, host_nodes, load_nodes, make_nodes
 
     _begin(log_level, parent_pipe)
@@ -237,12 +245,12 @@ def hollow_nodes(
     def make(clients: ClientSet, actor: Actor) -> HollowNodes:
         return HollowNodes(clients, home, actor, objects, options)
 
-    async def read_again(component: components.Component, clients: ClientSet) -> None:
+    async def read_again(component: Component, clients: ClientSet) -> None:
         assert isinstance(component, HollowNodes)
         if nodes_file is not None:
             await host_nodes(component, clients.resource_clients[home], load_nodes(nodes_file))
 
-    components.run_component(
+    run_component(
         ComponentSpec(
             "hollow-nodes", name or f"hollow-nodes-{home}", endpoints, metrics_address, make, on_hangup=read_again
         )
