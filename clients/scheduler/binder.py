@@ -3,14 +3,14 @@
     claim: create a Placement at the node's resource partition
         accepted -> bind: at the home partition
                         accepted -> done
-                        refused  -> the pod is gone, or bound elsewhere: release the claim
+                        refused, the pod is gone or bound elsewhere -> release the claim
         refused  -> this view of the node was stale: back to the queue
 
 What makes it safe to lose any message, answer or process:
 
 * The claim is what counts. The node's own partition checks it, so nothing here can over-commit a node.
 * A pod is bound only after its claim was accepted, and a claim is given up only after the home partition has said that
-  the pod cannot be bound to it.
+  the pod will never be bound to it. So a claim that has been seen, once, can be relied on.
 * Whatever got no answer may have happened. Its assumption stays, and it is repeated until there is an answer; all
   actions are idempotent. Only where nothing was ever sent may the pod go elsewhere at once.
 * A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node.
@@ -258,13 +258,13 @@ class Binder:
             self._bound(pod, now)
             return
         error = result.error
-        if error.reason in ASK_AGAIN:
-            self._repeat_later(bind, now, error)
+        if error.reason in (Conflict.reason, NotFound.reason) or pod.deleting:
+            # It is gone, or bound elsewhere, or going: it will never be bound to this node, the claim is of no use.
+            self._release(pod, pod.partition, bind.placement_uid)
             return
-        # It is gone, it is bound elsewhere, or it may not be bound at all: the claim is of no use.
-        if error.reason not in (Conflict.reason, NotFound.reason):
+        if error.reason not in ASK_AGAIN:
             self._complain(pod, f"binding to node {pod.node} of {pod.partition} was refused: {error.message}", now)
-        self._release(pod, pod.partition, bind.placement_uid)
+        self._repeat_later(bind, now, error)
 
     def _bound(self, pod: PendingPod, now: float) -> None:
         self.counts.scheduled += 1
@@ -339,7 +339,9 @@ class Binder:
         self._queue.back_off(pod, now + self._options.backoff_seconds(pod.failures))
 
     def _complain(self, pod: PendingPod, message: str, now: float) -> None:
+        if pod.gone:
+            return
         self.counts.errors += 1
-        report = None if pod.gone else self._reporter.say(pod, message, now)
+        report = self._reporter.say(pod, message, now)
         if report is not None:
             self.decisions.reports.append(report)

@@ -72,13 +72,15 @@ class SchedulingCore:
     def pod_seen(self, obj: Object, now: float) -> None:
         """An unbound, unfinished pod of the home partition has been added, or has changed."""
         uid = obj.uid
+        pod = self.pods.get(uid)
         if obj.deletion_ms:
-            self.pod_gone(uid)
+            if pod is not None:
+                pod.deleting = True
+                self.pod_gone(uid)
             return
         template = self._templates.of(obj.message.spec)
         if template.scheduler_name != self.options.scheduler_name:
             return
-        pod = self.pods.get(uid)
         if pod is None:
             self._arrivals += 1
             pod = self.pods[uid] = PendingPod(obj, template, self._arrivals, now)

@@ -38,6 +38,7 @@ class PendingPod:
         "arrived_at",
         "attempts",
         "conflicts",
+        "deleting",
         "failures",
         "gone",
         "node",
@@ -64,6 +65,7 @@ class PendingPod:
         self.state = PodState.ACTIVE
         self.ticket = 0  # its entry in a queue's heap is the one with this number; others are out of date
         self.gone = False  # it has left the unbound pods: bound by somebody, finished or deleted
+        self.deleting = False  # its deletion has been asked for: it will never be bound if it is not
         self.attempts = 0
         self.failures = 0  # in a row, for its backoff
         self.conflicts = 0  # in a row

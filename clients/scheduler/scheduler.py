@@ -16,6 +16,7 @@ from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
 from ..actor import Actor
 from ..client import ClientSet
+from ..events import EventRecorder
 from ..informer import Event, EventType, Informer
 from .actions import PLACEMENTS, PODS, Action
 from .core import SchedulingCore
@@ -51,11 +52,7 @@ class Scheduler:
             home, list(clients.tenant_clients), list(clients.resource_clients), actor.random, options
         )
         self._metrics = SchedulerMetrics(actor.registry, options.scheduler_name)
-        self._events = None
-        if options.events:
-            from ..events import EventRecorder
-
-            self._events = EventRecorder(home_client, actor, options.scheduler_name)
+        self._events = EventRecorder(home_client, actor, options.scheduler_name) if options.events else None
         self._work = trio.Event()
         self._senders = {
             client.partition: Sender(client, self._answered, self._unanswered)
