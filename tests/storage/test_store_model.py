@@ -33,6 +33,7 @@ changes = st.lists(
     min_size=1,
     max_size=6,
 )
+writes = st.lists(st.tuples(st.sampled_from(KEYS), st.booleans()), min_size=1, max_size=6)
 # A revision, told as a distance from the head; -1 lies in the future.
 distances = st.one_of(st.integers(0, 3), st.integers(-1, 30))
 
@@ -126,10 +127,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.committer.run_one()
 
     @precondition(lambda self: not self.committing)
-    @rule(asked=changes)
-    def write(self, asked: list[tuple[str, bytes, bool, str]]) -> None:
-        """What a busy store does most: nothing waits."""
-        self.stage(asked)
+    @rule(asked=writes)
+    def write(self, asked: list[tuple[str, bool]]) -> None:
+        """What a busy store does most: every precondition holds, nothing waits."""
+        living = set(self.state(len(self.history)))
+        batch = []
+        for key, deleted in asked:
+            batch.append((key, b"", deleted and key in living, "right"))
+            (living.discard if batch[-1][2] else living.add)(key)
+        self.stage(batch)
+        assert self.history[-1].key == asked[-1][0]
         self.commit()
         while self.committer.waiting:
             self.committer.run_one()
