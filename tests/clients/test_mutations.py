@@ -10,6 +10,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ursa.clients.backoff import BACKOFF_SECONDS_MIN
 from ursa.clients.mutations import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, WRITE_SECONDS_MAX, Mutations
 from ursa.clients.operations import create_operation, delete_operation
 from ursa.clients.partition_client import open_client
@@ -17,7 +18,7 @@ from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Forbidden, OutcomeUnknown, Unreachable, UrsaError
 
 from .scripted import LOST, ScriptedTransport, accept
-from .worlds import World, actor, key, pod, run
+from .worlds import SEEDS, World, actor, key, pod, run
 
 
 def deletes(names: Sequence[str]) -> list[pb.Operation]:
@@ -222,15 +223,69 @@ def test_a_call_cut_into_batches_is_uncertain_as_a_whole_once_a_part_went_out() 
 
         def answer(request: pb.MutateRequest) -> pb.MutateReply | UrsaError:
             nonlocal lost
-            lost = lost or len(transport.batches) == 2
-            return LOST if lost else accept(request)
+            if len(transport.batches) == 2 and not lost:
+                lost = True
+                return LOST
+            return accept(request)
 
         transport = ScriptedTransport(answer)
         async with open_client(transport, actor()) as client:
             with pytest.raises(OutcomeUnknown):
                 await client.mutate(deletes([str(number) for number in range(600)]))
-            await trio.sleep(100)
-        assert [len(batch.operations) for batch in transport.batches] == [256, 256]
+            await client.mutate(deletes(["next"]))
+        assert [len(batch.operations) for batch in transport.batches] == [256, 256, 1]
+
+    run(main)
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_the_rest_of_a_call_whose_link_was_lost_between_batches_waits_for_the_next(back: bool) -> None:
+    async def main() -> None:
+        mutations = Mutations(ScriptedTransport(accept), actor())
+        outcome: list[str] = []
+
+        async def write() -> None:
+            try:
+                outcome.append(str(len(await mutations.mutate(deletes([str(number) for number in range(300)])))))
+            except OutcomeUnknown as error:
+                outcome.append(str(error))
+
+        def exchange() -> None:
+            request = mutations._next_message()
+            assert request is not None
+            mutations._receive(accept(request))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await trio.sleep(1)
+            exchange()  # The empty batch.
+            exchange()
+            mutations._lost(LOST)
+            await trio.sleep_until(mutations._give_up_at() - 1)
+            if back:
+                exchange()
+                exchange()
+            await trio.sleep(1)
+            mutations._give_up(LOST)
+        assert outcome[0] == "300" if back else "only 256 of 300 writes went out" in outcome[0]
+
+    run(main)
+
+
+def test_after_a_success_the_next_failure_waits_shortly_again() -> None:
+    async def main() -> None:
+        async with World().open() as world:
+            world.transport.cut()
+            with trio.move_on_after(25):
+                await world.client.create(pod("given-up"))
+            world.transport.heal()
+            await world.client.create(pod("a"))
+            world.transport.cut()
+            world.transport.heal()
+            await trio.sleep(0.001)  # The loss has been noticed.
+            began = trio.current_time()
+            await world.client.create(pod("b"))
+            assert trio.current_time() - began < 2 * BACKOFF_SECONDS_MIN
 
     run(main)
 
@@ -280,9 +335,11 @@ def test_no_operations_need_no_partition() -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.randoms(use_true_random=False))
-def test_every_write_is_told_its_truth_over_any_losses(random: Random) -> None:
+@given(SEEDS)
+def test_every_write_is_told_its_truth_over_any_losses(seed: int) -> None:
     """What was said to be written is there, what was said not to be sent is not, and nothing is written twice."""
+
+    random = Random(seed)
 
     async def main() -> None:
         async with World().open(latency_seconds=(0.01, 0.2)) as world:

@@ -115,6 +115,25 @@ def test_a_lost_stream_keeps_what_it_has_told_and_tells_each_watch_once() -> Non
         request = watches._next_message()
         assert request is not None
         assert [start.id for start in request.start] == [unsent.id]
+        watches._receive(reply(20, batch(unsent, 19)))
+        assert unsent_sink.revisions == [19]
+        assert watch.resource_version == 10
+
+    in_trio(story)
+
+
+def test_what_one_stream_began_is_not_covered_by_the_next() -> None:
+    def story() -> None:
+        watches = Watches(ScriptedTransport(accept), actor())
+        watch, _ = opened(watches)
+        stopped, _ = opened(watches)
+        watches._next_message()
+        watches._receive(reply(0, batch(watch, 8)))
+        stopped.stop()
+        watches._lost(LOST)
+        watches._receive(reply(50))
+        assert watch.resource_version == 0
+        assert watches._next_message() is None
 
     in_trio(story)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 import trio.testing
+from hypothesis import strategies as st
 from ursa.clients.actor import Actor, Clock
 from ursa.clients.client import PartitionClient, open_client
 from ursa.clients.transport.memory import MemoryTransport
@@ -17,6 +18,8 @@ from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
 from ursa.storage import MemoryStore, Store
 
+# Of a Random that draws a whole story. (Hypothesis' own Random shrinks better, and explores far less.)
+SEEDS = st.integers(0, 2**32)
 WALL_OFFSET_SECONDS = 1_790_000_000.0
 
 
