@@ -34,6 +34,10 @@ from .template import Template, Templates
 # Pods that fit nowhere are looked at again after this even if nothing seems to have changed, and refusals are
 # forgotten: should our idea of a node and its partition's ever differ for good, no pod waits for good because of it.
 LEFTOVER_SECONDS: Final = 60.0
+# While a new process has not seen all resource partitions, it uses those it has seen; but for so long it calls no pod
+# unschedulable, and looks at it again soon: the others are seen within a moment, unless they are down.
+SETTLE_SECONDS: Final = 10.0
+SETTLE_RETRY_SECONDS: Final = 0.5
 
 
 class SchedulingCore:
@@ -62,6 +66,7 @@ class SchedulingCore:
         self._arrivals = 0
         self._blocked = False
         self._leftovers_at = -math.inf
+        self._settled_at = math.inf
 
     @property
     def counts(self) -> Counts:
@@ -199,6 +204,7 @@ class SchedulingCore:
             self.queue.help()
         self._blocked = False
         if self._may_pick():
+            self._settled_at = min(self._settled_at, now + SETTLE_SECONDS)
             self.queue.move(now, self.scores.fits_somewhere)
             self._pick_batch(now)
         decisions, self.binder.decisions = self.binder.decisions, Decisions()
@@ -241,6 +247,9 @@ class SchedulingCore:
                 return
 
     def _park(self, pod: PendingPod, now: float) -> None:
+        if now < self._settled_at and self._unseen_partitions():
+            self.queue.back_off(pod, now + SETTLE_RETRY_SECONDS)
+            return
         pod.attempts += 1
         self.counts.unschedulable += 1
         self.queue.park(pod)

@@ -402,6 +402,22 @@ def test_nothing_is_picked_before_all_pods_and_some_partition_have_been_seen() -
     assert not rig.core.views["rp-2"].synced
 
 
+def test_a_pod_is_not_called_unschedulable_while_a_partition_may_still_be_seen() -> None:
+    rig = Rig(batch_max=256)
+    rig.add_node("rp-1", node("small", cpu="1"))
+    rig.add_pod(pod("p", {"cpu": "2"}))
+    for feed in ((HOME, "pods"), ("rp-1", "nodes"), ("rp-1", "placements")):
+        while rig.deliver(*feed):
+            pass
+    for _ in range(9):
+        rig.step()
+        assert not rig.reports
+        rig.now += 1.0
+    rig.now += 2.0
+    rig.step()
+    assert rig.reports == ["0/1 nodes are available: 1 Insufficient cpu. Not seen yet: rp-2."]
+
+
 def test_a_pod_that_fits_nowhere_is_reported_once_and_scheduled_when_it_fits() -> None:
     rig = rig_with(("rp-1", "n", "1"))
     uid = rig.add_pod(pod("p", {"cpu": "2"}))
