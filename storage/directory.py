@@ -15,7 +15,7 @@ from pathlib import Path
 
 import lmdb
 
-from ..proto.errors import StoreError, StoreIncompatible, StoreInUse
+from ..proto.errors import StoreCorrupt, StoreError, StoreIncompatible, StoreInUse
 
 DATA_FILE = "data.mdb"
 LOCK_FILE = "store.lock"
@@ -23,6 +23,9 @@ LOCK_FILE = "store.lock"
 _EMPTY = (LOCK_FILE, "lock.mdb", DATA_FILE, "lost+found")
 # LMDB creates its file by writing two pages at once, before anything is stored.
 _DATA_BYTES_MIN = 2 * os.sysconf("SC_PAGESIZE")
+# LMDB may leave pages unwritten that it took at the end of the file and gave up in the same transaction: at most those
+# one sweep step touches. A file that lacks more was cut short, and reading there would kill the process.
+_UNWRITTEN_BYTES_MAX = 8 << 20
 # Secrets lie in a store.
 DIRECTORY_MODE = 0o700
 
@@ -80,6 +83,14 @@ def _check_contents(path: Path) -> None:
         raise StoreIncompatible("the directory holds something else than a store: give an empty or a new one")
     if DATA_FILE in names and 0 < (path / DATA_FILE).stat().st_size < _DATA_BYTES_MIN:
         raise StoreIncompatible(f"{DATA_FILE} is cut short and can hold no data: remove it, then start again")
+
+
+def check_length(path: Path, environment: lmdb.Environment) -> None:
+    """Raises StoreCorrupt if the end of the data file is missing, as after a copy that was broken off."""
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    there = (path / DATA_FILE).stat().st_size
+    if there + _UNWRITTEN_BYTES_MAX < needed:
+        raise StoreCorrupt(f"{DATA_FILE} is cut short, {there} of {needed} bytes are there: restore a copy")
 
 
 def sync_directory(path: Path) -> None:

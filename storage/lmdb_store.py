@@ -104,6 +104,7 @@ class LmdbStore(LogStore):
                 max_spare_txns=1,
             )
             releasing.callback(environment.close)
+            directory.check_length(path, environment)
             environment.reader_check()  # Slots of readers that were killed.
             description = _describe(path, environment, incarnation_random)
             store = cls(path, environment, committer, description, bytes_max=bytes_max, on_fatal=on_fatal)

@@ -205,6 +205,18 @@ def test_a_creation_that_was_cut_off_inside_a_page_says_so(tmp_path):
         pass
 
 
+def test_a_copy_that_was_broken_off_is_refused(tmp_path):
+    store = open_store(tmp_path)
+    for number in range(20):
+        store.stage([Change(f"key-{number}", bytes(1 << 20))])
+    store.commit(lambda _: None)
+    store.close()
+    length = (tmp_path / "data.mdb").stat().st_size
+    os.truncate(tmp_path / "data.mdb", length // 2)
+    with refused(tmp_path, StoreCorrupt, f"data.mdb is cut short, {length // 2} of {length} bytes are there"):
+        pass
+
+
 @pytest.mark.parametrize("revision", [2, 4, 5])
 def test_a_flipped_byte_is_named_at_opening(tmp_path, revision):
     make_store(tmp_path)
