@@ -71,7 +71,7 @@ class TenantControllerManager:
 
 
 class ResourceControllerManager:
-    """The controllers of the resource partition `home`; of the pods of all tenant partitions they see those on its nodes."""
+    """The controllers of the resource partition `home`; of all tenant partitions' pods they see those on its nodes."""
 
     def __init__(
         self,

@@ -72,9 +72,9 @@ class Survey:
         return list(found.values())
 
     def placement_counts(self, attempts: Mapping[str, int]) -> PlacementCounts:
-        """`attempts` are the schedulers' counts of tried placements, by result."""
-        attempted, accepted = sum(attempts.values()), attempts.get("accepted", 0)
-        return PlacementCounts(attempted, accepted, attempted - accepted, len(self.overcommitments()))
+        """`attempts`: the schedulers' counts. An attempt may be unanswered: neither accepted nor rejected."""
+        counted = (attempts.get(result, 0) for result in ("attempted", "accepted", "rejected"))
+        return PlacementCounts(*counted, len(self.overcommitments()))
 
 
 def _has_unschedulable_condition(pod: Object) -> bool:
