@@ -1,6 +1,5 @@
 """`ursa up`, as a person uses it."""
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -25,8 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def up(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running `ursa up`, and what it printed until it was ready."""
     command = [*URSA_COMMAND, "up", "--tenant-partitions=1", "--resource-partitions=1", "--nodes=2", *arguments]
-    environment = os.environ | {"COLUMNS": "200"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             printed = ""

@@ -11,6 +11,8 @@ import click
 
 from ..endpoints import DEFAULT_NAME
 
+TABLE_WIDTH = 110
+
 if TYPE_CHECKING:
     import trio
     from rich.console import Console
@@ -65,7 +67,8 @@ def up(
         name=name,
         log_level=log_level,
     )
-    trio.run(_run, cluster, name, Console())
+    # A terminal may be narrower than the table; it then wraps the lines, and nothing is cut off.
+    trio.run(_run, cluster, name, Console(width=max(Console().width, TABLE_WIDTH)))
 
 
 async def _run(cluster: Cluster, name: str, console: Console) -> None:
