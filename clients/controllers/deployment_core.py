@@ -103,10 +103,17 @@ def _is_saturated(rollout: Rollout) -> bool:
 
 
 def find_new(deployment: Object, replicasets: Sequence[Object]) -> tuple[Object | None, list[Object]]:
-    """The ReplicaSet that has the Deployment's template (the oldest, should there be several), and the others."""
+    """The ReplicaSet that has the Deployment's template (the oldest, should there be several), and the others.
+
+    One that bears the hash of the template counts too: should a partition change templates as it stores them, there
+    would be no end of new ReplicaSets otherwise.
+    """
     template = deployment.spec.get("template") or {}
     ordered = sorted(replicasets, key=lambda each: (each.creation_ms, each.name))
     new = next((each for each in ordered if _without_hash(each.spec.get("template") or {}) == template), None)
+    if new is None:
+        digest = template_hash(template, deployment.status.get("collisionCount") or 0)
+        new = next((each for each in ordered if each.labels.get(HASH_LABEL) == digest), None)
     return new, [each for each in ordered if each is not new]
 
 

@@ -3,11 +3,12 @@
 Two bounds hold at every step, and each step is computed from what the ReplicaSets are asked for (spec), never from what
 they have reached, where more is the danger, and from what is available of that, where less is:
 
-    sum of spec.replicas                       <=  replicas + maxSurge
+    sum of spec.replicas                          <=  replicas + maxSurge
     sum of min(availableReplicas, spec.replicas)  >=  replicas - maxUnavailable
 
-The second is a bound on what a step takes away; pods that fail by themselves are nobody's decision. `min` because a
-status may be older than its spec: pods that are about to be deleted are counted as gone.
+The second is a bound on what a step takes away; pods that fail by themselves are nobody's decision. `min`, because pods
+that are about to be deleted are counted as gone. And a status that is older than its spec counts for nothing: a set that
+was shrunk and grown again may still report the pods it has lost.
 """
 
 from __future__ import annotations
@@ -28,11 +29,19 @@ class PlannedSet:
     def __init__(self, replicaset: Object) -> None:
         self.object = replicaset
         self.replicas = spec_replicas(replicaset.spec)
-        self._available: int = replicaset.status.get("availableReplicas") or 0
+        status = replicaset.status
+        self.reported = (status.get("observedGeneration") or 0) >= replicaset.generation
+        self._available: int = (status.get("availableReplicas") or 0) if self.reported else 0
 
     @property
     def available(self) -> int:
+        """At least so many of the planned replicas are available."""
         return min(self._available, self.replicas)
+
+    @property
+    def unavailable(self) -> int:
+        """At least so many are not."""
+        return self.replicas - self.available if self.reported else 0
 
     @property
     def changed(self) -> bool:
@@ -101,7 +110,7 @@ class Rollout:
         room = self.total - self.least_available - (new.replicas - new.available)
         # Those that are not available go first: nothing is lost with them.
         for each in self.old:
-            count = max(min(room, each.replicas - each.available), 0)
+            count = max(min(room, each.unavailable), 0)
             each.replicas -= count
             room -= count
         room = min(room, self.available - self.least_available)

@@ -58,6 +58,10 @@ class ReplicaSetController:
             nursery.start_soon(self._resync)
             await self._plan_batches(nursery)
 
+    def has_unfinished_pods(self, uid: str) -> bool:
+        """Whether pods of the ReplicaSet of this uid run, may run, or are on their way."""
+        return self._core.has_unfinished_pods(uid)
+
     def _enqueue(self) -> None:
         for key in self._core.take_due():
             self._queue.add(key)

@@ -31,7 +31,7 @@ from ...proto.objects import Object, ObjectKey, decode, decode_shared, format_ti
 from ..informer import Event, EventType
 from ..operations import PODS, delete_operation
 from .pods import controller_of
-from .replicaset_members import BURST_REPLICAS, DOOMED, INACTIVE, KIND, READY, Members, status_operation
+from .replicaset_members import BURST_REPLICAS, DOOMED, FINISHED, INACTIVE, KIND, READY, Members, status_operation
 
 # The pause after a refusal, and after pods that failed where none became ready: it doubles up to the maximum. What
 # causes them (quota, a namespace going away, a broken image) is rarely cured within seconds, and without a pause a
@@ -168,6 +168,13 @@ class ReplicaSetCore:
                     members.spare(key)
             if members.replicaset is not None and (members.wants_more_writes or members.unresolved):
                 self._due[members.replicaset.key] = None
+
+    def has_unfinished_pods(self, uid: str) -> bool:
+        """Whether pods of this ReplicaSet run, may run, or are on their way."""
+        members = self._members.get(uid)
+        if members is None:
+            return False
+        return bool(members.expected) or any(not flags & FINISHED for flags in members.flags.values())
 
     def _members_of(self, uid: str) -> Members:
         members = self._members.get(uid)
