@@ -72,10 +72,11 @@ class PacedWriter(Generic[Item]):
             now = trio.current_time()
             due = []
             for item in self._items[written : written + BATCH_OPERATIONS_MAX]:
-                late = now - start - self._due_seconds(item)
-                if late < 0:
+                # The very sum that was slept until: the difference may be a rounding error below zero, for ever.
+                due_at = start + self._due_seconds(item)
+                if due_at > now:
                     break
-                self.late_ms.append(late * 1000)
+                self.late_ms.append((now - due_at) * 1000)
                 due.append(item)
             await self._write(due)
             written += len(due)
