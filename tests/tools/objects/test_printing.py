@@ -74,5 +74,13 @@ def test_one_object_asked_for_by_name_is_itself_several_are_a_list() -> None:
 def test_an_outline_shows_nested_values() -> None:
     value = {"nodeName": "n1", "empty": {}, "on": True, "list": [{"a": 1, "b": [2]}, "x"], "app.io/x": "1"}
     assert list(outline(value)) == [
-        "Node Name: n1", "Empty: <none>", "On: true", "List:", "  - A: 1", "    B:", "      - 2", "  - x", "app.io/x: 1",
-    ]  # fmt: skip
+        "Node Name: n1",
+        "Empty: <none>",
+        "On: true",
+        "List:",
+        "  - A: 1",
+        "    B:",
+        "      - 2",
+        "  - x",
+        "app.io/x: 1",
+    ]
