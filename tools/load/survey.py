@@ -73,8 +73,12 @@ class Survey:
 
     def placement_counts(self, attempts: Mapping[str, int]) -> PlacementCounts:
         """`attempts`: the schedulers' counts. An attempt may be unanswered: neither accepted nor rejected."""
-        counted = (attempts.get(result, 0) for result in ("attempted", "accepted", "rejected"))
-        return PlacementCounts(*counted, len(self.overcommitments()))
+        return PlacementCounts(
+            attempts.get("attempted", 0),
+            attempts.get("accepted", 0),
+            attempts.get("rejected", 0),
+            len(self.overcommitments()),
+        )
 
 
 def _has_unschedulable_condition(pod: Object) -> bool:
