@@ -150,6 +150,10 @@ def test_the_command_finds_a_cluster_by_its_name_while_it_runs(tmp_path: Path) -
         load_cluster(str(data_dir))
     with ursa.Cluster(**SMALL | {"tenant_partitions": 2}, data_dir=data_dir) as cluster:
         assert cluster.tenant_client("kept").partition == "tp-1"
+        # Other ports than before, and every partition has been told.
+        for client in [*cluster.tenant_clients.values(), *cluster.resource_clients.values()]:
+            listed = client.list("tenantpartitions.ursa.dev").items
+            assert {each.name: each.spec["address"] for each in listed} == cluster.tenant_addresses
     with (
         pytest.raises(ursa.InputError, match="holds partition tp-2: use --tenant-partitions 2 or more"),
         ursa.Cluster(**SMALL, data_dir=data_dir),

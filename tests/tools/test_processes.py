@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
+import trio.testing
 from ursa.proto.errors import UrsaError
 from ursa.tools import processes
 from ursa.tools.processes import ProcessFailed, ProcessSpec, ReadyLine, Supervisor, open_supervisor
@@ -129,6 +130,26 @@ def test_a_child_that_ignores_its_stop_is_killed(tmp_path: Path, monkeypatch: py
             await supervisor.start([child(DEAF)])
             pid = supervisor.processes["a"].pid
         assert not psutil.pid_exists(pid)
+
+    trio.run(main)
+
+
+def test_a_stop_that_takes_too_long_can_be_cut_short(tmp_path: Path) -> None:
+    async def main() -> None:
+        leaving = trio.Event()
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(processes.STOP_SECONDS / 2):
+                async with open_supervisor(tmp_path) as supervisor:
+                    await supervisor.start([child(DEAF)])
+
+                    async def kill_when_it_waits() -> None:
+                        await leaving.wait()
+                        await trio.testing.wait_all_tasks_blocked()
+                        supervisor.kill_all()
+
+                    nursery.start_soon(kill_when_it_waits)
+                    leaving.set()
+        assert not psutil.Process().children()
 
     trio.run(main)
 
