@@ -7,8 +7,8 @@ they have reached, where more is the danger, and from what is available of that,
     sum of min(availableReplicas, spec.replicas)  >=  replicas - maxUnavailable
 
 The second is a bound on what a step takes away; pods that fail by themselves are nobody's decision. `min`, because pods
-that are about to be deleted are counted as gone. And a status that is older than its spec counts for nothing: a set that
-was shrunk and grown again may still report the pods it has lost.
+that are about to be deleted are counted as gone. And a status that is older than its spec counts for nothing: a set
+that was shrunk and grown again may still report the pods it has lost.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from ..actor import Actor
 from ..client import ClientSet, PartitionClient
 from ..events import EventRecorder
 from ..informer import Informer
+from .deployment import DeploymentController
 from .namespaces import NamespaceController
 from .node_lifecycle import NodeLifecycleController
 from .options import ResourceControllerOptions, TenantControllerOptions
@@ -44,9 +45,13 @@ class TenantControllerManager:
         }
         self._nodes = _informers(clients.resource_clients, _NODES)
         own = self._own
+        replicasets = ReplicaSetController(tenant_client, own["ReplicaSet"], own["Pod"], actor)
         self._parts: Sequence[Runs] = (
             NamespaceController(tenant_client, own["Namespace"], own["Tenant"], actor),
-            ReplicaSetController(tenant_client, own["ReplicaSet"], own["Pod"], actor),
+            replicasets,
+            DeploymentController(
+                tenant_client, own["Deployment"], own["ReplicaSet"], replicasets.has_unfinished_pods, actor
+            ),
             PodGcController(
                 tenant_client,
                 clients.resource_clients,
