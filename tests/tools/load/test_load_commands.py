@@ -73,7 +73,7 @@ def test_density_runs_a_real_cluster_and_leaves_a_report_and_nothing_else(tmp_pa
     report = json.loads((folder / "report.json").read_text())
     assert report["pods"]["running"] == 20
     assert report["placements"]["accepted"] == 20
-    assert report["durability"] == {"acknowledged": 40, "lost": 0}  # pods, and ReplicaSets of one
+    assert report["durability"] == {"acknowledged": 24, "lost": 0}  # 20 pods, 4 ReplicaSets of 5
     used = report["resources"]["cpuSeconds"]
     assert {"tp-1", "tp-2", "rp-1", "rp-2", "scheduler-tp-1", "controller-manager-rp-2", "density"} <= set(used)
     assert all(report["resources"]["residentBytesMax"][name] > 2**20 for name in used)
