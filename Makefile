@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run install install-dev check format lint typecheck imports test bench-main proto clean
+.PHONY: run install install-dev check format lint typecheck imports test soak bench-main proto clean
 
 ## run: install, then the main job: 2 tenant and 2 resource partitions, 200 hollow nodes, 2,000 pods, and a report
 run: install
@@ -44,6 +44,10 @@ imports: install-dev
 ## test: every test, under five minutes on two cores
 test: install-dev
 	$(BIN)/python -m pytest
+
+## soak: the tests that take long: a hundred rounds of a one box
+soak: install-dev
+	URSA_SOAK=1 $(BIN)/python -m pytest tests/tools/test_one_box.py -k hundred
 
 ## bench-main: the figures of the main job, into build/bench/main.json
 bench-main: install

@@ -39,6 +39,8 @@ from .watching import Dispatcher, WatchSession
 
 # A quiet watch learns this often how far it is complete; it bounds what a client must read again after a lost link.
 BOOKMARK_SECONDS = 5.0
+# As Kubernetes' apiserver does: history of five to ten minutes is kept.
+COMPACTION_SECONDS = 300.0
 # How much of the log an opened server keeps at hand for watches of its predecessor.
 WINDOW_AT_OPEN = 16_384
 
@@ -78,6 +80,8 @@ class ApiServer:
         self._state.bootstrap(runtime.wall_ms())
         self._driver.poke()
         runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
+        self._compact_at = store.head
+        runtime.call_later(COMPACTION_SECONDS, self._compact)
 
     # --------------------------------------------------------------------------------------- sessions.Service
 
@@ -172,6 +176,7 @@ class ApiServer:
             assert change.revision == record.revision, "the store commits in the order in which we staged"
             self._cache.publish(change)
             events += self._dispatcher.dispatch(change)
+        self._store.sweep_step()
         self._metrics.commits.inc()
         self._metrics.committed.inc(len(records))
         self._metrics.watch_events.inc(events)
@@ -192,6 +197,15 @@ class ApiServer:
             for session in self._watch_sessions:
                 session.want_bookmark()
             self._runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
+
+    def _compact(self) -> None:
+        """Forget what was history already the last time we came by; the sweep goes on with the commits."""
+        if self._closed:
+            return
+        if self._compact_at > self._store.compacted:
+            self._store.compact(self._compact_at)
+        self._compact_at = self._store.head
+        self._runtime.call_later(COMPACTION_SECONDS, self._compact)
 
     # ----------------------------------------------------------------------------------------------------- open
 

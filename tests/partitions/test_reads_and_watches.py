@@ -269,3 +269,18 @@ def test_events_replayed_over_the_initial_ones_equal_a_later_list(asked: list[tu
         listed = partition.list("pods", **selection)
         assert sorted(view) == [item.metadata.name for item in listed.items]
         assert watch.bookmark == listed.resource_version
+
+
+def test_history_of_more_than_ten_minutes_is_forgotten_and_takes_no_room(tenant_partition: Partition) -> None:
+    then = tenant_partition.create(pod("a")).resource_version
+    for number in range(50):
+        tenant_partition.do(patch("pods", "a", {"metadata": {"labels": {"x": str(number)}}}))
+        tenant_partition.runtime.advance(1)
+    before = tenant_partition.store.status().bytes
+    tenant_partition.runtime.advance(600)
+    for number in range(50):
+        tenant_partition.do(patch("pods", "a", {"metadata": {"labels": {"x": str(number)}}}))
+    assert tenant_partition.store.compacted > then
+    with pytest.raises(Expired, match="has been compacted"):
+        tenant_partition.list("pods", resource_version=str(then), exact=True)
+    assert tenant_partition.store.status().bytes < before * 1.1
