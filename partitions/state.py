@@ -37,6 +37,7 @@ _NAMESPACE = BY_KIND["Namespace"]
 _TENANT = BY_KIND["Tenant"]
 _NODE = BY_KIND["Node"]
 _PLACEMENT = BY_KIND["Placement"]
+_LEASE = BY_KIND["Lease"]
 DEFAULT_NAMESPACE = "default"
 _SYSTEM_NAMESPACES = (DEFAULT_NAMESPACE, "kube-system")
 # Kubernetes leaves out vowels and look-alikes, so that no made-up name is a word.
@@ -189,7 +190,10 @@ class State:
     def _stage(self, writes: tuple[Write, ...]) -> None:
         try:
             records = self._store.stage(
-                [StoreChange(write.key, _Encoder(write.message), write.deleted) for write in writes]
+                [
+                    StoreChange(write.key, _Encoder(write.message), write.deleted, reserve=_must_go_on(write))
+                    for write in writes
+                ]
             )
         except StoreFull as error:
             raise ServiceUnavailable(str(error)) from None
@@ -217,6 +221,11 @@ class State:
                 self._ledger.node_changed(new)
             elif old is not None:
                 self._ledger.node_deleted(old)
+
+
+def _must_go_on(write: Write) -> bool:
+    """A full store still takes what leads to a deletion, and the heartbeats without which all nodes would be lost."""
+    return write.kind is _LEASE or write.message.metadata.deletion_ms != 0
 
 
 class _Encoder:

@@ -6,10 +6,21 @@ from typing import Any
 
 import pytest
 from ursa.proto import ursa_pb2 as pb
-from ursa.proto.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound, UnsupportedMediaType
+from ursa.proto.errors import (
+    AlreadyExists,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, encode
+from ursa.storage import MemoryStore
 
-from .conftest import Partition, pod, target
+from .conftest import HandCommitter, Partition, pod, target
 
 
 def bind(name: str, uid: str, node: str = "n1") -> pb.Operation:
@@ -281,3 +292,25 @@ def test_secrets_take_plain_text_and_store_base64(tenant_partition: Partition) -
     secret["metadata"]["name"] = "t"
     with pytest.raises(Invalid, match="must be base64"):
         tenant_partition.create({**secret, "data": {"password": "hunter2!"}})
+
+
+def test_a_full_store_refuses_new_objects_and_lets_old_ones_go() -> None:
+    committer = HandCommitter()
+    partition = Partition(Role.TENANT, MemoryStore(committer, incarnation="one", bytes_max=4000))
+    created = partition.create(pod("first"))
+    partition.do(bind("first", created.uid))
+
+    def fill() -> None:
+        for number in range(20):
+            partition.create(pod(f"p{number}"))
+
+    with pytest.raises(ServiceUnavailable, match="quota"):
+        fill()
+    partition.do(delete("pods", "first"))  # Only marks it: its kubelet confirms.
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "l", "tenant": "system", "namespace": "default"},
+    }
+    partition.create(lease)
+    partition.do(delete("pods", "first", grace_seconds=0))
