@@ -40,7 +40,7 @@ class Mailbox:
             self._wake(self._run)
 
     def _run(self) -> None:
-        self._woken = False
+        self._woken = False  # before looking, not after: what is put meanwhile wakes again, at worst for nothing
         while self._callbacks:
             self._callbacks.popleft()()
 

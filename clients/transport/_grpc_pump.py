@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 
+from ...proto.errors import UrsaError
 from ...proto.sessions import Method
 from ._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX
 from ._grpc_bridge import Callback
@@ -77,20 +78,24 @@ class Pump(CallTask):
         """Trio has put something into the outbound queue."""
         _resolve(self._work)
 
-    async def carry(self) -> None:
+    async def carry(self) -> UrsaError | None:
         self._call = call = self._wire.call(self._shape, self._request)
         writer = asyncio.create_task(self._write(call)) if self._shape.streams_requests else None
         try:
             await self._read(call)
         except grpc.aio.AioRpcError as error:
-            raise self._wire.explain(error) from None
+            return self._wire.explain(error)
+        except asyncio.CancelledError:
+            return self._wire.closed_error()
         finally:
             self.cancel()
             if writer is not None:
                 await writer
+        return None
 
-    def done(self, task: asyncio.Task[None]) -> None:
-        self._pipe.error = self._wire.closed_error() if task.cancelled() else task.exception()
+    def ended(self, outcome: bytes | BaseException | None) -> None:
+        assert not isinstance(outcome, bytes)
+        self._pipe.error = outcome
         self._pipe.ended = True
         self._post_wake()
 

@@ -54,15 +54,23 @@ class CallTask(abc.ABC):
         self._call: Any = None
 
     @abc.abstractmethod
-    async def carry(self) -> Any:
-        """Make the call, keep it in `_call`, and wait for its end. It is cancelled by making it end."""
+    async def carry(self) -> bytes | UrsaError | None:
+        """Make the call, keep it in `_call`, and return what came of it."""
 
     @abc.abstractmethod
-    def done(self, task: asyncio.Task[Any]) -> None:
-        """The task has ended; it is called in any case."""
+    def ended(self, outcome: bytes | BaseException | None) -> None:
+        """Called once, in any case, with what `carry` returned or raised."""
 
     def start(self) -> None:
         self._task = self._wire.run(self)
+
+    def done(self, task: asyncio.Task[Any]) -> None:
+        # The call keeps its connection alive, and errors keep calls alive by their tracebacks: hold on to neither.
+        self._task = self._call = None
+        if task.cancelled():
+            self.ended(self._wire.closed_error())
+        else:
+            self.ended(task.exception() or task.result())
 
     def cancel(self) -> None:
         """End the call, in gRPC's core; what waits for the core then ends by itself.
@@ -71,7 +79,8 @@ class CallTask(abc.ABC):
         of this loop they are errors in whichever loop uses gRPC next.
         """
         if self._call is not None:
-            self._call._cython_call.cancel("cancelled")  # noqa: SLF001 there is no public way
+            if not self._call.done():
+                self._call._cython_call.cancel("cancelled")  # noqa: SLF001 there is no public way
         elif self._task is not None:
             self._task.cancel()
 

@@ -16,7 +16,7 @@ import grpc
 import trio
 from google.protobuf.message import Message
 
-from ...proto.errors import Unreachable
+from ...proto.errors import Unreachable, UrsaError
 from ...proto.sessions import METHODS, Method
 from ._flow import Signal
 from ._grpc_bridge import STOP_SECONDS, GrpcBridge
@@ -95,6 +95,7 @@ class _Call(CallTask):
         self._request = request
         self._timeout_seconds = timeout_seconds
         self._ended = trio.Event()
+        self._outcome: bytes | BaseException | None = None
 
     async def run(self) -> bytes:
         bridge = self._wire.bridge
@@ -104,21 +105,23 @@ class _Call(CallTask):
         except BaseException:
             bridge.call_asyncio(self.cancel)
             raise
-        assert self._task is not None
-        if self._task.cancelled():
-            raise self._wire.closed_error()
-        reply: bytes = self._task.result()
-        return reply
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
 
-    async def carry(self) -> bytes:
+    async def carry(self) -> bytes | UrsaError:
         self._call = self._wire.call(self._shape, self._request, self._timeout_seconds)
         try:
             reply: bytes = await self._call
         except grpc.aio.AioRpcError as error:
-            raise self._wire.explain(error, self._timeout_seconds) from None
+            return self._wire.explain(error, self._timeout_seconds)
+        except asyncio.CancelledError:
+            return self._wire.closed_error()
         return reply
 
-    def done(self, task: asyncio.Task[bytes]) -> None:
+    def ended(self, outcome: bytes | BaseException | None) -> None:
+        self._outcome = outcome
         self._wire.bridge.call_trio(self._ended.set)
 
 

@@ -286,6 +286,29 @@ def test_a_mailbox_wakes_its_reader_once_a_burst_and_keeps_the_order() -> None:
     assert ran[-1] == 5
 
 
+def test_a_closed_transport_has_no_connection_and_a_cancelled_call_no_task(grpc_link: Any) -> None:
+    async def main() -> None:
+        async with GrpcBridge() as bridge:
+            idle = GrpcTransport("tp-1", grpc_link.address, bridge)
+            await idle.unary("Status", pb.StatusRequest())
+            before = await descriptors()
+            transports = [GrpcTransport("tp-1", grpc_link.address, bridge) for _ in range(10)]
+            for transport in transports:
+                await transport.unary("Status", pb.StatusRequest())
+                with trio.move_on_after(0.01):
+                    await transport.unary("Get", pb.GetRequest(name="silent"))
+            assert await descriptors() >= before + len(transports)
+            with trio.fail_after(10):
+                while any(transport._wire._tasks for transport in transports):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                for transport in transports:
+                    await transport.aclose()
+                while await descriptors() > before:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+
+    trio.run(main)
+
+
 def test_a_mailbox_loses_no_wake_up_between_two_threads() -> None:
     count, ran, done = 50_000, [0], threading.Event()
     wakes: list[Any] = []
@@ -310,11 +333,16 @@ def test_a_mailbox_loses_no_wake_up_between_two_threads() -> None:
                 callback()
 
     thread = threading.Thread(target=reader)
-    thread.start()
-    mailbox = Mailbox(wake)
-    for _ in range(count):
-        mailbox.put(count_one)
-    thread.join(30)
+    switch_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that the threads meet in the worst places
+    try:
+        thread.start()
+        mailbox = Mailbox(wake)
+        for _ in range(count):
+            mailbox.put(count_one)
+        thread.join(30)
+    finally:
+        sys.setswitchinterval(switch_seconds)
     assert ran == [count]
 
 

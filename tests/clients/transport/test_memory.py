@@ -15,6 +15,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
+from ursa.clients.transport._memory_link import Line
 from ursa.clients.transport.memory import MemoryTransport
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import InternalError, Invalid, Unreachable
@@ -55,6 +56,18 @@ def test_nothing_overtakes_within_a_stream(echo_service: Any, seed: int, bursts:
                     sent += 1
                 await trio.sleep(random.uniform(0, 0.1))
             assert await receive_batches(stream, sent) == list(range(sent))
+
+    run(main)
+
+
+def test_a_message_arrives_no_earlier_than_those_before_it() -> None:
+    async def main() -> None:
+        line = Line(Random(1), LATENCY_SECONDS)
+        arrivals = []
+        for number in range(100):
+            line.put(bytes(number))
+            arrivals.append(line._items[-1][0])
+        assert arrivals == sorted(arrivals)
 
     run(main)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from ursa.clients.transport._flow import INBOUND_BYTES_MAX
 from ursa.clients.transport.interface import Transport
 from ursa.proto import ursa_pb2 as pb
@@ -173,6 +174,19 @@ def test_bursts_keep_their_order_and_are_received_together(link: Any) -> None:
                 receives += 1
             assert numbers == list(range(sent))
             assert receives < 10
+
+    link.run(main)
+
+
+def test_sending_and_receiving_let_other_tasks_run_even_when_they_need_not_wait(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Mutate") as stream:
+            for number in range(10):
+                with trio.testing.assert_checkpoints():
+                    await stream.send(mutation(number, "5"))
+                await trio.sleep(0.1)
+                with trio.testing.assert_checkpoints():
+                    await stream.receive()
 
     link.run(main)
 
