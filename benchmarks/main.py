@@ -26,8 +26,8 @@ PODS = 30_000
 STEADY_PODS_PER_NODE = 4
 
 # Each is several times what the run takes here, and all together stay under a quarter of an hour.
-DENSITY_SECONDS_MAX = 240.0
-REPLAY_SECONDS_MAX = 360.0
+DENSITY_SECONDS_MAX = 180.0
+REPLAY_SECONDS_MAX = 300.0
 
 NODES_FILE = "openb_node_list_all_node.csv"
 PODS_FILE = "openb_pod_list_default.csv"

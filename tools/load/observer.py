@@ -25,7 +25,7 @@ _DELETED = pb.WatchEvent.DELETED
 class PodObserver:
     """Pods of any number of partitions, by uid. `now_ms` is the wall clock in milliseconds.
 
-    `created`, `bound` and `running` count what is there now; `timeline` keeps the deleted ones too.
+    `created`, `bound` and `running` count what is there now; `timeline` and `ever` keep the deleted ones too.
     """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
@@ -34,6 +34,7 @@ class PodObserver:
         self._now_ms = now_ms
         self._rows: dict[str, int] = {}
         self._deleted: dict[str, None] = {}
+        self._deleted_bound = 0
         self._ended: dict[int, None] = {}
         self._created_ms: list[int] = []
         self._bound_ms: list[int] = []
@@ -44,6 +45,11 @@ class PodObserver:
     def waiting(self) -> int:
         """Created, not yet bound."""
         return self.created - self.bound
+
+    @property
+    def ever(self) -> tuple[int, int, int]:
+        """How many pods have been created, bound and seen Running so far."""
+        return len(self._rows), self.bound + self._deleted_bound, self.running + len(self._ended)
 
     @property
     def timeline(self) -> Timeline:
@@ -118,6 +124,8 @@ class PodObserver:
             return
         self._deleted[uid] = None
         self.created -= 1
-        self.bound -= bool(self._bound_ms[row])
+        if self._bound_ms[row]:
+            self.bound -= 1
+            self._deleted_bound += 1
         if self._running_ms[row]:
             self._end(row)

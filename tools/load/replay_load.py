@@ -101,8 +101,7 @@ class Replay:
         self.start_ms = session.sample().at_ms
 
         def counts() -> Counts:
-            seen = len(self.outcome.uids)
-            return Counts(seen, observer.bound, observer.running, observer.waiting, len(self._plan.pods))
+            return Counts(*observer.ever, observer.waiting, len(self._plan.pods))
 
         start = trio.current_time()
         with trio.move_on_after(self._plan.duration_seconds + EXTRA_SECONDS):

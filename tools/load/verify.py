@@ -54,7 +54,8 @@ async def verify(session: Session, requested: int, acknowledged: Sequence[str]) 
     findings.problems += examples([str(found) for found in survey.overcommitments()], "nodes are over-committed")
     lost = missing(acknowledged, [*survey.pods, *survey.replica_sets])
     findings.durability = {"acknowledged": len(acknowledged), "lost": len(lost)}
-    findings.notes["durability"] = f"{len(acknowledged):,} objects acknowledged, {len(lost):,} lost"
+    if acknowledged:
+        findings.notes["durability"] = f"{len(acknowledged):,} objects acknowledged, {len(lost):,} lost"
     if lost:
         findings.problems.append(
             f"{len(lost)} objects that were acknowledged are gone, among them uid {', '.join(lost[:EXAMPLES_MAX])}"

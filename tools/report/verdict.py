@@ -45,8 +45,8 @@ def _table(document: Mapping[str, Any]) -> Table:
 # Name, section of the report, what it says.
 _ROWS = (
     ("cluster", "topology", "{tenantPartitions} tenant and {resourcePartitions} resource partitions, {nodes:,} nodes"),
-    ("pods", "pods", "{running:,} running of {requested:,} requested ({created:,} created, {bound:,} bound)"),
-    ("", "pods", "{failed:,} failed, {unschedulable:,} unschedulable"),
+    ("pods", "pods", "{running:,} running of {requested:,} requested"),
+    ("", "pods", "{created:,} created, {bound:,} bound, {failed:,} failed, {unschedulable:,} unschedulable"),
     ("load", "seconds", "{load:.1f} s of {total:.1f} s in all"),
     ("throughput", "throughputPodsPerSecond", "{mean:,.0f} pods/s (per second: p50 {p50:,.0f}, max {max:,.0f})"),
     ("startup", "podStartupMilliseconds", "p50 {p50:,.0f} ms, p90 {p90:,.0f} ms, p99 {p99:,.0f} ms, max {max:,.0f} ms"),

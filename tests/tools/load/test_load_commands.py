@@ -78,3 +78,18 @@ def test_density_runs_a_real_cluster_and_leaves_a_report_and_nothing_else(tmp_pa
     assert {"tp-1", "tp-2", "rp-1", "rp-2", "scheduler-tp-1", "controller-manager-rp-2", "density"} <= set(used)
     assert all(report["resources"]["residentBytesMax"][name] > 2**20 for name in used)
     assert 0 < report["podStartupMilliseconds"]["p50"] < 60_000
+
+
+@pytest.mark.slow
+def test_a_partition_killed_in_the_middle_comes_back_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    arguments = ["--nodes", "6", "--pods-per-node", "30", "--qps", "60", "--kill", "tp-1@30%", "--timeout", "60"]
+    result = run("density", *arguments, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    (folder,) = tmp_path.iterdir()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["pods"]["running"] == report["pods"]["created"] == 180
+    # All pods; and of the 60 ReplicaSets those whose acknowledgement was not lost with the partition.
+    assert 180 < report["durability"]["acknowledged"] <= 240
+    assert report["durability"]["lost"] == 0
+    assert [(fault["process"], fault["podsRunning"] >= 54) for fault in report["faults"]] == [("tp-1", True)]
+    assert "kill -9 tp-1" in result.stdout

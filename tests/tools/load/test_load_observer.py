@@ -72,6 +72,7 @@ def test_a_deleted_pod_counts_no_more_but_stays_in_the_timeline():
     observer.on_events([event(ADDED, node="n1", phase="Running"), event(ADDED, uid="b")])
     observer.on_events([event(DELETED, node="n1", phase="Running"), event(DELETED, uid="b"), event(DELETED, uid="b")])
     assert counts(observer) == (0, 0, 0, 0)
+    assert observer.ever == (2, 1, 1)
     assert observer.present == []
     assert len(observer.timeline.created_ms) == 2
 
@@ -81,6 +82,7 @@ def test_a_pod_that_failed_after_it_ran_runs_no_more():
     observer.on_events([event(ADDED, node="n1", phase="Running"), event(MODIFIED, node="n1", phase="Failed")])
     observer.on_events([event(MODIFIED, node="n1", phase="Failed"), event(DELETED, node="n1", phase="Failed")])
     assert observer.running == 0
+    assert observer.ever == (1, 1, 1)
     assert observer.running_ms("a") == 1000
 
 
