@@ -59,6 +59,7 @@ class TenantControllerManager:
                 own["ReplicaSet"],
                 own["Deployment"],
                 self._nodes,
+                replicasets.ownerless_pods,
                 options,
                 actor,
             ),

@@ -8,7 +8,7 @@ import trio
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
-from ...proto.objects import ObjectKey
+from ...proto.objects import Object, ObjectKey
 from ..actor import Actor
 from ..client import PartitionClient
 from ..events import EventRecorder
@@ -17,6 +17,7 @@ from ..metrics import counter
 from ..operations import delete_operation
 from .node_lifecycle_core import NodeLifecycleCore, toleration_seconds
 from .options import ResourceControllerOptions
+from .pods import node_of
 
 # The index of the pods' informers by node, which the manager sets up.
 BY_NODE = "node"
@@ -50,7 +51,7 @@ class NodeLifecycleController:
         nodes.add_handler(lambda event: self._core.node_event(event, trio.current_time()))
         leases.add_handler(lambda event: self._core.lease_event(event, trio.current_time()))
         for informer in pods.values():
-            informer.add_index(BY_NODE, lambda pod: (pod.spec.get("nodeName") or "",))
+            informer.add_index(BY_NODE, _node_names)
 
     async def run(self) -> None:
         """Until cancelled. Nothing is judged before both views are complete."""
@@ -100,3 +101,9 @@ class NodeLifecycleController:
 
     def _is_fresh(self, informer: Informer) -> bool:
         return informer.synced and informer.staleness_seconds < self._options.staleness_seconds_max
+
+
+def _node_names(pod: Object) -> tuple[str, ...]:
+    """Without `pod.spec`, which would keep the decoded spec of every pod on these nodes in memory."""
+    node = node_of(pod)
+    return (node.node,) if node is not None else ()

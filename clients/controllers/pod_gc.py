@@ -31,7 +31,11 @@ _NODES = BY_KIND["Node"].resource
 
 
 class PodGcController:
-    """Of one tenant partition: garbage pods, and the dependents of owners that are gone."""
+    """Of one tenant partition: garbage pods, and the dependents of owners that are gone.
+
+    `ownerless_pods` names the pods whose ReplicaSet is not in sight: the ReplicaSet controller knows them without
+    going through all pods whenever some owner goes.
+    """
 
     def __init__(
         self,
@@ -41,12 +45,14 @@ class PodGcController:
         replicasets: Informer,
         deployments: Informer,
         nodes: Mapping[str, Informer],
+        ownerless_pods: Callable[[], Sequence[ObjectKey]],
         options: TenantControllerOptions,
         actor: Actor,
     ) -> None:
         self._tenant_client = tenant_client
         self._resource_clients = resource_clients
         self._pods, self._replicasets, self._deployments, self._nodes = pods, replicasets, deployments, nodes
+        self._ownerless_pods = ownerless_pods
         self._options = options
         self._log = actor.log
         self._core = PodGcCore(options)
@@ -96,7 +102,8 @@ class PodGcController:
     async def _collect_orphans(self) -> None:
         if not (self._is_fresh(self._replicasets) and self._is_fresh(self._deployments)):
             return
-        suspects = orphans(_PODS, self._pods.objects.values(), "ReplicaSet", _uid_in(self._replicasets))
+        pods = [self._pods.objects[key] for key in self._ownerless_pods()]
+        suspects = orphans(_PODS, pods, "ReplicaSet", _uid_in(self._replicasets))
         replicasets = self._replicasets.objects.values()
         suspects += orphans(self._replicasets.resource, replicasets, "Deployment", _uid_in(self._deployments))
         await self._delete("orphaned", await self._confirmed(suspects))

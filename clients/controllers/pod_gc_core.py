@@ -47,6 +47,8 @@ class PodGcCore:
     def __init__(self, options: TenantControllerOptions) -> None:
         self._options = options
         self._missing_since: dict[NodeName, float] = {}
+        # Where bound pods are, by uid: a pod stays where it is, and its spec need not be decoded every round.
+        self._node_of: dict[str, NodeName] = {}
 
     def garbage(self, pods: Iterable[Object]) -> list[Object]:
         """Pods that can go without asking anyone: too many finished ones, and unbound ones being deleted."""
@@ -74,9 +76,14 @@ class PodGcCore:
         """
         missing: dict[NodeName, float] = {}
         suspects = []
+        known, self._node_of = self._node_of, {}
         for pod in pods:
-            node = node_of(pod)
-            if node is None or node.partition not in nodes:
+            uid = pod.uid
+            node = known.get(uid) or node_of(pod)
+            if node is None:
+                continue
+            self._node_of[uid] = node
+            if node.partition not in nodes:
                 continue
             if ObjectKey("", "", node.node) in nodes[node.partition]:
                 continue

@@ -62,6 +62,10 @@ class ReplicaSetController:
         """Whether pods of the ReplicaSet of this uid run, may run, or are on their way."""
         return self._core.has_unfinished_pods(uid)
 
+    def ownerless_pods(self) -> list[ObjectKey]:
+        """The pods whose ReplicaSet, by uid, is not in sight. Cheap: nothing is gone through but ReplicaSets."""
+        return self._core.ownerless_pods()
+
     def _enqueue(self) -> None:
         for key in self._core.take_due():
             self._queue.add(key)

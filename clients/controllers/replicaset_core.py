@@ -154,7 +154,8 @@ class ReplicaSetCore:
 
         Where the partition has begun another history, or gone back in its own, what it was asked for is gone.
         """
-        fell = view_revision < self._view_revision or incarnation != self._view_incarnation
+        known = self._view_incarnation
+        fell = view_revision < self._view_revision or (bool(known) and incarnation != known)
         self._view_revision, self._view_incarnation = view_revision, incarnation
         for members in self._members.values():
             if members.expected:
@@ -175,6 +176,11 @@ class ReplicaSetCore:
         if members is None:
             return False
         return bool(members.expected) or any(not flags & FINISHED for flags in members.flags.values())
+
+    def ownerless_pods(self) -> list[ObjectKey]:
+        """The pods whose ReplicaSet, by uid, is not in sight."""
+        ownerless = [members.flags for members in self._members.values() if members.replicaset is None]
+        return [key for flags in ownerless for key in flags]
 
     def _members_of(self, uid: str) -> Members:
         members = self._members.get(uid)

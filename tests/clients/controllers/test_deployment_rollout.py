@@ -16,7 +16,7 @@ from ursa.clients.controllers.deployment_core import (
     revision_of,
     template_hash,
 )
-from ursa.clients.controllers.deployment_rollout import DESIRED_ANNOTATION, Rollout, fenceposts
+from ursa.clients.controllers.deployment_rollout import DESIRED_ANNOTATION, PlannedSet, Rollout, fenceposts
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.objects import Object, ObjectKey, encode
 
@@ -224,6 +224,14 @@ class RolloutsStayWithinTheirBounds(RuleBasedStateMachine):
 
 TestRolloutsStayWithinTheirBounds = RolloutsStayWithinTheirBounds.TestCase
 TestRolloutsStayWithinTheirBounds.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def test_available_pods_that_are_about_to_be_deleted_do_not_count() -> None:
+    status = {"availableReplicas": 5, "observedGeneration": 2}
+    shrunk = make("ReplicaSet", "a", generation=2, spec={"replicas": 3}, status=status)
+    assert PlannedSet(shrunk).available == 3
+    unreported = make("ReplicaSet", "a", generation=3, spec={"replicas": 5}, status=status)
+    assert (PlannedSet(unreported).available, PlannedSet(unreported).unavailable) == (0, 0)
 
 
 @pytest.mark.parametrize(

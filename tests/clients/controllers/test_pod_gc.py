@@ -9,6 +9,7 @@ import trio
 from ursa.clients.controllers.options import TenantControllerOptions
 from ursa.clients.controllers.pod_gc import PodGcController
 from ursa.clients.controllers.pod_gc_core import PodGcCore
+from ursa.clients.controllers.replicaset import ReplicaSetController
 from ursa.clients.informer import Informer
 from ursa.proto.objects import Object, ObjectKey
 
@@ -23,7 +24,11 @@ async def controller(region: Region, options: TenantControllerOptions = OPTIONS)
     tenant_client = region.clients.tenant_clients["tp-1"]
     own = [Informer(tenant_client, resource) for resource in ("pods", "replicasets.apps", "deployments.apps")]
     nodes = {name: Informer(client, "nodes") for name, client in region.clients.resource_clients.items()}
-    this = PodGcController(tenant_client, region.clients.resource_clients, *own, nodes, options, actor())
+    # It only looks: what it would create is nobody's wish here.
+    replicasets = ReplicaSetController(tenant_client, own[1], own[0], actor())
+    this = PodGcController(
+        tenant_client, region.clients.resource_clients, *own, nodes, replicasets.ownerless_pods, options, actor()
+    )
     async with trio.open_nursery() as nursery:
         for part in (*own, *nodes.values(), this):
             nursery.start_soon(part.run)
