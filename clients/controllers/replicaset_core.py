@@ -38,8 +38,11 @@ from .replicaset_members import BURST_REPLICAS, DOOMED, FINISHED, INACTIVE, KIND
 # template that fails at once would make pods as fast as the partition can write them.
 PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 60.0
-# Status is written at most once per this time: a set that fills up changes with each of its pods.
+# Status is written this long after a change, so that changes that come together are written once. A set that goes on
+# changing, as one that fills up does with each of its pods, is written ever less often, down to once per maximum:
+# nobody follows a status pod by pod, and rollouts wait no longer for it than pods take to start.
 STATUS_DELAY_SECONDS = 0.1
+STATUS_DELAY_SECONDS_MAX = 0.8
 
 # Without vowels and look-alikes, so that no name spells a word. As Kubernetes does.
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -284,12 +287,16 @@ class ReplicaSetCore:
         members.status_due = False
         if status == members.status:
             return
-        wait_ms = round(STATUS_DELAY_SECONDS * 1000) if plan.operations else members.status_from_ms - now_ms
+        delay_ms = round(STATUS_DELAY_SECONDS * 1000)
+        wait_ms = delay_ms if plan.operations else members.status_from_ms - now_ms
         if wait_ms > 0:
             members.status_due = True
             plan.look_again(wait_ms / 1000)
             return
-        members.status_from_ms = now_ms + round(STATUS_DELAY_SECONDS * 1000)
+        if now_ms - members.status_from_ms <= delay_ms:
+            delay_ms = min(2 * members.status_delay_ms, round(STATUS_DELAY_SECONDS_MAX * 1000))
+        members.status_delay_ms = delay_ms
+        members.status_from_ms = now_ms + delay_ms
         members.status = plan.status = status
         plan.operations.append(status_operation(replicaset, status))
 

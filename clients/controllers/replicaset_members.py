@@ -54,6 +54,7 @@ class Members:
         "replicas",
         "replicaset",
         "status",
+        "status_delay_ms",
         "status_due",
         "status_from_ms",
         "template",
@@ -84,6 +85,7 @@ class Members:
         # Its status: what the partition has as far as known, and the ReplicaFailure condition.
         self.status: dict[str, Any] | None = None
         self.status_due = False
+        self.status_delay_ms = 0
         self.status_from_ms = 0
         self.failure: dict[str, Any] | None = None
 

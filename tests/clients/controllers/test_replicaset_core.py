@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import hypothesis.strategies as st
@@ -365,6 +366,28 @@ def test_status_counts_ready_pods_and_is_written_at_most_once_per_delay() -> Non
     assert (late.status["readyReplicas"], late.status["availableReplicas"]) == (2, 2)
     bench.now_ms += 100
     assert not bench.sync().operations
+
+
+def test_a_set_that_goes_on_changing_is_reported_ever_less_often_until_it_rests() -> None:
+    bench = Bench(200)
+    bench.sync()
+    written = []
+    for pod in list(bench.active):
+        bench.run(pod)
+        bench.view.deliver()
+        if bench.sync().status:
+            written.append(bench.now_ms)
+        bench.now_ms += 20
+    pauses = [after - before for before, after in itertools.pairwise(written)]
+    assert pauses == [100, 200, 400, 800, 800, 800, 800]
+    bench.now_ms += 2000
+    assert bench.sync().status["readyReplicas"] == 200
+    bench.run(bench.active[0], at="2026-01-02T00:00:00Z")
+    bench.change(bench.active[0], phase="Running")
+    bench.now_ms += 2000
+    bench.view.deliver()
+    assert bench.sync().status["readyReplicas"] == 199
+    assert bench.core._members["rs-uid"].status_delay_ms == 100
 
 
 def test_only_the_first_of_many_changes_asks_for_a_status() -> None:
