@@ -134,6 +134,7 @@ class ApiServer:
     def close(self) -> None:
         """End all watches; take no more requests. The store is its opener's to close."""
         self._closed = True
+        self._driver.stop()
         for session in list(self._watch_sessions):
             session.end(ServiceUnavailable(f"{self.name} is stopping"))
 
@@ -176,7 +177,8 @@ class ApiServer:
             assert change.revision == record.revision, "the store commits in the order in which we staged"
             self._cache.publish(change)
             events += self._dispatcher.dispatch(change)
-        self._store.sweep_step()
+        if not self._closed:
+            self._store.sweep_step()
         self._metrics.commits.inc()
         self._metrics.committed.inc(len(records))
         self._metrics.watch_events.inc(events)

@@ -75,18 +75,23 @@ class CommitDriver:
         self._bucket = TokenBucket(commits_per_second, COMMIT_BURST, runtime.monotonic())
         self._in_flight = False
         self._timer_set = False
+        self._stopped = False
         self._published_head = store.head
 
     def poke(self) -> None:
         """Something was staged."""
         waiting = self._store.staged_head - self._published_head
-        if self._in_flight or not waiting:
+        if self._stopped or self._in_flight or not waiting:
             return
         if self._bucket.take(self._runtime.monotonic(), force=waiting >= FULL_BATCH_CHANGES):
             self._commit()
         elif not self._timer_set:
             self._timer_set = True
             self._runtime.call_later(self._bucket.wait_seconds, self._on_timer)
+
+    def stop(self) -> None:
+        """Commit nothing more. What is in flight is still published; what is not was never acknowledged."""
+        self._stopped = True
 
     def _on_timer(self) -> None:
         self._timer_set = False
