@@ -6,8 +6,9 @@ becomes Unknown and it gets the taints that keep pods away and, once they have t
 
 Losing sight is not the same as seeing nothing happen (Kubernetes #121793: one lost watch, and all nodes were dead). As
 long as the view of nodes or leases is not complete and fresh nothing is judged, and when it is again, every node gets
-its whole grace period anew. And when all nodes are unreachable at once, it is the network or this controller that is
-ill: nothing is evicted then. Otherwise nodes begin to lose their pods one by one, at a bounded rate.
+its whole grace period anew; likewise when this controller itself was asleep. And when all nodes are unreachable at
+once, it is the network or this controller that is ill: nothing is evicted then, and what pods tolerate is counted from
+its end. Otherwise nodes begin to lose their pods one by one, at a bounded rate.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class NodeLifecycleCore:
         `fresh`: the views of nodes and of leases are both complete and fresh.
         """
         elapsed, self._ticked_at = now - self._ticked_at, now
+        if elapsed > self._options.node_grace_seconds / 2:
+            self._was_fresh = False  # Whoever did not look has seen no lease stand still.
         if not fresh:
             self._was_fresh = False
             return []
@@ -90,7 +93,7 @@ class NodeLifecycleCore:
                 watched.seen_at = now
         for watched in self._watched.values():
             self._judge(watched, now)
-        self._let_evict(elapsed)
+        self._let_evict(now, elapsed)
         return [operation for watched in self._known() for operation in _writes(watched, now_ms)]
 
     def evicting(self) -> list[tuple[str, float]]:
@@ -107,14 +110,14 @@ class NodeLifecycleCore:
         elif watched.lost_at is None:
             watched.lost_at = now
 
-    def _let_evict(self, elapsed: float) -> None:
+    def _let_evict(self, now: float, elapsed: float) -> None:
         """Let the next nodes begin to lose their pods, at a bounded rate, unless all nodes are lost."""
         rate = self._options.node_evictions_per_second
         self._eviction_tokens = min(1.0, self._eviction_tokens + elapsed * rate)
         known = list(self._known())
         if all(watched.lost_at is not None for watched in known):
             for watched in known:
-                watched.may_evict = False
+                watched.lost_at, watched.may_evict = now, False
             return
         for watched in known:
             if watched.lost_at is not None and not watched.may_evict and self._eviction_tokens >= 1:

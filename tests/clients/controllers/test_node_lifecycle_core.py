@@ -111,10 +111,34 @@ def test_a_lost_view_judges_nothing_and_every_node_gets_its_grace_anew() -> None
     nodes.tick()
     nodes.tick(1000, fresh=False)
     nodes.tick(1)
-    nodes.tick(GRACE - 2)
+    for _ in range(2):
+        nodes.tick(GRACE / 2 - 1)
     assert not nodes.is_lost("a")
     nodes.tick(3)
     assert nodes.is_lost("a")
+
+
+def test_a_controller_that_was_asleep_gives_every_node_its_grace_anew() -> None:
+    nodes = Nodes("a", "b")
+    nodes.tick()
+    nodes.tick(1000)
+    assert not nodes.is_lost("a")
+    for _ in range(9):
+        nodes.renew("b")
+        nodes.tick()
+    assert nodes.is_lost("a")
+
+
+def test_what_pods_tolerate_is_counted_from_the_end_of_a_time_when_all_nodes_were_lost() -> None:
+    """Or else the nodes that come back a little later than the first would lose their pods at once."""
+    nodes = Nodes("a", "b")
+    for _ in range(100):
+        nodes.tick()
+    nodes.renew("a")
+    nodes.tick()
+    ((name, lost_at),) = nodes.core.evicting()
+    assert name == "b"
+    assert nodes.now - lost_at <= 5
 
 
 def test_when_all_nodes_are_lost_nothing_is_evicted() -> None:
