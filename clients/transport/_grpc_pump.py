@@ -81,6 +81,8 @@ class Pump(CallTask):
     async def carry(self) -> UrsaError | None:
         self._call = call = self._wire.call(self._shape, self._request)
         writer = asyncio.create_task(self._write(call)) if self._shape.streams_requests else None
+        if writer is not None:
+            writer.add_done_callback(lambda _: self.cancel())  # a stream that cannot be written to is over
         try:
             await self._read(call)
         except grpc.aio.AioRpcError as error:

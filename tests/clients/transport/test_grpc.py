@@ -22,7 +22,7 @@ from ursa.clients.transport.grpc import GrpcBridge, GrpcTransport
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Unreachable
 
-ROUNDS = 100
+ROUNDS = 100  # the promise of the one box: a hundred clusters opened and closed in one process
 
 
 def mutation(number: int, resource: str = "a") -> pb.MutateRequest:
