@@ -1,8 +1,8 @@
-"""A nursery that does not show in the errors of the block it surrounds."""
+"""Nurseries that do not show in the errors of those who use them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -24,6 +24,18 @@ async def open_background() -> AsyncIterator[trio.Nursery]:
         if len(errors) != 1:
             raise
         raise errors[0] from errors[0].__cause__
+
+
+async def run_all(functions: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    """Run all at once and wait for all. The first error cancels the others and comes out bare."""
+    try:
+        async with trio.open_nursery() as nursery:
+            for function in functions:
+                nursery.start_soon(function)
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        first = next((leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), leaves[0])
+        raise first from first.__cause__
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

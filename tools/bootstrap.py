@@ -7,10 +7,10 @@ from functools import partial
 
 from ..clients import operations
 from ..clients.client import ClientSet, PartitionClient
+from ..clients.nurseries import run_all
 from ..proto.errors import AlreadyExists, from_status
 from ..proto.kinds import URSA_GROUP
 from ..proto.objects import Object
-from .nurseries import run_all
 
 DEFAULT_TENANT = "default"
 _API_VERSION = f"{URSA_GROUP}/v1"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 from ..clients.actor import Actor
 from ..clients.client import ClientSet, PartitionClient
 from ..clients.kubelet.options import Delay
-from ..clients.nurseries import open_background
+from ..clients.nurseries import open_background, run_all
 from ..proto.errors import InputError, UrsaError
 from ..proto.objects import Object
 from .applying import apply_object
@@ -33,7 +33,6 @@ from .bootstrap import DEFAULT_TENANT, ensure_default_tenant, register_partition
 from .clocks import running_clock
 from .endpoints import require_not_running
 from .nodes import NodeOptions, deregister, make_nodes, spread
-from .nurseries import run_all
 from .one_box import NODES_PER_PROCESS, OneBoxOptions, Topology, open_one_box
 from .processes import ProcessInfo
 from .tenants import TenantDirectory

@@ -21,7 +21,7 @@ from ..clients.client import ClientSet, open_clients
 from ..clients.controllers import ResourceControllerManager, TenantControllerManager
 from ..clients.kubelet.hollow import HollowNodes
 from ..clients.kubelet.options import Delay, HollowNodesOptions
-from ..clients.nurseries import open_background
+from ..clients.nurseries import open_background, run_all
 from ..clients.scheduler import Scheduler, SchedulerOptions
 from ..clients.transport.interface import Transport
 from ..clients.transport.memory import MemoryTransport
@@ -34,7 +34,6 @@ from ..proto.sessions import Service
 from ..storage import InlineCommitter, LmdbStore, MemoryStore, Store
 from .components import Component
 from .nodes import host_nodes, spread
-from .nurseries import run_all
 from .one_box import Topology
 from .processes import ProcessInfo
 from .usage import Usage, UsageMeter

@@ -25,10 +25,9 @@ from pathlib import Path
 
 import trio
 
-from ..clients.nurseries import open_background
+from ..clients.nurseries import open_background, run_all
 from ..proto.errors import UrsaError
 from .lifetime import ReadyLine
-from .nurseries import run_all
 from .usage import Usage, UsageMeter
 
 # A start imports trio, numpy and grpc: half a second alone, many times that for ten at once on a loaded pair of cores.

@@ -8,8 +8,8 @@ from functools import partial
 
 import trio
 
+from ..clients.nurseries import run_all
 from .addresses import Address
-from .nurseries import run_all
 from .waiting import WaitTimeout
 
 # Ready is asked for this often while a cluster starts; a process answers in under a millisecond.

@@ -6,11 +6,11 @@ import trio
 
 from ..clients.client import ClientSet, PartitionClient
 from ..clients.informer import Informer
+from ..clients.nurseries import run_all
 from ..proto.errors import AlreadyExists, NotFound
 from ..proto.kinds import SYSTEM_TENANT
 from ..proto.objects import ObjectKey
 from .bootstrap import tenant_object
-from .nurseries import run_all
 
 TENANTS = "tenants.ursa.dev"
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import trio
 
+from ...clients.nurseries import open_background
 from ...clients.operations import create_operation
 from ...proto.errors import InputError
 from ...proto.quantities import CPU, MEMORY
 from ..nodes import NodeOptions
-from ..nurseries import open_background
 from ..one_box import Topology as OneBoxTopology
 from ..report.observations import Observations, Threshold, Topology
 from .faults import Kill, kill_when_due

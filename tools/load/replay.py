@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from ..nurseries import open_background, run_all
+from ...clients.nurseries import open_background, run_all
 from ..report.observations import Observations, PodCounts, Topology
 from .flags import require_delay, require_empty, require_not_negative, require_positive
 from .ledger import LedgerWatch

@@ -20,10 +20,10 @@ from functools import partial
 
 import trio
 
+from ...clients.nurseries import open_background, run_all
 from ...clients.operations import create_operation, delete_operation
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object, ObjectKey
-from ..nurseries import open_background, run_all
 from .follow import Follower
 from .progress import Counts, Reporter
 from .session import Session

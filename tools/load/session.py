@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import psutil
 import trio
 
-from ..nurseries import open_background, run_all
+from ...clients.nurseries import open_background, run_all
 from ..report.observations import UsageSample
 from .follow import Follower
 from .observer import PodObserver

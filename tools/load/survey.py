@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ...clients.client import ClientSet, PartitionClient
+from ...clients.nurseries import run_all
 from ...proto.objects import Object
-from ..nurseries import run_all
 from ..report.observations import PlacementCounts, PodCounts
 from .checks import Overcommitment, overcommitted_nodes, placed_by_binding, placed_by_ledger
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import trio
 
+from ...clients.nurseries import open_background, run_all
 from ...proto.errors import UrsaError
-from ..nurseries import open_background, run_all
 from ..report.observations import PlacementCounts, PodCounts
 from .checks import missing
 from .ledger import LedgerWatch
