@@ -28,7 +28,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", -1),
     # Two servers on one port would each get half of the calls.
     ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_INTERVAL_MS_MIN),
+    ("grpc.http2.min_ping_interval_without_data_ms", _PING_INTERVAL_MS_MIN),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 
