@@ -189,6 +189,21 @@ def test_a_claim_without_an_answer_that_is_seen_is_bound_at_once() -> None:
     assert rig.core.counts.attempted == 1
 
 
+def test_a_claim_seen_before_its_answer_is_bound_once() -> None:
+    rig = rig_with(("rp-1", "n", "4"))
+    rig.add_pod(pod("p", {"cpu": "1"}))
+    decide(rig)
+    rig.send("rp-1")
+    rig.carry_out("rp-1")
+    decide(rig)
+    assert not rig.outbox[HOME]
+    rig.answer("rp-1")
+    rig.step()
+    assert len(rig.outbox[HOME]) == 1
+    rig.settle(10)
+    assert rig.core.counts.accepted == rig.core.counts.scheduled == 1
+
+
 def test_a_claim_that_was_never_sent_leaves_the_pod_free_and_the_partition_alone() -> None:
     rig = rig_with(("rp-1", "big", "8"), ("rp-2", "small", "2"))
     uid = rig.add_pod(pod("p", {"cpu": "1"}))
@@ -323,9 +338,15 @@ def test_a_new_process_binds_a_pod_to_the_node_it_finds_it_placed_on() -> None:
     rig.carry_out("rp-1")
     rig.delete_pod("other")
     rig.collect_garbage()
-    rig.restart_scheduler()
-    decide(rig)
-    assert [bind.pod.node for bind in rig.outbox[HOME] if isinstance(bind, Bind)] == ["n"]
+    for pods_are_seen_first in (True, False):
+        rig.restart_scheduler()
+        feeds = list(rig.feeds) if pods_are_seen_first else list(reversed(rig.feeds))
+        for feed in feeds:
+            while rig.deliver(*feed):
+                pass
+        rig.step()
+        assert [bind.pod.node for bind in rig.outbox[HOME] if isinstance(bind, Bind)] == ["n"]
+        assert not rig.outbox["rp-2"]
     exchange(rig, HOME)
     assert rig.bound[uid] == ("rp-1", "n")
 
