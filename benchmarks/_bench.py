@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from ursa.tools.report.folder import REPORT_FILE, write_json
 from ursa.tools.report.observations import Threshold
 
 ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "bench"
+RUNS = BUILD / "runs"
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,22 @@ def at_least(bound: float) -> Threshold:
 
 
 def run_ursa(arguments: Sequence[str], seconds_max: float) -> dict[str, Any]:
-    """Run `ursa ARGUMENTS --output DIR` and return its report.json; progress and verdict go to the terminal.
+    """Run `ursa ARGUMENTS --output build/bench/runs` and return its report.json; it is kept, with its page.
 
     Raises:
         RuntimeError: there is no report: the command failed, or took longer than it may.
     """
-    with tempfile.TemporaryDirectory(prefix="ursa-bench-") as directory:
-        command = [sys.executable, "-P", "-m", "ursa", *arguments, "--output", directory]
-        print(f"\n$ ursa {' '.join(arguments)}", flush=True)
-        try:
-            status = subprocess.run(command, timeout=seconds_max, check=False).returncode
-        except subprocess.TimeoutExpired as error:
-            raise RuntimeError(f"`ursa {' '.join(arguments)}` took longer than {seconds_max:.0f} s") from error
-        reports = list(Path(directory).glob(f"*/{REPORT_FILE}"))
-        if len(reports) != 1:
-            raise RuntimeError(f"`ursa {' '.join(arguments)}` ended with status {status} and left no report")
-        return read_report(reports[0])
+    command = [sys.executable, "-P", "-m", "ursa", *arguments, "--output", str(RUNS)]
+    print(f"\n$ ursa {' '.join(arguments)}", flush=True)
+    before = set(RUNS.glob(f"*/{REPORT_FILE}"))
+    try:
+        status = subprocess.run(command, timeout=seconds_max, check=False).returncode
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"`ursa {arguments[0]}` took longer than {seconds_max:.0f} s") from error
+    new = set(RUNS.glob(f"*/{REPORT_FILE}")) - before
+    if len(new) != 1:
+        raise RuntimeError(f"`ursa {arguments[0]}` ended with status {status} and left no report")
+    return read_report(new.pop())
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -94,6 +95,6 @@ def print_figures(title: str, figures: Sequence[Figure]) -> None:
 
 def save_figures(name: str, figures: Sequence[Figure]) -> Path:
     """Write build/bench/NAME.json, whole or not at all."""
-    path = ROOT / "build" / "bench" / f"{name}.json"
+    path = BUILD / f"{name}.json"
     write_json(path, [item.to_dict() for item in figures])
     return path
