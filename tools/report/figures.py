@@ -16,6 +16,8 @@ from .observations import Timeline, Times, UsageSample
 # A plot and a reader need no more than this many points a curve; long runs get wider steps instead.
 SERIES_POINTS_MAX = 600
 STEP_MS_MIN = 100
+# The CPU clock ticks every 10 ms: over less than this, a tick more or less shows.
+USAGE_GAP_MS_MIN = 500
 
 
 def percentile(ordered: Sequence[float] | Times, percent: float) -> float:
@@ -111,6 +113,7 @@ def resident_max(samples: Sequence[UsageSample]) -> dict[str, int]:
 
 def usage_series(samples: Sequence[UsageSample], start_ms: int) -> dict[str, Any]:
     """CPU in cores between neighbouring samples, and resident bytes, by process."""
+    samples = _spaced(samples)
     names = list(dict.fromkeys(name for sample in samples for name in sample.resident_bytes))
     series: dict[str, Any] = {
         "seconds": [round((sample.at_ms - start_ms) / 1000, 3) for sample in samples],
@@ -123,6 +126,15 @@ def usage_series(samples: Sequence[UsageSample], start_ms: int) -> dict[str, Any
             series["cpuCores"][name].append(_cores(name, earlier, sample))
         earlier = sample
     return series
+
+
+def _spaced(samples: Sequence[UsageSample]) -> list[UsageSample]:
+    """Without the samples that follow another too closely: a tick of the CPU clock would look like many cores."""
+    spaced: list[UsageSample] = []
+    for sample in samples:
+        if not spaced or sample.at_ms - spaced[-1].at_ms >= USAGE_GAP_MS_MIN:
+            spaced.append(sample)
+    return spaced
 
 
 def _cores(name: str, earlier: UsageSample | None, later: UsageSample) -> float:

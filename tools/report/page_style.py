@@ -65,7 +65,7 @@ SCRIPT = """
           x: mark.x, y: 0.06 + 0.1 * i, yref: "paper", text: mark.text, showarrow: false, xanchor: "left",
           font: {size: 11, color: color("muted")}})),
       };
-      Plotly.react(id, traces, layout, {responsive: true, displaylogo: false});
+      Plotly.react(id, traces, layout, {responsive: true, displayModeBar: "hover", displaylogo: false});
     }
   };
   draw();

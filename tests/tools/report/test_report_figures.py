@@ -82,3 +82,8 @@ def test_the_usage_curve_is_in_cores_between_samples():
     assert series["cpuCores"] == {"a": [0.0, 0.5], "b": [0.0, 0.5]}
     assert series["residentBytes"] == {"a": [5, 6], "b": [0, 7]}
     assert series["seconds"] == [0.0, 2.0]
+
+
+def test_samples_too_close_for_the_cpu_clock_show_no_cores_that_are_not_there() -> None:
+    samples = [UsageSample(at_ms, {"tp-1": cpu}, {"tp-1": 1}) for at_ms, cpu in ((0, 0.0), (1000, 0.5), (1002, 0.51))]
+    assert figures.usage_series(samples, 0)["cpuCores"] == {"tp-1": [0.0, 0.5]}
