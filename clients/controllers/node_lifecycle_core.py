@@ -17,10 +17,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
-from ...proto.objects import Object, decode, format_time
+from ...proto.kinds import BY_KIND, NODE_LEASE_NAMESPACE, SYSTEM_TENANT
+from ...proto.objects import Object, ObjectKey, decode, format_time
 from ..informer import Event, EventType
-from ..operations import update_operation, update_status_operation
+from ..operations import delete_operation, update_operation, update_status_operation
 from .options import ResourceControllerOptions
+
+LEASES = BY_KIND["Lease"].resource
+# The Lease of a node that is gone is kept so long: its kubelet may be about to register again.
+LEASE_KEEP_SECONDS = 600.0
 
 UNREACHABLE = "node.kubernetes.io/unreachable"
 _EFFECTS = ("NoSchedule", "NoExecute")
@@ -30,10 +35,11 @@ _LOST_REASON = "NodeStatusUnknown"
 class _Watched:
     """What is known of one node."""
 
-    __slots__ = ("lost_at", "may_evict", "node", "renewed", "seen_at")
+    __slots__ = ("lease_revision", "lost_at", "may_evict", "node", "renewed", "seen_at")
 
     def __init__(self, now: float) -> None:
-        self.node: Object | None = None
+        self.node: Object | None = None  # None: there is only its Lease.
+        self.lease_revision = 0
         self.renewed = ""  # The renewTime last seen; compared for equality, never as a time.
         self.seen_at = now
         self.lost_at: float | None = None  # Since when it is unreachable.
@@ -54,25 +60,34 @@ class NodeLifecycleCore:
 
     def node_event(self, event: Event, now: float) -> None:
         name = event.object.name
-        if event.type is EventType.DELETED:
-            self._watched.pop(name, None)
-            return
         watched = self._watched.get(name)
+        if event.type is EventType.DELETED:
+            # Its Lease stays behind; it is watched on until it goes too.
+            has_lease = watched is not None and watched.renewed
+            self._watched.pop(name, None)
+            if watched is not None and has_lease:
+                left = self._watched[name] = _Watched(now)
+                left.renewed, left.lease_revision = watched.renewed, watched.lease_revision
+            return
         if watched is None or (watched.node is not None and watched.node.uid != event.object.uid):
             watched = self._watched[name] = _Watched(now)
+        if watched.node is None:
+            watched.seen_at = now
         watched.node = event.object
 
     def lease_event(self, event: Event, now: float) -> None:
         name = event.object.name
         watched = self._watched.get(name)
+        if event.type is EventType.DELETED:
+            if watched is not None and watched.node is None:
+                del self._watched[name]
+            return
         if watched is None:
-            if event.type is EventType.DELETED:
-                return
             watched = self._watched[name] = _Watched(now)
-        if event.type is not EventType.DELETED:
-            renewed = str(decode(event.object.message.spec).get("renewTime"))
-            if renewed != watched.renewed:
-                watched.renewed, watched.seen_at = renewed, now
+        watched.lease_revision = event.object.resource_version
+        renewed = str(decode(event.object.message.spec).get("renewTime"))
+        if renewed != watched.renewed:
+            watched.renewed, watched.seen_at = renewed, now
 
     # -------------------------------------------------------------------------------------------------- decisions
 
@@ -94,7 +109,18 @@ class NodeLifecycleCore:
         for watched in self._watched.values():
             self._judge(watched, now)
         self._let_evict(now, elapsed)
-        return [operation for watched in self._known() for operation in _writes(watched, now_ms)]
+        marks = [operation for watched in self._known() for operation in _writes(watched, now_ms)]
+        return marks + self._stale_leases(now)
+
+    def _stale_leases(self, now: float) -> list[pb.Operation]:
+        """Deletes of the Leases of nodes that are gone, unless they are renewed after all."""
+        operations = []
+        for name, watched in self._watched.items():
+            if watched.node is None and now - watched.seen_at >= LEASE_KEEP_SECONDS:
+                watched.seen_at = now
+                key = ObjectKey(SYSTEM_TENANT, NODE_LEASE_NAMESPACE, name)
+                operations.append(delete_operation(LEASES, key, resource_version=watched.lease_revision))
+        return operations
 
     def evicting(self) -> list[tuple[str, float]]:
         """The nodes that may lose pods now, each with the time since when it is unreachable."""

@@ -80,6 +80,30 @@ def test_a_namespace_stays_until_the_last_pod_on_a_node_has_stopped() -> None:
     run(main)
 
 
+def test_waiting_for_the_last_pods_costs_no_full_lists() -> None:
+    async def main() -> None:
+        async with open_region() as region:
+            client = region.tenant_client()
+            await region.resource_client().create(node("n1"))
+            for number in range(1100):
+                await client.create(manifest("Pod", f"p{number}", spec=pod_template()["spec"]))
+            for pod in (await region.pods())[:50]:
+                await region.run_pod(pod)
+            async with controller(region):
+                await client.delete("namespaces", KEY)
+                await trio.sleep(10)
+                assert len(await region.pods()) == 50
+                seen = len(region.trace)
+                await trio.sleep(40)
+                largest = max(int(line.split()[4]) for line in region.trace[seen:] if " List < " in line)
+                assert largest < 2000
+                await region.confirm_deletions()
+                await trio.sleep(5)
+                assert not await region.exists(client, "namespaces", KEY)
+
+    run(main)
+
+
 def test_a_tenant_takes_its_namespaces_with_it() -> None:
     async def main() -> None:
         async with open_region() as region:

@@ -176,3 +176,23 @@ def test_an_evicted_pod_keeps_its_placement_until_it_is_gone() -> None:
             assert (await region.resource_client().list(placements)).items == []
 
     run(main)
+
+
+def test_the_lease_of_a_node_that_is_gone_goes_too_unless_it_is_still_renewed() -> None:
+    """Arktos #1106: they stayed for ever."""
+
+    async def main() -> None:
+        async with open_region() as region, manager(region, "n1", "n2", "n3") as kubelets:
+            kubelets.alive.remove("n1")
+            for name in ("n1", "n2"):
+                await region.resource_client().delete("nodes", ObjectKey("", "", name))
+            await trio.sleep(500)
+            assert len((await region.resource_client().list(LEASES)).items) == 3
+            await trio.sleep(200)
+            leases = (await region.resource_client().list(LEASES)).items
+            assert [lease.name for lease in leases] == ["n2", "n3"]
+            await region.resource_client().create(node("n2"))
+            await trio.sleep(100)
+            assert await taints(region, "n2") == []
+
+    run(main)
