@@ -13,11 +13,7 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-# For every histogram of seconds. It reaches to ten minutes because operators of large clusters have had four-minute
-# requests that a last bucket of ten seconds had hidden for months.
-SECONDS_BUCKETS = (
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 600.0,
-)  # fmt: skip
+from ..proto.buckets import SECONDS_BUCKETS
 
 # Powers of two up to the 256 operations of a full batch.
 BATCH_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)

@@ -10,10 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-# Up to ten minutes: a last bucket of ten seconds hides four-minute requests.
-SECONDS_BUCKETS = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600
-)  # fmt: skip
+from ..proto.buckets import SECONDS_BUCKETS
 
 
 class ApiMetrics:

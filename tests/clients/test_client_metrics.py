@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 from prometheus_client import CollectorRegistry
-from ursa.clients.metrics import SECONDS_BUCKETS, counter, gauge, histogram
+from ursa.clients.metrics import counter, gauge, histogram
+from ursa.proto.buckets import SECONDS_BUCKETS
 
 
 def test_components_that_share_a_registry_share_their_metrics() -> None:
