@@ -193,10 +193,10 @@ def plan_delete(kind: Kind, strategy: Strategy, entry: Entry, request: pb.Delete
     """At once, or marked: an object with finalizers or a grace period stays until it is confirmed.
 
     Raises:
-        Conflict: a precondition does not hold. BadRequest: an unknown propagation.
+        Conflict: a precondition does not hold. BadRequest: a propagation that is not served, a negative grace.
     """
-    if request.propagation not in ("", "Background", "Foreground", "Orphan"):
-        raise BadRequest(f"propagation {request.propagation!r} is not Background, Foreground or Orphan")
+    if request.propagation not in ("", "Background"):
+        raise BadRequest(f"propagation {request.propagation!r} is not served; dependents are deleted in the Background")
     check_preconditions(entry, request.preconditions.uid, request.preconditions.resource_version)
     message = entry.message()
     metadata = message.metadata

@@ -314,3 +314,13 @@ def test_a_full_store_refuses_new_objects_and_lets_old_ones_go() -> None:
     }
     partition.create(lease)
     partition.do(delete("pods", "first", grace_seconds=0))
+
+
+def test_a_propagation_that_is_not_served_is_refused_and_not_ignored(tenant_partition: Partition) -> None:
+    tenant_partition.create(pod("a"))
+    operation = delete("pods", "a")
+    operation.delete.propagation = "Orphan"
+    with pytest.raises(BadRequest, match="'Orphan' is not served"):
+        tenant_partition.do(operation)
+    operation.delete.propagation = "Background"
+    tenant_partition.do(operation)
