@@ -1,11 +1,14 @@
 """The MVCC store: one contract (`Store`), several backends, one conformance suite (tests/storage)."""
 
 from .committer import Committer, InlineCommitter, ThreadCommitter
+from .compaction import AutoCompaction
 from .lmdb_store import LmdbStore
 from .memory import MemoryStore
-from .store import Change, Record, StageConflict, Store, StoreStatus, Value
+from .store import NOSPACE, Change, Record, StageConflict, Store, StoreStatus, StoreWatch, Value
 
 __all__ = [
+    "NOSPACE",
+    "AutoCompaction",
     "Change",
     "Committer",
     "InlineCommitter",
@@ -15,6 +18,7 @@ __all__ = [
     "StageConflict",
     "Store",
     "StoreStatus",
+    "StoreWatch",
     "ThreadCommitter",
     "Value",
 ]

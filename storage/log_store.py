@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..proto.errors import Compacted, FutureRevision, StoreCorrupt, StoreError, StoreFull
 from .committer import Committer
+from .digest import digest_of
 from .index import KeyIndex
 from .records import record_bytes
-from .store import Change, Record, StageConflict, Store, StoreStatus
+from .store import NOSPACE, Change, Record, StageConflict, Store, StoreStatus
 from .sweep import Sweep
+from .watch import LogWatch
 
 # The largest quota etcd recommends; beyond it opening the store (5 s per million records) is what hurts first.
 BYTES_MAX = 8 << 30
@@ -72,6 +74,8 @@ class LogStore(Store):
         self._sweep: Sweep | None = None
         self._swept_floor = 0
         self._erasing = False
+        self._watches: dict[LogWatch, None] = {}
+        self._nospace = False
 
     # --- the backend -------------------------------------------------------------------------------------------------
 
@@ -150,6 +154,7 @@ class LogStore(Store):
 
     def _check_quota(self, changes: Sequence[Change]) -> None:
         if any(not (change.deleted or change.reserve) for change in changes):
+            self._nospace = True
             raise StoreFull(
                 f"the store holds {self._bytes} bytes of the {self._bytes_max} it may: "
                 "delete objects and compact, or raise the quota"
@@ -174,6 +179,8 @@ class LogStore(Store):
                 return
             self._publish(batch, floor)
             done(batch)
+            if batch:
+                self._wake_watches()
 
         self._committer.submit(write, written)
 
@@ -187,6 +194,11 @@ class LogStore(Store):
                 self._keys -= 1
             elif not record.previous_revision:
                 self._keys += 1
+
+    def _wake_watches(self) -> None:
+        for watch in list(self._watches):
+            if watch in self._watches:  # Another one's wake may have closed it.
+                watch.wake()
 
     def _fail(self, what: str, error: BaseException) -> None:
         self._failure = StoreError(
@@ -233,6 +245,18 @@ class LogStore(Store):
             yield from records
             after = records[-1].revision
 
+    def digest(self, revision: int | None = None) -> str:
+        return digest_of(self.range("", revision=revision))
+
+    def watch(self, prefix: str, after: int, wake: Callable[[], None]) -> LogWatch:
+        self._check_readable(after)
+        watch = LogWatch(self, prefix, after, wake, self._forget_watch)
+        self._watches[watch] = None
+        return watch
+
+    def _forget_watch(self, watch: LogWatch) -> None:
+        self._watches.pop(watch, None)
+
     def _check_readable(self, revision: int | None) -> int:
         if self._closed:
             raise StoreError("the store is closed")
@@ -277,6 +301,8 @@ class LogStore(Store):
                 return
             self._durable_floor = floor
             self._bytes -= freed[0]
+            if self._bytes < self._bytes_max:
+                self._nospace = False
 
         self._erasing = True
         self._committer.submit(lambda: freed.append(self._erase(revisions, floor)), erased)
@@ -314,11 +340,13 @@ class LogStore(Store):
             bytes=self._bytes,
             bytes_max=self._bytes_max,
             bytes_on_disk=self._bytes_on_disk(),
+            alarms=(NOSPACE,) if self._nospace else (),
         )
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._watches.clear()
             self._failure = StoreError("the store is closed")
             try:
                 self._committer.close()

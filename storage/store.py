@@ -46,6 +46,10 @@ class Change(NamedTuple):
     reserve: bool = False
 
 
+# The alarm of a store that refused something for space.
+NOSPACE = "NOSPACE"
+
+
 class StageConflict(Exception):
     """A precondition of `stage` does not hold; nothing of the batch was applied.
 
@@ -73,6 +77,39 @@ class StoreStatus:
     bytes: int
     bytes_max: int
     bytes_on_disk: int = 0
+    # NOSPACE: something was refused for space, and the bytes have not been below the quota since.
+    alarms: tuple[str, ...] = ()
+
+
+class StoreWatch(abc.ABC):
+    """What changes under a prefix, pulled by whoever watches. Made by `Store.watch`.
+
+    The log itself is the queue: a watch is only a position in it, so one that falls behind costs no memory and slows
+    nobody. It may fall below the floor, and is then told so.
+    """
+
+    @property
+    @abc.abstractmethod
+    def revision(self) -> int:
+        """The bookmark: every change under the prefix up to here has been taken. A new watch can go on behind it."""
+
+    @abc.abstractmethod
+    def take(self, limit: int) -> list[Record]:
+        """The next committed changes under the prefix, at most `limit`, in the order of their revisions.
+
+        A call looks at a bounded part of the log, so it may return nothing, or less than the limit, although there is
+        more: all has been taken once `revision` is the store's `head`. By then every batch of `stage` has been taken
+        whole, for a commit never has only a part of one.
+
+        Raises:
+            Compacted: the position has fallen below the floor. Read the state with `range`, then watch behind it.
+            StoreError: the watch, or its store, is closed.
+            ValueError: the limit is not positive.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Be woken no more. May be called twice, and from within `wake`."""
 
 
 class Store(abc.ABC):
@@ -107,7 +144,8 @@ class Store(abc.ABC):
         Raises:
             StageConflict: an `expected_revision` does not hold, or a deletion of what does not exist; nothing was
                 applied.
-            StoreFull: over the quota, and not all changes are deletions; nothing was applied.
+            StoreFull: over the quota, and not all changes are deletions or of the reserve; nothing was applied. This
+                raises the alarm NOSPACE, which clears itself once a sweep has brought the bytes below the quota again.
             ValueError: a key or a value that cannot be stored; nothing was applied.
             StoreError: a commit has failed, or the store is closed. `commit`, `compact` and `sweep_step` raise it too.
         """
@@ -144,6 +182,29 @@ class Store(abc.ABC):
         Raises:
             Compacted: changes behind `after` are no longer all there.
             FutureRevision: `after` is above `head`.
+        """
+
+    @abc.abstractmethod
+    def digest(self, revision: int | None = None) -> str:
+        """A hash over all keys that exist at a revision (None: at `head`): of each its key, revisions and value.
+
+        Stores that hold the same at that revision have the same digest, whatever their backends and whatever each has
+        forgotten of its history. Reads every record: 10 us each, during which the loop waits.
+
+        Raises:
+            Compacted, FutureRevision: the revision is out of reach.
+        """
+
+    @abc.abstractmethod
+    def watch(self, prefix: str, after: int, wake: Callable[[], None]) -> StoreWatch:
+        """Follow the changes of the keys under a prefix behind a revision, from the log on into the future.
+
+        Args:
+            wake: called after every commit that changed something, whatever it changed, behind its `done`. Never
+                called inside `watch` or `take`, and not for what is there already: take that first.
+
+        Raises:
+            Compacted, FutureRevision: `after` is out of reach.
         """
 
     @abc.abstractmethod

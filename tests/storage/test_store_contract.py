@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ursa.proto.errors import Compacted, FutureRevision, StoreError, StoreFull
-from ursa.storage import Change, Record, StageConflict
+from ursa.storage import NOSPACE, Change, MemoryStore, Record, StageConflict
 
 
 def keys_and_values(records):
@@ -271,6 +271,46 @@ def test_a_range_stays_at_its_revision_while_the_store_moves_on(store):
     assert [first.value] + [record.value for record in reading] == [b"old"] * 300
 
 
+# --- digest ----------------------------------------------------------------------------------------------------------
+
+
+def test_stores_that_hold_the_same_have_the_same_digest_whatever_they_have_forgotten(store, write, sweep):
+    other = MemoryStore(incarnation="another")
+    for one in (store, other):
+        write(one, a=b"1", b=b"2", c=b"3")
+        write(one, b=b"4", c=None)
+    assert store.digest() == store.digest(5) == other.digest()
+    assert store.digest(4) == other.digest(4) != store.digest()
+    store.compact(5)
+    sweep(store)
+    assert store.digest() == other.digest()
+    with pytest.raises(Compacted):
+        store.digest(4)
+    with pytest.raises(FutureRevision):
+        store.digest(6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [Change("a", b"1")],
+        [Change("ab", b""), Change("a", b"b")],
+        [Change("ab", b""), Change("a", b"b"), Change("ab", b"")],
+        [Change("a", b"b"), Change("ab", b"")],
+        [Change("a", b""), Change("a", b"", deleted=True), Change("a", b"b"), Change("ab", b"")],
+        [Change("a", b""), Change("c", b""), Change("a", b"b"), Change("ab", b"")],
+        [],
+    ],
+)
+def test_a_digest_tells_keys_values_and_both_revisions_apart(open_store, changes):
+    reference, store = open_store(), open_store()
+    reference.stage([Change("a", b"b"), Change("a", b"b"), Change("a", b"b"), Change("ab", b"")])
+    store.stage(changes)
+    for one in (reference, store):
+        one.commit(lambda _: None)
+    assert reference.digest() != store.digest()
+
+
 # --- compaction ------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +438,25 @@ def test_over_the_quota_only_deletions_pass(open_store, sweep):
     store.compact(store.head)
     sweep(store)
     store.stage([Change("c", b"")])
+
+
+def test_the_alarm_is_raised_by_a_refusal_and_clears_itself_once_there_is_room(open_store, sweep):
+    store = open_store(bytes_max=1_000)
+    store.stage([Change("a", bytes(2_000))])
+    store.commit(lambda _: None)
+    assert store.status().alarms == ()  # Nothing was refused yet.
+    with pytest.raises(StoreFull):
+        store.stage([Change("b", b"")])
+    assert store.status().alarms == (NOSPACE,)
+    store.stage([Change("a", b"", deleted=True)])
+    store.commit(lambda _: None)
+    store.compact(1)
+    sweep(store)  # It freed nothing: the deletion is above the floor.
+    assert store.status().alarms == (NOSPACE,)
+    store.compact(2)
+    sweep(store)
+    assert store.status().alarms == ()
+    store.stage([Change("b", b"")])
 
 
 def test_the_quota_counts_what_is_staged(open_store):
