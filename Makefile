@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run install install-dev check format lint typecheck imports test soak bench-main proto clean
+.PHONY: run install install-dev check format lint typecheck imports test soak bench-main bench-store proto clean
 
 ## run: install, then the main job: 2 tenant and 2 resource partitions, 200 hollow nodes, 2,000 pods, and a report
 run: install
@@ -52,6 +52,10 @@ soak: install-dev
 ## bench-main: the figures of the main job, into build/bench/main.json
 bench-main: install
 	$(BIN)/python benchmarks/main.py
+
+## bench-store: the figures of the store, beside a real etcd (Debian's etcd-server), into build/bench/store.json
+bench-store: install-dev
+	$(BIN)/python benchmarks/store.py
 
 ## proto: generate the Python code of the wire contract
 proto: install-dev
