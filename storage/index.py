@@ -47,6 +47,24 @@ class KeyIndex:
         """Every key that has a change, living or not, in no particular order."""
         return list(self._entries)
 
+    def entries(self, keys: Sequence[str]) -> list[tuple[str, int | array[int]]]:
+        """The entries of these keys as they are kept: to be read at once, and not to be changed."""
+        entries = self._entries
+        return [(key, entries[key]) for key in keys]
+
+    def load(self, keys: list[str], entries: Sequence[int | array[int]]) -> None:
+        """Fill an empty index with what `entries` gave."""
+        assert not self._entries
+        self._entries = dict(zip(keys, entries, strict=True))
+        self._unsorted = keys
+
+    def last(self, key: str) -> int:
+        """The revision of the key's last change, be it a deletion; 0 if there is none."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return 0
+        return (entry if isinstance(entry, int) else entry[-1]) >> 1
+
     def append(self, key: str, revision: int, deleted: bool, create_revision: int) -> None:
         """Note a change, newer than all before it."""
         change = revision * 2 + deleted

@@ -52,6 +52,15 @@ DESCRIPTION_KEY = _REVISION.pack(0)
 _MAGIC = b"ursalog\0"
 _IDENTITY = struct.Struct(">8sH")
 _DESCRIPTION = struct.Struct(">8sHQB")
+# Behind the incarnation, if there is one.
+_CHECKPOINT = struct.Struct(">QI")
+
+
+class CheckpointName(NamedTuple):
+    """Which checkpoint of the index may be believed (checkpoint.py)."""
+
+    revision: int
+    checksum: int
 
 
 class Description(NamedTuple):
@@ -59,6 +68,7 @@ class Description(NamedTuple):
 
     compacted: int
     incarnation: str
+    checkpoint: CheckpointName | None = None
 
 
 def encode_key(revision: int) -> bytes:
@@ -117,6 +127,8 @@ def decode(key: bytes, data: bytes) -> Record:
 def encode_description(description: Description) -> bytes:
     incarnation = description.incarnation.encode()
     body = _DESCRIPTION.pack(_MAGIC, FORMAT_VERSION, description.compacted, len(incarnation)) + incarnation
+    if description.checkpoint is not None:
+        body += _CHECKPOINT.pack(*description.checkpoint)
     return body + _CHECKSUM.pack(crc32(body))
 
 
@@ -136,4 +148,6 @@ def decode_description(data: bytes | None) -> Description:
             "revision 0, the store's own record, fails its checksum: the data is damaged, restore a copy"
         )
     _, _, compacted, length = _DESCRIPTION.unpack_from(data)
-    return Description(compacted, data[_DESCRIPTION.size : _DESCRIPTION.size + length].decode())
+    rest = _DESCRIPTION.size + length
+    checkpoint = CheckpointName(*_CHECKPOINT.unpack_from(data, rest)) if end == rest + _CHECKPOINT.size else None
+    return Description(compacted, data[_DESCRIPTION.size : rest].decode(), checkpoint)
