@@ -1,17 +1,15 @@
 """The cluster in one process: what the library promises, on a mock clock."""
 
-import gc
-import os
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import trio
 import ursa
 from trio.testing import MockClock
+
+from .leftovers import held
 
 POD = {"spec": {"containers": [{"name": "main", "image": "i", "resources": {"requests": {"cpu": "100m"}}}]}}
 
@@ -270,11 +268,6 @@ def test_the_blocking_face_raises_what_the_cluster_raises(tmp_path: Path) -> Non
 
 
 # ------------------------------------------------------------------------------------------------------------- leaks
-
-
-def held() -> tuple[int, int, int]:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd")), threading.active_count(), len(psutil.Process().children(recursive=True))
 
 
 def test_a_hundred_rounds_leave_nothing_behind() -> None:

@@ -1,6 +1,5 @@
 """The cluster as real processes: gRPC, stores on disk, crashes."""
 
-import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ import pytest
 import trio
 import ursa
 from ursa.tools.endpoints import load_cluster, running_clusters
+
+from .leftovers import children, held
 
 pytestmark = pytest.mark.slow
 
@@ -36,17 +37,6 @@ def cluster() -> Iterator[ursa.BlockingCluster]:
     """One for all tests that leave it as it was."""
     with ursa.Cluster(**SMALL | {"resource_partitions": 2, "nodes_per_process": 2}) as opened:
         yield opened
-
-
-def children() -> list[int]:
-    return [child.pid for child in psutil.Process().children(recursive=True)]
-
-
-def held() -> tuple[int, int, list[int]]:
-    gc.collect()
-    # Trio keeps idle worker threads for ten seconds, as many as were needed at once: they are no leak.
-    threads = [each for each in threading.enumerate() if not each.name.startswith("Trio thread")]
-    return len(os.listdir("/proc/self/fd")), len(threads), children()
 
 
 def test_every_part_is_a_process_of_its_own(cluster: ursa.BlockingCluster) -> None:

@@ -1,8 +1,6 @@
 import logging
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import trio.testing
 from ursa.proto.errors import UrsaError
 from ursa.tools import processes
 from ursa.tools.processes import ProcessFailed, ProcessSpec, ReadyLine, Supervisor, open_supervisor
+
+from .leftovers import children, held
 
 # A component in miniature: it listens where it is told, says so, and then waits for its parent to go away.
 COMPONENT = """
@@ -97,18 +97,21 @@ def test_a_restart_that_fails_is_tried_again(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_a_start_that_fails_is_one_line_with_the_childs_own_reason_and_stops_the_others(tmp_path: Path) -> None:
+    before = children()
+
     async def main() -> None:
         async with open_supervisor(tmp_path) as supervisor:
             await supervisor.start([child(SERVE, "first")])
             with pytest.raises(ProcessFailed, match=r"^second did not start: the data directory is in use$"):
                 await supervisor.start([child(REFUSE, "second"), child(SERVE, "third")])
             assert list(supervisor.processes) == ["first"]
-            assert len(psutil.Process().children()) == 1
+            assert len(children()) == len(before) + 1
 
     trio.run(main)
 
 
 def test_a_child_that_never_gets_ready_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = children()
     monkeypatch.setattr(processes, "READY_SECONDS", 0.2)
 
     async def main() -> None:
@@ -117,7 +120,7 @@ def test_a_child_that_never_gets_ready_is_given_up(tmp_path: Path, monkeypatch: 
                 await supervisor.start([child("import sys; sys.stdin.read()")])
             with pytest.raises(ProcessFailed, match="no ready line"):
                 await supervisor.start([child("print('hello')")])
-        assert not psutil.Process().children()
+        assert children() == before
 
     trio.run(main)
 
@@ -135,6 +138,8 @@ def test_a_child_that_ignores_its_stop_is_killed(tmp_path: Path, monkeypatch: py
 
 
 def test_a_stop_that_takes_too_long_can_be_cut_short(tmp_path: Path) -> None:
+    before = children()
+
     async def main() -> None:
         leaving = trio.Event()
         async with trio.open_nursery() as nursery:
@@ -149,7 +154,7 @@ def test_a_stop_that_takes_too_long_can_be_cut_short(tmp_path: Path) -> None:
 
                     nursery.start_soon(kill_when_it_waits)
                     leaving.set()
-        assert not psutil.Process().children()
+        assert children() == before
 
     trio.run(main)
 
@@ -173,18 +178,22 @@ def test_the_cpu_time_of_a_killed_process_is_kept(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_block_stops_every_process_and_comes_out_as_it_was(tmp_path: Path) -> None:
+    before = children()
+
     async def main() -> None:
         with pytest.raises(KeyError, match="mine"):  # noqa: PT012 - the block is what is tested
             async with open_supervisor(tmp_path) as supervisor:
                 await supervisor.start([child(SERVE, "a"), child(SERVE, "b")])
-                assert len(psutil.Process().children()) == 2
+                assert len(children()) == len(before) + 2
                 raise KeyError("mine")
-        assert not psutil.Process().children()
+        assert children() == before
 
     trio.run(main)
 
 
 def test_cancelling_the_block_stops_every_process(tmp_path: Path) -> None:
+    before = children()
+
     async def main() -> None:
         with trio.move_on_after(60) as scope:
             async with open_supervisor(tmp_path) as supervisor:
@@ -192,7 +201,7 @@ def test_cancelling_the_block_stops_every_process(tmp_path: Path) -> None:
                 scope.cancel()
                 await trio.sleep_forever()
         assert scope.cancelled_caught
-        assert not psutil.Process().children()
+        assert children() == before
 
     trio.run(main)
 
@@ -215,12 +224,10 @@ def test_nothing_is_left_after_many_rounds(tmp_path: Path) -> None:
             await supervisor.start([child(SERVE)])
 
     trio.run(one_round)
-    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    before = held()
     for _ in range(5):
         trio.run(one_round)
-    assert len(os.listdir("/proc/self/fd")) == files
-    assert threading.active_count() == threads
-    assert not psutil.Process().children()
+    assert held() == before
 
 
 def test_usage_of_a_supervisor_without_processes_is_empty(tmp_path: Path) -> None:
