@@ -88,9 +88,10 @@ def _check_contents(path: Path) -> None:
 def check_length(path: Path, environment: lmdb.Environment) -> None:
     """Raises StoreCorrupt if the end of the data file is missing, as after a copy that was broken off."""
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    there = (path / DATA_FILE).stat().st_size
+    file = path / DATA_FILE if path.is_dir() else path
+    there = file.stat().st_size
     if there + _UNWRITTEN_BYTES_MAX < needed:
-        raise StoreCorrupt(f"{DATA_FILE} is cut short, {there} of {needed} bytes are there: restore a copy")
+        raise StoreCorrupt(f"{file.name} is cut short, {there} of {needed} bytes are there: restore a copy")
 
 
 def sync_directory(path: Path) -> None:
