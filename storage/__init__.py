@@ -4,14 +4,29 @@ from .committer import Committer, InlineCommitter, ThreadCommitter
 from .compaction import AutoCompaction
 from .lmdb_store import LmdbStore
 from .memory import MemoryStore
-from .store import NOSPACE, Change, Record, StageConflict, Store, StoreStatus, StoreWatch, Value
+from .store import (
+    NOSPACE,
+    RESERVED_PREFIX,
+    Change,
+    LeaseExists,
+    LeaseNotFound,
+    Record,
+    StageConflict,
+    Store,
+    StoreStatus,
+    StoreWatch,
+    Value,
+)
 
 __all__ = [
     "NOSPACE",
+    "RESERVED_PREFIX",
     "AutoCompaction",
     "Change",
     "Committer",
     "InlineCommitter",
+    "LeaseExists",
+    "LeaseNotFound",
     "LmdbStore",
     "MemoryStore",
     "Record",

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import abc
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..proto.errors import Compacted, FutureRevision, StoreCorrupt, StoreError, StoreFull
 from .committer import Committer
 from .digest import digest_of
 from .index import KeyIndex
+from .leases import LEASE_PREFIX, Leases, lease_key, parse_key
 from .records import record_bytes
-from .store import NOSPACE, Change, Record, StageConflict, Store, StoreStatus
+from .store import NOSPACE, RESERVED_PREFIX, Change, Record, StageConflict, Store, StoreStatus
 from .sweep import Sweep
 from .watch import LogWatch
 
@@ -31,6 +32,10 @@ BYTES_MAX = 8 << 30
 READ_RECORDS = 128
 # Unless their values are large: then a read stops early.
 READ_BYTES = 4 << 20
+
+
+# All reserved keys are below it, and hardly any other.
+_RESERVED_END = RESERVED_PREFIX[:-1] + chr(ord(RESERVED_PREFIX[-1]) + 1)
 
 
 def raise_error(error: BaseException) -> None:
@@ -76,6 +81,8 @@ class LogStore(Store):
         self._erasing = False
         self._watches: dict[LogWatch, None] = {}
         self._nospace = False
+        # None until the first use: then they are looked up in the index, however that came to be.
+        self._leases: Leases | None = None
 
     # --- the backend -------------------------------------------------------------------------------------------------
 
@@ -113,15 +120,25 @@ class LogStore(Store):
         return self._floor
 
     def stage(self, changes: Sequence[Change]) -> list[Record]:
+        return self._stage(changes, ())
+
+    def _stage(self, changes: Sequence[Change], own: Sequence[Change]) -> list[Record]:
+        """Stage changes, those of their leases that follow from them, and the store's own."""
         if self._failure is not None:
             raise self._failure
-        before = self._check_preconditions(changes)
+        asked = len(changes)
+        leases = self._leases or self._load_leases()
+        before, special = self._check_preconditions(changes, leases.attached)
+        if special or own:
+            own = [*leases.attachments(changes), *own]
+            changes = [*changes, *own]
+            before += self._check_preconditions(own, leases.attached)[0]
         if self._bytes >= self._bytes_max:
             self._check_quota(changes)
         revision = self._staged_head
         size = 0
         records: list[Record] = []
-        for (key, value, deleted, _, _), (previous, created) in zip(changes, before):  # noqa: B905  Equal by making.
+        for (key, value, deleted, _, _, _), (previous, created) in zip(changes, before):  # noqa: B905  Equal by making.
             revision += 1
             if not isinstance(value, bytes):
                 value = value(revision)  # noqa: PLW2901  A callable becomes what it makes.
@@ -134,23 +151,35 @@ class LogStore(Store):
         self._bytes += size
         self._staged += records
         self._staged_head = revision
+        if own:
+            for record in records[asked:]:
+                leases.learn(record.key, record.value, record.deleted)
+            del records[asked:]
         return records
 
-    def _check_preconditions(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
-        """Each key's newest change and the beginning of its life, as the change asked for will find them."""
+    def _check_preconditions(
+        self, changes: Sequence[Change], attached: Mapping[str, int]
+    ) -> tuple[list[tuple[int, int]], bool]:
+        """Each key's newest change and the beginning of its life, as the change asked for will find them.
+
+        And whether there is one that has to do with a lease, or with a reserved key.
+        """
         before: list[tuple[int, int]] = []
         of_batch: dict[str, tuple[int, int]] = {}
         revision = self._staged_head
-        for key, _, deleted, expected, _ in changes:
+        special = False
+        for key, _, deleted, expected, _, lease in changes:
             revision += 1
             newest = of_batch.get(key) or self._index.newest(key)
             if expected is not None and expected != newest[0]:
                 raise StageConflict(key, expected, newest[0])
             if deleted and not newest[0]:
                 raise StageConflict(key, None, 0)
+            if lease or key in attached or key < _RESERVED_END:
+                special = True
             before.append(newest)
             of_batch[key] = (0, 0) if deleted else (revision, newest[1] or revision)
-        return before
+        return before, special
 
     def _check_quota(self, changes: Sequence[Change]) -> None:
         if any(not (change.deleted or change.reserve) for change in changes):
@@ -159,6 +188,45 @@ class LogStore(Store):
                 f"the store holds {self._bytes} bytes of the {self._bytes_max} it may: "
                 "delete objects and compact, or raise the quota"
             )
+
+    # --- leases ------------------------------------------------------------------------------------------------------
+
+    def grant(self, lease: int, ttl_seconds: float, now: float) -> int:
+        self._check_usable()
+        leases = self._leases or self._load_leases()
+        # A free number: one that no lease of this history was given, unless by its caller.
+        lease = lease or leases.unused(self._staged_head + 1)
+        leases.check_new(lease, ttl_seconds)
+        self._stage((), [Change(lease_key(lease), repr(float(ttl_seconds)).encode())])
+        leases.keep_alive(lease, now)
+        return lease
+
+    def keep_alive(self, lease: int, now: float) -> float:
+        self._check_usable()
+        return (self._leases or self._load_leases()).keep_alive(lease, now)
+
+    def revoke(self, lease: int) -> None:
+        self._check_usable()
+        self._stage(*(self._leases or self._load_leases()).end_of([lease]))
+
+    def expire(self, now: float) -> int:
+        self._check_usable()
+        leases = self._leases or self._load_leases()
+        ended = leases.ended(now)
+        if ended:
+            self._stage(*leases.end_of(ended))
+        return len(ended)
+
+    def _load_leases(self) -> Leases:
+        self._leases = leases = Leases()
+        assert self._staged_head == self._head, "leases are loaded before anything is staged"
+        # A lease comes before its keys.
+        for key, revision in self._index.scan(LEASE_PREFIX, self._head, "", sys.maxsize):
+            of_a_lease = parse_key(key)[1] is None
+            leases.learn(key, self._read([revision])[0].value if of_a_lease else b"", deleted=False)
+        return leases
+
+    # --- committing --------------------------------------------------------------------------------------------------
 
     def commit(self, done: Callable[[Sequence[Record]], None]) -> None:
         self._check_usable()
@@ -341,6 +409,7 @@ class LogStore(Store):
             bytes_max=self._bytes_max,
             bytes_on_disk=self._bytes_on_disk(),
             alarms=(NOSPACE,) if self._nospace else (),
+            leases=len(self._leases or self._load_leases()),
         )
 
     def close(self) -> None:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..proto.errors import StoreError
+
 # The caller of `stage` may leave the making of a value until its revision is known: an object carries its own revision
 # and is still encoded once.
 Value = bytes | Callable[[int], bytes]
@@ -44,8 +46,13 @@ class Change(NamedTuple):
     expected_revision: int | None = None
     # Goes through although the store is over its quota, as deletions do: for what must go on, or leads to a deletion.
     reserve: bool = False
+    # The key goes when this lease ends. 0: it stays; a key that had a lease has none from here on.
+    lease: int = 0
 
 
+# Under it lie the store's own keys, which only the store changes: the leases (leases.py). They have revisions like any
+# other, so `range`, `log`, `digest` and watches that ask for all keys meet them.
+RESERVED_PREFIX = "\0ursa/"
 # The alarm of a store that refused something for space.
 NOSPACE = "NOSPACE"
 
@@ -61,12 +68,29 @@ class StageConflict(Exception):
         self.key, self.expected, self.found = key, expected, found
 
 
+class LeaseNotFound(StoreError):
+    """There is no such lease: it has ended, or never was."""
+
+    def __init__(self, lease: int) -> None:
+        super().__init__(f"there is no lease {lease}: it has ended, grant another one")
+        self.lease = lease
+
+
+class LeaseExists(StoreError):
+    """A lease of this number is there already."""
+
+    def __init__(self, lease: int) -> None:
+        super().__init__(f"lease {lease} exists already: take another number, or 0 for a free one")
+        self.lease = lease
+
+
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
     """What a store says about itself.
 
-    `keys` exist at `head`. `bytes` are those of the records kept, staged ones included: what the quota counts.
-    `bytes_on_disk` are those of its files, which reuse room but never shrink; 0 in memory.
+    `keys` exist at `head`, the store's own included. `bytes` are those of the records kept, staged ones included: what
+    the quota counts. `bytes_on_disk` are those of its files, which reuse room but never shrink; 0 in memory. `leases`
+    are those granted, staged ones included.
     """
 
     backend: str
@@ -79,6 +103,7 @@ class StoreStatus:
     bytes_on_disk: int = 0
     # NOSPACE: something was refused for space, and the bytes have not been below the quota since.
     alarms: tuple[str, ...] = ()
+    leases: int = 0
 
 
 class StoreWatch(abc.ABC):
@@ -139,15 +164,61 @@ class Store(abc.ABC):
         """Apply a batch atomically to the newest state (committed or not) and give each change its revision.
 
         A batch may change one key several times; each change finds the one before it. Values that are callables are
-        called once, in order, after every precondition and the quota were checked.
+        called once, in order, after every precondition and the quota were checked. Attaching a key to a lease, or
+        taking it away, is a change of the store's own behind those of the batch: `commit` and `log` tell it, the answer
+        of `stage` does not.
 
         Raises:
             StageConflict: an `expected_revision` does not hold, or a deletion of what does not exist; nothing was
                 applied.
             StoreFull: over the quota, and not all changes are deletions or of the reserve; nothing was applied. This
                 raises the alarm NOSPACE, which clears itself once a sweep has brought the bytes below the quota again.
-            ValueError: a key or a value that cannot be stored; nothing was applied.
+            LeaseNotFound: a change names a lease that does not exist; nothing was applied.
+            ValueError: a key or a value that cannot be stored, or a key of the store's own; nothing was applied.
             StoreError: a commit has failed, or the store is closed. `commit`, `compact` and `sweep_step` raise it too.
+        """
+
+    @abc.abstractmethod
+    def grant(self, lease: int, ttl_seconds: float, now: float) -> int:
+        """Stage a lease, which ends `ttl_seconds` after its last renewal. Returns its number (asked for 0: a free one).
+
+        It can be used at once, and is durable with the next commit, no later than any key attached to it.
+
+        Args:
+            now: here and below, seconds of a clock that does not go back while the store is open. There is none inside.
+
+        Raises:
+            LeaseExists: a lease has that number.
+            StoreFull: over the quota.
+            ValueError: the number is negative or has more than 63 bits; the time is not above 0, or above 9e9.
+        """
+
+    @abc.abstractmethod
+    def keep_alive(self, lease: int, now: float) -> float:
+        """Renew a lease. Returns the time before which it does not end now: `now` plus its time to live, or later.
+
+        Writes nothing, so it is possible at any time, also when the store is full. A store that is opened again gives
+        every lease its whole time from the first `expire` or `keep_alive` on: no lease ever ends before its last
+        renewal plus its time to live.
+
+        Raises:
+            LeaseNotFound: it has ended.
+        """
+
+    @abc.abstractmethod
+    def revoke(self, lease: int) -> None:
+        """Stage the end of a lease: one batch that deletes its keys, with empty values, and the lease.
+
+        Raises:
+            LeaseNotFound: it has ended.
+        """
+
+    @abc.abstractmethod
+    def expire(self, now: float) -> int:
+        """Stage the end of leases whose time is over, as `revoke` would, all in one batch; returns how many.
+
+        To be called about once a second. A lease whose time is over at `now` exactly ends; one that is renewed before
+        it was ended goes on. The batch is bounded, so there may be more to end: call until nothing is.
         """
 
     @abc.abstractmethod
