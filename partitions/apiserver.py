@@ -25,7 +25,7 @@ from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, InternalError, NotFound, ServiceUnavailable
 from ..proto.kinds import BY_RESOURCE, Role
 from ..proto.sessions import METHODS, ServerStream
-from ..storage import Record, Store
+from ..storage import AutoCompaction, Record, Store
 from . import frames
 from .listing import Lister, ListStream
 from .metrics import ApiMetrics, gauge
@@ -39,8 +39,8 @@ from .watching import Dispatcher, WatchSession
 
 # A quiet watch learns this often how far it is complete; it bounds what a client must read again after a lost link.
 BOOKMARK_SECONDS = 5.0
-# As Kubernetes' apiserver does: history of five to ten minutes is kept.
-COMPACTION_SECONDS = 300.0
+# How often to ask whether a compaction is due.
+COMPACTION_SECONDS = 10.0
 # How much of the log an opened server keeps at hand for watches of its predecessor.
 WINDOW_AT_OPEN = 16_384
 
@@ -80,7 +80,7 @@ class ApiServer:
         self._state.bootstrap(runtime.wall_ms())
         self._driver.poke()
         runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
-        self._compact_at = store.head
+        self._compaction = AutoCompaction(compacted=store.compacted)
         runtime.call_later(COMPACTION_SECONDS, self._compact)
 
     # --------------------------------------------------------------------------------------- sessions.Service
@@ -201,12 +201,12 @@ class ApiServer:
             self._runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
 
     def _compact(self) -> None:
-        """Forget what was history already the last time we came by; the sweep goes on with the commits."""
+        """Forget old history when it is time; the sweep goes on with the commits."""
         if self._closed:
             return
-        if self._compact_at > self._store.compacted:
-            self._store.compact(self._compact_at)
-        self._compact_at = self._store.head
+        revision = self._compaction.due(self._cache.head, self._runtime.monotonic())
+        if revision is not None and revision > self._store.compacted:
+            self._store.compact(revision)
         self._runtime.call_later(COMPACTION_SECONDS, self._compact)
 
     # ----------------------------------------------------------------------------------------------------- open

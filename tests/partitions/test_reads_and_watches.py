@@ -271,7 +271,7 @@ def test_events_replayed_over_the_initial_ones_equal_a_later_list(asked: list[tu
         assert watch.bookmark == listed.resource_version
 
 
-def test_history_of_more_than_ten_minutes_is_forgotten_and_takes_no_room(tenant_partition: Partition) -> None:
+def test_old_history_is_forgotten_and_takes_no_room(tenant_partition: Partition) -> None:
     then = tenant_partition.create(pod("a")).resource_version
     for number in range(50):
         tenant_partition.do(patch("pods", "a", {"metadata": {"labels": {"x": str(number)}}}))
