@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,9 +24,9 @@ from random import Random
 
 import lmdb
 
-from ..proto.errors import StoreCorrupt
+from ..proto.errors import StoreCorrupt, StoreError
 from . import checkpoint, directory
-from .committer import Committer
+from .committer import Committer, Done
 from .failpoints import failpoint
 from .index import KeyIndex
 from .log_store import BYTES_MAX, READ_BYTES, LogStore, raise_error
@@ -39,6 +40,7 @@ from .records import (
     encode_key,
     record_bytes,
 )
+from .snapshot import DEFRAGMENT_DIRECTORY, RESTORE_DIRECTORY, DefragmentCopy, SnapshotCopy
 from .steps import run_steps
 from .store import Record
 
@@ -80,6 +82,7 @@ class LmdbStore(LogStore):
         self._draft: checkpoint.Draft | None = None
         self._draft_not_below = 0
         self._broken = False
+        self._copying = False
         if not self._resume():
             self._index, self._keys, self._bytes = KeyIndex(), 0, 0
             self._restore(self._records_behind(0), description.compacted)
@@ -114,19 +117,14 @@ class LmdbStore(LogStore):
         with directory.errors_of(path), ExitStack() as releasing:
             releasing.callback(committer.close)
             releasing.callback(os.close, directory.lock(path))
-            environment = lmdb.open(
-                os.fspath(path),
-                map_size=map_bytes,
-                mode=directory.DIRECTORY_MODE,
-                create=False,
-                max_readers=READERS_MAX,
-                max_spare_txns=1,
-            )
+            environment = _open_environment(path, map_bytes)
             releasing.callback(environment.close)
             directory.check_length(path, environment)
             environment.reader_check()  # Slots of readers that were killed.
             description = _describe(path, environment, incarnation_random)
             checkpoint.remove_others(path, description.checkpoint)
+            for left in (DEFRAGMENT_DIRECTORY, RESTORE_DIRECTORY):  # By a crash.
+                shutil.rmtree(path / left, ignore_errors=True)
             store = cls(path, environment, committer, description, bytes_max=bytes_max, on_fatal=on_fatal)
             store._releasing = releasing.pop_all()
             return store
@@ -233,15 +231,89 @@ class LmdbStore(LogStore):
             if not self._broken:
                 self._checkpoint_at_close()
         finally:
+            self._environment.close()
             self._releasing.close()
 
     def _fail(self, what: str, error: BaseException) -> None:
         self._broken = True
         super()._fail(what, error)
 
+    # --- copies ------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, path: str | os.PathLike[str], done: Done) -> None:
+        """Write a copy of the store as it is at `head` into a new file, while reading and writing go on.
+
+        `done(None)` is called on the loop when the whole file is on the disk, `done(error)` with a StoreError when it
+        will not be; then nothing of it is left, and the store goes on. Sweeps wait meanwhile. See snapshot.restore.
+
+        Raises:
+            StoreError: the file exists, or another copy is being made.
+        """
+        self._check_copying()
+        description = Description(self._floor, self.incarnation)
+        copy = SnapshotCopy(Path(path).absolute(), self._head, description, self._environment.info()["map_size"])
+
+        def step() -> bool:
+            if self._closed:
+                raise StoreError("the store was closed before the snapshot was whole")
+            return copy.step(self._environment)
+
+        def copied(error: BaseException | None) -> None:
+            self._copying = False
+            if error is not None:
+                copy.discard()
+            done(error)
+
+        self._copying = True
+        run_steps(self._committer, step, copied)
+
+    def defragment(self, done: Done) -> None:
+        """Give the room that the store's file no longer needs back to the disk, while reading and writing go on.
+
+        The file is copied, and the copy takes its place between two commits. Needs room for both. `done` as in
+        `snapshot`; a failure once the copy has begun to take the place is that of a commit (`on_fatal`).
+
+        Raises:
+            StoreError: another copy is being made.
+        """
+        self._check_copying()
+        old = self._environment
+        copy = DefragmentCopy(self._path, old.info()["map_size"], _open_environment)
+
+        def step() -> bool:
+            if self._closed:
+                raise StoreError("the store was closed before the defragmentation was done")
+            with directory.errors_of(self._path):
+                new = copy.step(old, self._description)
+            if new is not None:
+                self._environment = new  # It holds what the old one does: the loop may read from either.
+            return new is None
+
+        def copied(error: BaseException | None) -> None:
+            self._copying = False
+            if error is None:
+                old.close()
+            elif copy.swapping:
+                self._fail("replacing the data file", error)
+                return
+            else:
+                copy.discard()
+            done(error)
+
+        self._copying = True
+        run_steps(self._committer, step, copied)
+
+    def _check_copying(self) -> None:
+        self._check_usable()
+        if self._copying:
+            raise StoreError(f"{self._path}: a snapshot or a defragmentation is under way: wait for its end")
+
     # --- the checkpoint ----------------------------------------------------------------------------------------------
 
     def sweep_step(self) -> bool:
+        if self._copying:  # A copy needs what lies above the floor it began with. The sweep goes on behind it.
+            self._check_usable()
+            return False
         if super().sweep_step():
             self._draft = None  # Changes leave the index.
             return True
@@ -320,6 +392,17 @@ class LmdbStore(LogStore):
         except (OSError, lmdb.Error) as error:
             draft.discard()
             log.warning("%s: the checkpoint of the index could not be written: %s", self._path, error)
+
+
+def _open_environment(path: Path, map_bytes: int) -> lmdb.Environment:
+    return lmdb.open(
+        os.fspath(path),
+        map_size=map_bytes,
+        mode=directory.DIRECTORY_MODE,
+        create=False,
+        max_readers=READERS_MAX,
+        max_spare_txns=1,
+    )
 
 
 def _describe(path: Path, environment: lmdb.Environment, incarnation_random: Random) -> Description:

@@ -94,7 +94,7 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
         environment = open_read_only(path)
         releasing.callback(environment.close)
         with environment.begin() as transaction:
-            return _verify(path, transaction, environment)
+            return _verify(path, environment, transaction)
 
 
 def open_read_only(path: Path) -> lmdb.Environment:
@@ -111,18 +111,14 @@ def open_read_only(path: Path) -> lmdb.Environment:
     return environment
 
 
-def _verify(path: Path, transaction: lmdb.Transaction, environment: lmdb.Environment) -> VerifyReport:
+def _verify(path: Path, environment: lmdb.Environment, transaction: lmdb.Transaction[bytes]) -> VerifyReport:
     description, problem = Description(0, ""), None
     checker = LogChecker(0)
     state = "none"
     try:
         description = decode_description(transaction.get(DESCRIPTION_KEY))
         checker = LogChecker(description.compacted)
-        _check_log(transaction, checker)
-        if environment.stat()["entries"] != checker.records + 1:
-            raise StoreCorrupt(
-                f"the log counts {environment.stat()['entries'] - 1} records, {checker.records} are there"
-            )
+        _check_log(transaction, checker, environment.stat()["entries"])
         if description.checkpoint is not None:
             state = _check_checkpoint(path, transaction, description, checker)
     except StoreCorrupt as error:
@@ -140,17 +136,28 @@ def _verify(path: Path, transaction: lmdb.Transaction, environment: lmdb.Environ
     )
 
 
-def _check_log(transaction: lmdb.Transaction, checker: LogChecker) -> None:
+def check_log(environment: lmdb.Environment, transaction: lmdb.Transaction[bytes], floor: int) -> LogChecker:
+    """Raises StoreCorrupt at the first record that is wrong."""
+    checker = LogChecker(floor)
+    _check_log(transaction, checker, environment.stat()["entries"])
+    return checker
+
+
+def _check_log(transaction: lmdb.Transaction[bytes], checker: LogChecker, entries: int) -> None:
     try:
         with transaction.cursor() as cursor:
             if cursor.set_range(encode_key(1)):
                 for key, data in cursor:
                     checker.add(decode(key, data))
+        if entries - 1 != checker.records:
+            raise StoreCorrupt(f"the log counts {entries - 1} records, {checker.records} are there")
     except lmdb.Error as error:
         raise StoreCorrupt(f"the log cannot be read behind revision {checker.head}: {error}") from error
 
 
-def _check_checkpoint(path: Path, transaction: lmdb.Transaction, description: Description, checker: LogChecker) -> str:
+def _check_checkpoint(
+    path: Path, transaction: lmdb.Transaction[bytes], description: Description, checker: LogChecker
+) -> str:
     assert description.checkpoint is not None
     image = checkpoint.read(path, description.checkpoint, description.incarnation)
     if image is None:
