@@ -163,7 +163,7 @@ class Leases:
         while self._ends and self._ends[0][0] <= now:
             not_before, lease = self._ends[0]
             found = self._leases.get(lease)
-            if found is None or found.ends_at is None or lease in ended:
+            if found is None or found.ends_at is None:
                 heapq.heappop(self._ends)
             elif found.ends_at > not_before:
                 heapq.heapreplace(self._ends, (found.ends_at, lease))

@@ -311,6 +311,16 @@ def test_a_digest_tells_keys_values_and_both_revisions_apart(open_store, changes
     assert reference.digest() != store.digest()
 
 
+def test_a_digest_tells_where_a_key_ends(open_store):
+    digests = []
+    for key, value in (("ab", b""), ("a", b"b"), ("", b"ab")):
+        store = open_store()
+        store.stage([Change(key, value)])
+        store.commit(lambda _: None)
+        digests.append(store.digest())
+    assert len(dict.fromkeys(digests)) == 3
+
+
 # --- compaction ------------------------------------------------------------------------------------------------------
 
 
@@ -457,6 +467,21 @@ def test_the_alarm_is_raised_by_a_refusal_and_clears_itself_once_there_is_room(o
     sweep(store)
     assert store.status().alarms == ()
     store.stage([Change("b", b"")])
+
+
+def test_a_store_is_full_at_its_quota_exactly(open_store, sweep):
+    store = open_store(bytes_max=2 * 33)
+    store.stage([Change("a", b"1")])
+    store.stage([Change("a", b"2")])
+    with pytest.raises(StoreFull):
+        store.stage([Change("b", b"3")])
+    store.stage([Change("b", b"3", reserve=True)])
+    store.commit(lambda _: None)
+    store.compact(3)
+    sweep(store)
+    assert (store.status().bytes, store.status().alarms) == (2 * 33, (NOSPACE,))
+    with pytest.raises(StoreFull):
+        store.stage([Change("b", b"3")])
 
 
 def test_the_quota_counts_what_is_staged(open_store):

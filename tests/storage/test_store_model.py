@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from ursa.proto.errors import Compacted, FutureRevision
-from ursa.storage import Change, LmdbStore, MemoryStore, Record, StageConflict, Store, index, log_store, sweep
+from ursa.proto.errors import Compacted, FutureRevision, StoreFull
+from ursa.storage import NOSPACE, Change, LmdbStore, MemoryStore, Record, StageConflict, Store, index, log_store, sweep
 from ursa.storage.records import record_bytes
 
 from .conftest import ManualCommitter
@@ -42,9 +42,11 @@ class StoreMachine(RuleBasedStateMachine):
     """`history[i]` is revision i + 1, staged ones at the end."""
 
     store: Store
+    bytes_max = log_store.BYTES_MAX
 
     def __init__(self) -> None:
         super().__init__()
+        self.alarmed = False
         self.patches = ExitStack()
         self.patches.enter_context(mock.patch.object(sweep, "SWEEP_KEYS", 2))
         self.patches.enter_context(mock.patch.object(sweep, "SWEEP_RECORDS", 3))
@@ -81,10 +83,14 @@ class StoreMachine(RuleBasedStateMachine):
             ask()
         return self.floor <= revision <= self.head
 
+    def is_full(self) -> bool:
+        # How much is swept already is the store's affair; that it counts right is seen when nothing is left to sweep.
+        return self.store.status().bytes >= self.bytes_max
+
     # --- what may happen ---
 
-    @rule(asked=changes)
-    def stage(self, asked: list[tuple[str, bytes, bool, str]]) -> None:
+    @rule(asked=changes, reserve=st.booleans())
+    def stage(self, asked: list[tuple[str, bytes, bool, str]], reserve: bool) -> None:
         batch, expected, conflict = [], [], False
         history = list(self.history)
         for key, value, deleted, expectation in asked:
@@ -96,13 +102,18 @@ class StoreMachine(RuleBasedStateMachine):
             life = now.create_revision if now is not None and before else revision
             history.append(Record(revision, key, value, deleted, life, before))
             expected.append(history[-1])
-            batch.append(Change(key, value, deleted, wanted))
+            batch.append(Change(key, value, deleted, wanted, reserve))
+        full = self.is_full() and not reserve and not all(change.deleted for change in batch)
         try:
             staged = self.store.stage(batch)
         except StageConflict:
             assert conflict
+        except StoreFull:
+            assert full
+            self.alarmed = True
         else:
             assert not conflict
+            assert not full
             assert staged == expected
             self.history = history
         assert self.store.staged_head == len(self.history)
@@ -135,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
         for key, deleted in asked:
             batch.append((key, b"", deleted and key in living, "right"))
             (living.discard if batch[-1][2] else living.add)(key)
-        self.stage(batch)
+        self.stage(batch, reserve=True)
         assert self.history[-1].key == asked[-1][0]
         self.commit()
         while self.committer.waiting:
@@ -146,6 +157,13 @@ class StoreMachine(RuleBasedStateMachine):
         revision = max(0, self.head - distance)
         if self.answers(revision, lambda: self.store.compact(revision)):
             self.floor = revision
+
+    @rule(which=st.integers(0, 5), distance=st.sampled_from([-1, 0, 0, 0, 1]))
+    def compact_at_a_deletion(self, which: int, distance: int) -> None:
+        """Exactly there most of the time, sometimes one before or behind."""
+        deletions = [record.revision for record in self.history[self.floor : self.head] if record.deleted]
+        if deletions:
+            self.compact(self.head - deletions[which % len(deletions)] - distance)
 
     @rule()
     def sweep_step(self) -> None:
@@ -187,6 +205,8 @@ class StoreMachine(RuleBasedStateMachine):
         status = self.store.status()
         assert (status.head, status.compacted) == (self.head, self.floor)
         assert status.keys == len(self.state(self.head))
+        self.alarmed = self.alarmed and self.is_full()
+        assert status.alarms == ((NOSPACE,) if self.alarmed else ())
 
     @rule()
     def nothing_leaks(self) -> None:
@@ -201,15 +221,30 @@ class StoreMachine(RuleBasedStateMachine):
         list(self.store.range(""))  # Sorts.
         keys = sorted({record.key for record in needed})
         assert sorted(self.store._index.keys()) == self.store._index._sorted == keys
+        assert self.entries() == {key: [r.revision for r in needed if r.key == key] for key in keys}
+
+    def entries(self) -> dict[str, list[int]]:
+        """The revisions in the index, the beginnings of lives left out."""
+        found = {}
+        for key, entry in self.store._index._entries.items():
+            assert isinstance(entry, int) or len(entry) > 1
+            found[key] = [entry >> 1] if isinstance(entry, int) else [change >> 1 for change in entry[1:]]
+        return dict(sorted(found.items()))
 
 
 class MemoryMachine(StoreMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.store = MemoryStore(self.committer, incarnation="of-the-test")
+        self.store = MemoryStore(self.committer, incarnation="of-the-test", bytes_max=self.bytes_max)
 
     def kept_revisions(self) -> list[int]:
         return sorted(self.store._records)
+
+
+class FullMachine(MemoryMachine):
+    """A dozen records fill it."""
+
+    bytes_max = 400
 
 
 class LmdbMachine(StoreMachine):
@@ -249,6 +284,8 @@ class LmdbMachine(StoreMachine):
 
 TestMemoryStoreAgainstTheModel = MemoryMachine.TestCase
 TestMemoryStoreAgainstTheModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestFullStoreAgainstTheModel = FullMachine.TestCase
+TestFullStoreAgainstTheModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestLmdbStoreAgainstTheModel = LmdbMachine.TestCase
 TestLmdbStoreAgainstTheModel.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]

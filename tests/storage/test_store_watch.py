@@ -17,7 +17,7 @@ from . import watch_promises
 from .conftest import ManualCommitter
 from .watch_promises import Seen
 
-KEYS = ["a", "a/1", "a/2", "b"]
+KEYS = ["a", "a/1", "a/2", "b", "b/a/1"]
 
 
 def never() -> None:
