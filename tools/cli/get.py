@@ -18,7 +18,7 @@ from .session import (
     everywhere_option,
     now_ms,
     once_by_name,
-    parse_target,
+    parse_targets,
     run_with_clients,
     scope_options,
     selector_options,
@@ -26,7 +26,7 @@ from .session import (
 
 
 @click.command()
-@click.argument("target", nargs=-1, metavar="KIND [NAME...]")
+@click.argument("target", nargs=-1, metavar="KIND[,KIND...] [NAME...]")
 @scope_options
 @everywhere_option
 @selector_options
@@ -46,16 +46,52 @@ def get(
 
     Nodes are those of all resource partitions; with -A, pods are those of all tenant partitions.
     """
-    kind, names = parse_target(target)
     check_selectors(label_selector, field_selector)
     scoping = Scoping(tenant, namespace, everywhere, partition)
+    kinds, names = parse_targets(target)
     if names and everywhere:
         raise InputError("a name needs its tenant and namespace: leave out -A, or the name")
 
-    async def body(clients: ClientSet) -> tuple[list[Object], list[LinkError]]:
-        asked = await clients_for(clients, kind, partition=partition, tenant=tenant, everywhere=everywhere)
-        if names:
-            return await _by_name(asked, kind, names, scoping)
+    async def body(clients: ClientSet) -> list[tuple[Kind, list[Object], list[LinkError]]]:
+        return [(kind, *await _found(clients, kind, names, scoping, label_selector, field_selector)) for kind in kinds]
+
+    found = run_with_clients(cluster, body)
+    if output in ("json", "yaml"):
+        every = [obj for _, objects, _ in found for obj in objects]
+        click.echo("\n".join(formatted(every, output, single=bool(names), scoped=(), now_ms=0)))
+    else:
+        _print_tables(found, output, scoping)
+    missing = [error for _, _, errors in found for error in errors]
+    for error in missing:
+        click.echo(f"error: not complete: {error}", err=True)
+    return EXIT_ERROR if missing else 0
+
+
+def _print_tables(found: list[tuple[Kind, list[Object], list[LinkError]]], output: str, scoping: Scoping) -> None:
+    """One table a kind, with a line between them."""
+    shown = [(kind, objects) for kind, objects, _ in found if objects]
+    for number, (kind, objects) in enumerate(shown):
+        if number and output != "name":
+            click.echo()
+        for line in formatted(objects, output, single=False, scoped=scoping.columns(kind), now_ms=now_ms()):
+            click.echo(line)
+    if not shown and not any(errors for _, _, errors in found):
+        plurals = ", ".join(kind.plural for kind, _, _ in found)
+        owner, space = scoping.selection(found[0][0])
+        where = f"in {'/'.join(filter(None, (owner, space)))}" if owner else "anywhere"
+        click.echo(f"no {plurals} found {where}", err=True)
+
+
+async def _found(
+    clients: ClientSet, kind: Kind, names: list[str], scoping: Scoping, label_selector: str, field_selector: str
+) -> tuple[list[Object], list[LinkError]]:
+    """The objects of one kind, in order, and the partitions that could not be asked."""
+    asked = await clients_for(
+        clients, kind, partition=scoping.partition, tenant=scoping.tenant, everywhere=scoping.everywhere
+    )
+    if names:
+        objects, missing = await _by_name(asked, kind, names, scoping)
+    else:
         owner, space = scoping.selection(kind)
 
         async def question(client: PartitionClient) -> list[Object]:
@@ -69,20 +105,8 @@ def get(
             return listed.items
 
         answers, missing = await ask_all(asked, question)
-        return once_by_name([obj for objects in answers.values() for obj in objects], kind), missing
-
-    objects, missing = run_with_clients(cluster, body)
-    objects.sort(key=lambda obj: obj.key)
-    if objects or output in ("json", "yaml"):
-        single = bool(names)
-        for line in formatted(objects, output, single=single, scoped=scoping.columns(kind), now_ms=now_ms()):
-            click.echo(line)
-    elif not missing:
-        where = "anywhere" if everywhere or not scoping.selection(kind)[0] else f"in {tenant}/{namespace}"
-        click.echo(f"no {kind.plural} found {where}", err=True)
-    for error in missing:
-        click.echo(f"error: not complete: {error}", err=True)
-    return EXIT_ERROR if missing else 0
+        objects = once_by_name([obj for found in answers.values() for obj in found], kind)
+    return sorted(objects, key=lambda obj: obj.key), missing
 
 
 async def _by_name(

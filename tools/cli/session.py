@@ -95,6 +95,18 @@ def parse_target(words: tuple[str, ...]) -> tuple[Kind, list[str]]:
     return kind_named(resource), names
 
 
+def parse_targets(words: tuple[str, ...]) -> tuple[list[Kind], list[str]]:
+    """Like `parse_target`, but several kinds may be named, with commas between: `pods,nodes`."""
+    first, *names = words or ("",)
+    resources = [word for word in first.split(",") if word]
+    if len(resources) < 2:
+        kind, names = parse_target(words)
+        return [kind], names
+    if names:
+        raise InputError("names belong to one kind: leave out the names, or all kinds but one")
+    return [kind_named(resource) for resource in resources], []
+
+
 def check_selectors(label_selector: str, field_selector: str) -> None:
     """Raises BadRequest before anything is asked."""
     parse_label_selector(label_selector)

@@ -77,6 +77,8 @@ def test_a_manifest_is_created_then_unchanged_then_configured_then_deleted(shell
     pods = json.loads(shell("get", "pods", "-l", "app=web", "-o", "json"))["items"]
     assert [pod["status"]["phase"] for pod in pods] == ["Running"] * 3
     assert "READY" in shell("get", "deploy", "web")
+    assert len(shell("get", "cm,deploy,rs").split("\n\n")) == 3
+    assert len(json.loads(shell("get", "cm,deploy", "-o", "json"))["items"]) == 2
     names = shell("get", "pods", "-A", "-o", "name").split()
     assert sorted(names) == sorted(f"pod/{pod['metadata']['name']}" for pod in pods)
     told = shell("describe", names[0])
@@ -132,6 +134,8 @@ def test_nothing_is_written_where_one_object_of_a_file_is_bad(shell: Run) -> Non
     ("words", "message"),
     [
         (("get",), "say which kind"),
+        (("get", "pods,podds"), "there is no kind 'podds'"),
+        (("get", "pods,cm", "x"), "names belong to one kind"),
         (("get", "podds"), "there is no kind 'podds'; known are"),
         (("get", "pods", "--tenant", "nobody"), "there is no tenant 'nobody'"),
         (("get", "pods", "--tenant", "system"), "choose one of tp-1, tp-2 with --partition"),
