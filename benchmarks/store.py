@@ -51,7 +51,7 @@ class Sizes:
     opens: int
 
 
-FULL = Sizes(rounds=3, seconds=4.0, keys=100_000, changes_per_key=10, opens=3)
+FULL = Sizes(rounds=5, seconds=3.0, keys=100_000, changes_per_key=10, opens=3)
 QUICK = Sizes(rounds=1, seconds=0.5, keys=2_000, changes_per_key=10, opens=1)
 
 Samples = dict[str, list[float]]
