@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
-from .committer import Committer, InlineCommitter
+from ..proto.errors import StoreError
+from .committer import Committer, Done, InlineCommitter
 from .log_store import BYTES_MAX, LogStore, raise_error
 from .records import record_bytes
 from .store import Record
@@ -35,6 +37,13 @@ class MemoryStore(LogStore):
             committer or InlineCommitter(), incarnation=incarnation, bytes_max=bytes_max, on_fatal=on_fatal
         )
         self._records: dict[int, Record] = {}
+
+    def snapshot(self, path: str | os.PathLike[str], done: Done) -> None:
+        raise StoreError(f"{os.fspath(path)}: a store in memory has no snapshots: use one in a directory")
+
+    def defragment(self, done: Done) -> None:
+        self._check_usable()
+        done(None)
 
     def _write(self, batch: Sequence[Record], floor: int | None) -> None:
         self._records.update((record.revision, record) for record in batch)

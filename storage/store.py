@@ -15,11 +15,13 @@ read committed state only.
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..proto.errors import StoreError
+from .committer import Done
 
 # The caller of `stage` may leave the making of a value until its revision is known: an object carries its own revision
 # and is still encoded once.
@@ -297,6 +299,28 @@ class Store(abc.ABC):
         To be called once after every commit, and from time to time when nothing is written; it costs nothing when
         there is nothing to sweep. A step is a millisecond or less of the loop, or one short transaction on the
         committer, which a commit waits behind.
+        """
+
+    @abc.abstractmethod
+    def snapshot(self, path: str | os.PathLike[str], done: Done) -> None:
+        """Write a copy of the store as it is at `head` into a new file, while reading and writing go on.
+
+        `done(None)` is called on the loop when the whole file is on the disk, `done(error)` with a StoreError when it
+        will not be; then nothing of it is left, and the store goes on. A store made from it (`snapshot.restore`) has
+        another incarnation and a later revision, and keeps its leases.
+
+        Raises:
+            StoreError: the file exists, another copy is being made, or this backend keeps nothing in files.
+        """
+
+    @abc.abstractmethod
+    def defragment(self, done: Done) -> None:
+        """Give the room that the store's files no longer need back, while reading and writing go on.
+
+        `done` as in `snapshot`, but that a failure in the last step is that of a commit.
+
+        Raises:
+            StoreError: another copy is being made.
         """
 
     @abc.abstractmethod

@@ -429,6 +429,34 @@ def test_sweeping_nothing_costs_nothing(open_store, manual_committer):
     assert not manual_committer.waiting
 
 
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_is_a_file_or_a_clear_no(store, write, tmp_path):
+    write(store, a=b"1")
+    outcomes = []
+    path = tmp_path / "copy"
+    if store.status().backend == "memory":
+        with pytest.raises(StoreError, match="in memory has no snapshots"):
+            store.snapshot(path, outcomes.append)
+    else:
+        store.snapshot(path, outcomes.append)
+        assert outcomes == [None]
+    assert path.exists() == bool(outcomes)
+
+
+def test_defragmenting_changes_nothing_that_can_be_read(store, write, sweep):
+    for _ in range(3):
+        write(store, a=b"1", b=b"2")
+    store.compact(6)
+    sweep(store)
+    digest, outcomes = store.digest(), []
+    store.defragment(outcomes.append)
+    assert outcomes == [None]
+    write(store, c=b"3")
+    assert (store.digest(6), store.head) == (digest, 7)
+
+
 # --- quota, status, end ----------------------------------------------------------------------------------------------
 
 
