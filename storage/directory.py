@@ -26,6 +26,8 @@ _DATA_BYTES_MIN = 2 * os.sysconf("SC_PAGESIZE")
 # LMDB may leave pages unwritten that it took at the end of the file and gave up in the same transaction: at most those
 # one sweep step touches. A file that lacks more was cut short, and reading there would kill the process.
 _UNWRITTEN_BYTES_MAX = 8 << 20
+# What a commit that found no room may have left free: less than the largest of batches.
+_FULL_BYTES = 64 << 20
 # Secrets lie in a store.
 DIRECTORY_MODE = 0o700
 
@@ -44,8 +46,20 @@ def errors_of(path: Path) -> Iterator[None]:
         if code in (errno.EACCES, errno.EPERM, errno.EROFS):
             advice = "no permission: let this user read and write the directory, or give another one"
         else:
-            advice = f"cannot be used as a store: {error}"
+            advice = f"cannot be used as a store: {error}{room_left(path, error)}"
         raise StoreError(f"{path}: {advice}") from error
+
+
+def room_left(path: Path, error: BaseException) -> str:
+    """What to add to an error of writing when the disk is nearly full: LMDB calls that an input/output error."""
+    code = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
+    if code not in (errno.EIO, errno.ENOSPC):
+        return ""
+    while not path.exists():
+        path = path.parent
+    there = os.statvfs(path)
+    free = there.f_bavail * there.f_frsize
+    return f" (the disk has only {free} bytes left)" if free < _FULL_BYTES else ""
 
 
 def lock(path: Path) -> int:

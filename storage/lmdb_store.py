@@ -236,6 +236,11 @@ class LmdbStore(LogStore):
 
     def _fail(self, what: str, error: BaseException) -> None:
         self._broken = True
+        room_left = directory.room_left(self._path, error)
+        if room_left:
+            full = StoreError(f"{error}{room_left}")
+            full.__cause__ = error
+            error = full
         super()._fail(what, error)
 
     # --- copies ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 Of the log: each checksum; above the floor no revision is missing; each change names the one before it of its key and
 the beginning of its life, a deletion deletes what existed. Below the floor lies what nobody could do without: a key's
-first change there may follow one that was erased. Of the checkpoint of the index: that opening by it and opening by the
+first change there may follow one that was erased. Of leases: that each attachment has its
+lease and its key. Of the checkpoint of the index: that opening by it and opening by the
 whole log give the same.
 
 The store is not changed, and the memory needed is that of the index.
@@ -20,6 +21,7 @@ import lmdb
 from ..proto.errors import StoreCorrupt, StoreIncompatible
 from . import checkpoint, directory
 from .index import KeyIndex
+from .leases import LEASE_PREFIX, lease_key, parse_key
 from .records import DESCRIPTION_KEY, Description, decode, decode_description, encode_key, record_bytes
 from .store import Record
 
@@ -119,6 +121,7 @@ def _verify(path: Path, environment: lmdb.Environment, transaction: lmdb.Transac
         description = decode_description(transaction.get(DESCRIPTION_KEY))
         checker = LogChecker(description.compacted)
         _check_log(transaction, checker, environment.stat()["entries"])
+        _check_leases(checker.index)
         if description.checkpoint is not None:
             state = _check_checkpoint(path, transaction, description, checker)
     except StoreCorrupt as error:
@@ -153,6 +156,21 @@ def _check_log(transaction: lmdb.Transaction[bytes], checker: LogChecker, entrie
             raise StoreCorrupt(f"the log counts {entries - 1} records, {checker.records} are there")
     except lmdb.Error as error:
         raise StoreCorrupt(f"the log cannot be read behind revision {checker.head}: {error}") from error
+
+
+def _check_leases(index: KeyIndex) -> None:
+    keys = index.keys()
+    for key in keys:
+        if key.startswith(LEASE_PREFIX) and index.newest(key)[0]:
+            lease, attached = parse_key(key)
+            if attached is None:
+                continue
+            for needed in (lease_key(lease), attached):
+                if not index.newest(needed)[0]:
+                    raise StoreCorrupt(
+                        f"revision {index.last(key)} attaches {attached} to lease {lease}, "
+                        f"but at revision {index.last(needed)} {needed!r} does not exist"
+                    )
 
 
 def _check_checkpoint(

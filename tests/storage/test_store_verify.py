@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from ursa.proto.errors import StoreCorrupt, StoreIncompatible, StoreInUse
 from ursa.storage import Change, InlineCommitter, LmdbStore, Record, records
+from ursa.storage.leases import lease_key
 from ursa.storage.verify import LogChecker, verify
 
 from . import test_store_checkpoint as checkpoints
@@ -156,3 +157,17 @@ def test_below_the_floor_a_key_may_follow_what_was_erased():
     checker.add(Record(7, "b", b"", True, 1, 4))
     checker.add(Record(11, "a", b"", True, 2, 5))
     assert (checker.head, checker.keys) == (11, 0)
+
+
+def test_an_attachment_has_its_lease_and_its_key(tmp_path):
+    store = open_store(tmp_path)
+    store.grant(7, 30, 0.0)
+    store.stage([Change("a", b"", lease=7)])
+    store.commit(lambda _: None)
+    store.close()
+    assert verify(tmp_path).problem is None
+    tamper(tmp_path, put(Record(4, "a", b"", True, 2, 2)))
+    assert "attaches a to lease 7, but at revision 4 'a' does not exist" in verify(tmp_path).problem
+    tamper(tmp_path, lambda t: t.delete((4).to_bytes(8)))
+    tamper(tmp_path, put(Record(4, lease_key(7), b"", True, 1, 1)))
+    assert "attaches a to lease 7" in verify(tmp_path).problem
