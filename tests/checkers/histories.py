@@ -54,7 +54,7 @@ def log_of(store: Store) -> Log:
 
 
 @dataclass
-class _Pending:
+class Pending:
     """An operation on its way: asked, perhaps applied, not answered. `answer` may leave from `durable` on."""
 
     operation: Operation
@@ -65,12 +65,15 @@ class _Pending:
 class Recorder:
     """Clients that each do one thing at a time, a store, and chance. Requests and answers both take their time."""
 
+    # Of a step. The lower, the slower is the disk, and the more is on its way.
+    commit_probability = 0.3
+
     def __init__(self, random: Random, reopen: Reopen, *, clients: int, keys: int) -> None:
         self._random = random
         self._reopen = reopen
         self._keys = [f"/{number % 2}/{number}" for number in range(keys)]
         self._committer = CrashCommitter()
-        self._pending: dict[str, _Pending | None] = {f"client-{number}": None for number in range(clients)}
+        self._pending: dict[str, Pending | None] = {f"client-{number}": None for number in range(clients)}
         self._now = 0.0
         self._count = 0
         self.crashes = 0
@@ -89,22 +92,29 @@ class Recorder:
 
     def _step(self, *, ask: bool) -> None:
         self._now += 1
-        if self._random.random() < 0.3:
-            if not self._committer.waiting:
-                self.store.commit(lambda _: None)
-            else:
-                self._committer.run()
+        if self._random.random() < self.commit_probability:
+            self._commit()
         client = self._random.choice(list(self._pending))
         pending = self._pending[client]
         if pending is None:
             if ask:
                 self._count += 1
-                self._pending[client] = _Pending(self._ask(client))
+                self._pending[client] = Pending(self._ask(client))
         elif pending.answer is None:
-            self._apply(pending)
-        elif pending.durable <= self.store.head:
-            self.history.append(replace(pending.answer, ret=self._now))
+            self._apply(client, pending)
+        elif (answer := self._answer(client, pending)) is not None:
+            self.history.append(replace(answer, ret=self._now))
             self._pending[client] = None
+
+    def _commit(self) -> None:
+        """A commit begins, or ends."""
+        if not self._committer.waiting:
+            self.store.commit(lambda _: None)
+        else:
+            self._committer.run()
+
+    def _answer(self, client: str, pending: Pending) -> Operation | None:
+        return pending.answer if pending.durable <= self.store.head else None
 
     def _ask(self, client: str) -> Operation:
         random, key = self._random, self._random.choice(self._keys)
@@ -118,7 +128,7 @@ class Recorder:
         value = b"value-%d" % self._count
         return Write(client, self._now, inf, key, value, deleted=kind < 0.25, expected=guess if kind < 0.7 else None)
 
-    def _apply(self, pending: _Pending) -> None:
+    def _apply(self, client: str, pending: Pending) -> None:
         operation = pending.operation
         if isinstance(operation, Read):
             pending.answer = self._read(operation)
@@ -148,7 +158,8 @@ class Recorder:
     def _crash(self) -> None:
         """Everything in flight is lost, or only the news of it; nobody who waits will ever know."""
         self.crashes += 1
-        self._committer.run(reported=self._random.random() < 0.5)
+        if self._random.random() < 0.6:
+            self._committer.run(reported=self._random.random() < 0.5)
         before, self._committer = self.store, CrashCommitter()
         self.store = self._reopen(before, self._committer)
         for client, pending in self._pending.items():

@@ -49,15 +49,15 @@ def test_histories_of_a_store_that_crashes_are_linearizable(backend, seed, tmp_p
 
 
 class AnswersBeforeItIsDurable(Recorder):
-    def _apply(self, pending):
-        super()._apply(pending)
+    def _apply(self, client, pending):
+        super()._apply(client, pending)
         if isinstance(pending.operation, Read) or pending.answer.found is None:
             pending.durable = 0
 
 
 class RefusesForWhatMayBeLost(Recorder):
-    def _apply(self, pending):
-        super()._apply(pending)
+    def _apply(self, client, pending):
+        super()._apply(client, pending)
         if isinstance(pending.operation, Write) and pending.answer.found is not None:
             pending.durable = 0
 
@@ -80,19 +80,19 @@ class SaysItsOldStateWereNew(ReadsAnOldState):
 
 
 class WritesTwice(Recorder):
-    def _apply(self, pending):
-        super()._apply(pending)
+    def _apply(self, client, pending):
+        super()._apply(client, pending)
         write = pending.operation
         if isinstance(write, Write) and not write.deleted and self._random.random() < 0.1:
             self.store.stage([Change(write.key, write.value)])
 
 
 class IgnoresPreconditions(Recorder):
-    def _apply(self, pending):
+    def _apply(self, client, pending):
         asked = pending.operation
         if isinstance(asked, Write) and not asked.deleted:
             pending.operation = replace(asked, expected=None)
-        super()._apply(pending)
+        super()._apply(client, pending)
         if isinstance(asked, Write):
             pending.answer = replace(pending.answer, expected=asked.expected)
 
