@@ -144,6 +144,8 @@ def test_what_is_refused_applies_nothing(store, change, error):
     called = []
     with pytest.raises(error):
         store.stage([Change("x", lambda _: called.append(1) or b"", lease=1), change])
+    with pytest.raises(error):
+        store.stage([change])
     assert store.staged_head == 2
     assert called == [1] * (len(change.key) > 60_000)
     store.stage([Change("x", b"", expected_revision=0, lease=1)])
