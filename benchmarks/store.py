@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -199,6 +200,8 @@ def main() -> int:
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     load_at_start = os.getloadavg()
+    # So that a benchmark that is stopped takes etcd with it.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="ursa-bench-store-", dir=arguments.directory) as name:
         directory = Path(name)
         figures = figures_of_rounds(asyncio.run(measure_rounds(directory, sizes)), sizes)
