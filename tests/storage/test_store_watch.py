@@ -69,6 +69,8 @@ class Story:
         self.batches: list[list[Record]] = []
         self.watchers: list[Watcher] = []
         self.commits = 0
+        for prefix in ("", "a"):
+            self.watch(prefix)
 
     def stage(self, keys: list[str]) -> None:
         self.batches.append(self.store.stage([Change(key, b"%d" % self.store.staged_head) for key in keys]))
@@ -141,7 +143,7 @@ steps = st.lists(
 def test_a_watch_keeps_its_promises(make: Callable[[ManualCommitter, str], Store], steps):
     with tempfile.TemporaryDirectory() as path, mock.patch.object(watch, "LOOK_RECORDS", 3):
         story = Story(make, path)
-        for step in steps:
+        for step in [*steps, lambda story: story.stage(KEYS), Story.finish, Story.commit, Story.finish]:
             step(story)
         story.catch_up()
         story.check()
@@ -187,6 +189,12 @@ def test_a_watch_begins_behind_its_revision_and_sees_only_what_is_committed(open
     assert [record.value for record in watching.take(10)] == [b"1", b"3"]
     assert [record.value for record in store.watch("a", 1, never).take(10)] == [b"3"]
     assert [record.value for record in store.watch("", 0, never).take(2)] == [b"1", b"2"]
+
+
+def test_a_prefix_is_the_beginning_of_a_key(store):
+    store.stage([Change(key, b"") for key in ("a", "ba", "a/1", "", "b/a/1", "ab")])
+    store.commit(lambda _: None)
+    assert [record.key for record in store.watch("a", 0, never).take(10)] == ["a", "a/1", "ab"]
 
 
 def test_deletions_are_seen_with_what_the_deleter_says(store, write):
