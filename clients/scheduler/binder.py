@@ -14,6 +14,10 @@ What makes it safe to lose any message, answer or process:
 * Whatever got no answer may have happened. Its assumption stays, and it is repeated until there is an answer; all
   actions are idempotent. Only where nothing was ever sent may the pod go elsewhere at once.
 * A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node.
+
+One thing is not safe yet: a bind that a dead process has sent can arrive after its successor has given up the claim,
+which it does only where the claim's node is gone. The pod is then bound to a node that is no more, and is collected
+with the pods of lost nodes. (A bind that carries the pod's revision would be refused; that comes with fencing.)
 """
 
 from __future__ import annotations
@@ -126,6 +130,8 @@ class Binder:
     def placement_found(self, view: PartitionView, pod_uid: str, hold: Hold) -> None:
         """A Placement of a home pod has been seen that was not known."""
         pod = self.pods.get(pod_uid)
+        if pod is not None and pod.released == hold.placement_uid:
+            return  # Its deletion is still on the way to our view.
         if pod is None:
             if self._settled.get(pod_uid, view.partition) != view.partition:
                 self._give_back(view, pod_uid, hold)
@@ -143,7 +149,7 @@ class Binder:
         """Bind a pod, in no queue, that has a Placement already: an earlier process has claimed it."""
         for view in self._views.values():
             hold = view.ledger.observed.get(pod.uid)
-            if hold is not None and view.synced:
+            if hold is not None and view.synced and hold.placement_uid != pod.released:
                 self._take_over(pod, view, hold)
                 return True
         return False
@@ -152,7 +158,7 @@ class Binder:
         """The same for all pods in the queue, after the partition has been seen completely."""
         for uid, hold in list(view.ledger.observed.items()):
             pod = self.pods.get(uid) if hold.home else None
-            if pod is not None and pod.state in QUEUED:
+            if pod is not None and pod.state in QUEUED and hold.placement_uid != pod.released:
                 self._queue.remove(pod)
                 self._take_over(pod, view, hold)
 
@@ -286,6 +292,7 @@ class Binder:
         pod = release.pod
         if pod is None:
             return
+        pod.released = release.placement_uid
         self._views[release.partition].ledger.withdraw(pod.uid)
         if pod.gone:
             self._forget(pod)
@@ -329,14 +336,17 @@ class Binder:
     def _requeue(self, pod: PendingPod) -> None:
         if pod.gone:
             self._forget(pod)
-        else:
-            pod.action = None
+            return
+        pod.action = None
+        # While it was being claimed here, a claim of an earlier process may have turned up elsewhere.
+        if not self.adopt(pod):
             self._queue.push(pod)
 
     def _back_off(self, pod: PendingPod, now: float) -> None:
         pod.action = None
         pod.failures += 1
-        self._queue.back_off(pod, now + self._options.backoff_seconds(pod.failures))
+        if not self.adopt(pod):
+            self._queue.back_off(pod, now + self._options.backoff_seconds(pod.failures))
 
     def _complain(self, pod: PendingPod, message: str, now: float) -> None:
         if pod.gone:

@@ -46,6 +46,7 @@ class PendingPod:
         "object",
         "order",
         "partition",
+        "released",
         "reported",
         "reported_at",
         "slot",
@@ -69,6 +70,7 @@ class PendingPod:
         self.attempts = 0
         self.failures = 0  # in a row, for its backoff
         self.conflicts = 0  # in a row
+        self.released = ""  # the uid of the Placement last given up for it, which may still be in our view
         self.reported = ""  # what was last said about why it does not fit
         self.reported_at = 0.0
         # The claim: the node it is for, and how much of the node's row had been seen when it was chosen.
