@@ -287,3 +287,45 @@ def test_only_the_newest_is_kept_and_what_a_crash_left_is_cleared_away(tmp_path,
     store.commit(lambda _: None)
     store.close()
     assert checkpoints(tmp_path) == ["index-43.checkpoint"]
+
+
+def test_one_that_knows_what_is_only_staged_is_not_named_before_that_is_committed(tmp_path, eager):
+    store = open_store(tmp_path)
+    store.stage([Change(f"key-{number}", b"1") for number in range(9)])
+    store.commit(lambda _: None)
+    store.stage([Change("staged", b"1")])
+    while store.sweep_step():
+        pass
+    assert store._description.checkpoint is None
+    store.commit(lambda _: None)
+    store.sweep_step()
+    assert store._description.checkpoint.revision == 10
+    store.close()
+
+
+def test_closing_with_something_staged_writes_none(tmp_path, eager):
+    store = open_store(tmp_path)
+    store.stage([Change(f"key-{number}", b"1") for number in range(9)])
+    store.commit(lambda _: None)
+    store.stage([Change("staged", b"1")])
+    store.close()
+    assert checkpoints(tmp_path) == []
+    store = open_store(tmp_path)
+    assert store.get("staged") is None
+    store.close()
+
+
+def test_closing_in_the_middle_of_a_sweep_writes_none(tmp_path, eager):
+    make_store(tmp_path)
+    store = open_store(tmp_path)
+    store.compact(30)
+    with mock.patch("ursa.storage.sweep.SWEEP_RECORDS", 2):
+        while store._description.checkpoint is not None:
+            store.sweep_step()
+    assert store.sweep_step()
+    store.close()
+    assert checkpoints(tmp_path) == ["index-41.checkpoint"]  # Withdrawn; the next opening clears it away.
+    store = open_store(tmp_path)
+    assert checkpoints(tmp_path) == []
+    assert_as_replayed(store)
+    store.close()
