@@ -45,9 +45,9 @@ imports: install-dev
 test: install-dev
 	$(BIN)/python -m pytest
 
-## soak: the tests that take long: a hundred rounds of a one box
+## soak: every test with newly drawn examples, and those that take long: a hundred rounds of a one box
 soak: install-dev
-	URSA_SOAK=1 $(BIN)/python -m pytest tests/tools/test_one_box.py -k hundred
+	URSA_SOAK=1 $(BIN)/python -m pytest
 
 ## bench-main: the figures of the main job, into build/bench/main.json
 bench-main: install

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 
-# The machine is shared: how long an example takes says nothing about the code.
-settings.register_profile("ursa", deadline=None)
-settings.load_profile("ursa")
+# `make test` runs the same examples everywhere, so that a red run is red for everyone; `make soak` draws new ones each
+# time. The machine is shared: how long an example takes says nothing about the code.
+settings.register_profile("test", deadline=None, derandomize=True)
+settings.register_profile("soak", deadline=None, print_blob=True)
+settings.load_profile("soak" if os.environ.get("URSA_SOAK") else "test")
