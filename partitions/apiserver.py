@@ -166,6 +166,8 @@ class ApiServer:
             objects={name: len(collection.entries) for name, collection in self._cache.collections.items()},
             store_bytes=store.bytes,
             watches=self._dispatcher.count,
+            store_bytes_max=store.bytes_max,
+            alarms=store.alarms,
         )
 
     # -------------------------------------------------------------------------------------------------- publish

@@ -366,7 +366,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class PartitionStatus(_message.Message):
-    __slots__ = ("name", "role", "incarnation", "resource_version", "compacted_resource_version", "objects", "store_bytes", "watches", "cpu_microseconds", "version")
+    __slots__ = ("name", "role", "incarnation", "resource_version", "compacted_resource_version", "objects", "store_bytes", "watches", "store_bytes_max", "alarms")
     class ObjectsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -382,8 +382,8 @@ class PartitionStatus(_message.Message):
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     STORE_BYTES_FIELD_NUMBER: _ClassVar[int]
     WATCHES_FIELD_NUMBER: _ClassVar[int]
-    CPU_MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
-    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STORE_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
     name: str
     role: str
     incarnation: str
@@ -392,6 +392,6 @@ class PartitionStatus(_message.Message):
     objects: _containers.ScalarMap[str, int]
     store_bytes: int
     watches: int
-    cpu_microseconds: int
-    version: str
-    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., incarnation: _Optional[str] = ..., resource_version: _Optional[int] = ..., compacted_resource_version: _Optional[int] = ..., objects: _Optional[_Mapping[str, int]] = ..., store_bytes: _Optional[int] = ..., watches: _Optional[int] = ..., cpu_microseconds: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
+    store_bytes_max: int
+    alarms: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., incarnation: _Optional[str] = ..., resource_version: _Optional[int] = ..., compacted_resource_version: _Optional[int] = ..., objects: _Optional[_Mapping[str, int]] = ..., store_bytes: _Optional[int] = ..., watches: _Optional[int] = ..., store_bytes_max: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
