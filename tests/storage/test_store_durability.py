@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -14,7 +15,8 @@ import pytest
 from ursa.proto.errors import StoreError
 from ursa.storage import Change, InlineCommitter, LmdbStore
 
-ROUNDS = 3
+# `make soak`: at least 100,000 acknowledged writes over at least 200 crashes.
+ROUNDS = 200 if "URSA_SOAK" in os.environ else 3
 ACKNOWLEDGED_PER_ROUND = 1000
 
 # Commits in a loop, compacts now and then, and prints every record once it is acknowledged: "revision key deleted".
