@@ -13,11 +13,9 @@ What makes it safe to lose any message, answer or process:
   the pod will never be bound to it. So a claim that has been seen, once, can be relied on.
 * Whatever got no answer may have happened. Its assumption stays, and it is repeated until there is an answer; all
   actions are idempotent. Only where nothing was ever sent may the pod go elsewhere at once.
-* A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node.
-
-One thing is not safe yet: a bind that a dead process has sent can arrive after its successor has given up the claim,
-which it does only where the claim's node is gone. The pod is then bound to a node that is no more, and is collected
-with the pods of lost nodes. (A bind that carries the pod's revision would be refused; that comes with fencing.)
+* A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node, even if the
+  node is gone meanwhile: its predecessor's bind may be on the way, and a claim given up then would be missing. Such a
+  pod is collected with the pods of lost nodes, like one whose node goes right after the bind.
 """
 
 from __future__ import annotations
@@ -163,13 +161,10 @@ class Binder:
                 self._take_over(pod, view, hold)
 
     def _take_over(self, pod: PendingPod, view: PartitionView, hold: Hold) -> None:
-        facts, name = self._nodes.facts[hold.slot], self._nodes.names[hold.slot]
+        name = self._nodes.names[hold.slot]
         pod.slot, pod.partition, pod.node, pod.node_uid = hold.slot, view.partition, name, hold.node_uid
         pod.attempts += 1
-        if facts is not None and facts.uid == hold.node_uid:
-            self._bind(pod, hold.placement_uid)
-        else:
-            self._release(pod, view.partition, hold.placement_uid)
+        self._bind(pod, hold.placement_uid)
 
     def _found_accepted(self, pod: PendingPod, hold: Hold) -> None:
         """A claim without an answer has happened."""

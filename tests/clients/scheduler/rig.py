@@ -125,7 +125,6 @@ class Rig:
         self.partitions |= {name: Partition(name, Role.RESOURCE) for name in RESOURCE_PARTITIONS}
         self.apply(HOME, _create("ursa.dev/v1", "Tenant", "acme"))
         self.bound: dict[str, tuple[str, str]] = {}  # by the home partition, at the moment it happened
-        self.bound_node_uids: dict[str, str] = {}
         self.reports: list[str] = []
         self.lost: list[list[Action]] = []  # batches of dead schedulers that may still be carried out
         self.generation = 0
@@ -278,16 +277,14 @@ class Rig:
         if isinstance(action, Release):
             where = self.bound.get(action.pod_uid)
             held = [p for p in self.partitions[partition].objects("placements.ursa.dev") if p.name == action.pod_uid]
-            if held and where is not None and held[0].uid == action.placement_uid and self.is_there(held[0]):
+            if held and where is not None and held[0].uid == action.placement_uid:
                 assert where != (partition, held[0].spec["node"]), "the claim of a bound pod is released"
         known = isinstance(action, Claim) and self.placement(partition, action.pod.uid)
         result = self.apply(partition, action.operation())
         if isinstance(action, Bind) and not result.HasField("error"):
             pod = action.pod
-            # A node that is gone has no room to give away: a late bind to it ends with the pods of lost nodes.
-            if pod.uid not in self.bound and self.node_uid(pod.partition, pod.node) == pod.node_uid:
+            if pod.uid not in self.bound:
                 assert self.placement(pod.partition, pod.uid) == pod.node, "a pod is bound without a claim"
-            self.bound_node_uids.setdefault(pod.uid, pod.node_uid)
             assert self.bound.setdefault(pod.uid, (pod.partition, pod.node)) == (pod.partition, pod.node)
         if isinstance(action, Claim) and not known and not result.HasField("error"):
             left = self.free(partition)[action.pod.node]
@@ -357,14 +354,6 @@ class Rig:
             if placement.name == pod_uid:
                 return str(placement.spec["node"])
         return None
-
-    def node_uid(self, partition: str, name: str) -> str:
-        """Empty if there is no such node."""
-        return next((node.uid for node in self.partitions[partition].objects("nodes") if node.name == name), "")
-
-    def is_there(self, placement: Object) -> bool:
-        """The very node that a claim is for."""
-        return self.node_uid(placement.partition, placement.spec["node"]) == placement.spec["nodeUID"]
 
     def claims(self, pod_uid: str) -> list[tuple[str, str]]:
         found = [(name, self.placement(name, pod_uid)) for name in RESOURCE_PARTITIONS]

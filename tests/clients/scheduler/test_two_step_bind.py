@@ -374,7 +374,7 @@ def test_a_second_claim_found_late_is_given_back() -> None:
         assert rig.claims(uid) == [("rp-1", "n")]
 
 
-def test_a_placement_left_on_a_node_that_is_gone_is_released_and_the_pod_placed_anew() -> None:
+def test_a_placement_left_on_a_node_that_is_gone_is_bound_because_its_bind_may_be_on_the_way() -> None:
     rig = rig_with(("rp-1", "n", "4"), ("rp-2", "m", "2"))
     uid = rig.add_pod(pod("p", {"cpu": "1"}))
     decide(rig)
@@ -383,8 +383,8 @@ def test_a_placement_left_on_a_node_that_is_gone_is_released_and_the_pod_placed_
     rig.remove_node("rp-1", "n")
     rig.restart_scheduler()
     rig.settle(20)
-    assert rig.bound[uid] == ("rp-2", "m")
-    assert rig.claims(uid) == [("rp-2", "m")]
+    assert rig.bound[uid] == ("rp-1", "n")
+    assert rig.claims(uid) == [("rp-1", "n")]
 
 
 def test_a_placement_of_the_pod_on_another_node_is_taken_over_when_it_is_seen() -> None:
@@ -516,3 +516,38 @@ def test_pods_of_higher_priority_are_placed_first() -> None:
     important = [rig.add_pod(pod(f"high{number}", {"cpu": "1"}, priority=10)) for number in range(2)]
     rig.settle(10)
     assert set(rig.bound) == set(important)
+
+
+def test_a_late_bind_of_a_dead_process_finds_its_claim_even_if_the_node_is_gone() -> None:
+    rig = rig_with(("rp-1", "n", "4"), ("rp-2", "m", "2"))
+    uid = rig.add_pod(pod("p", {"cpu": "1"}))
+    decide(rig)
+    exchange(rig, "rp-1")
+    rig.send(HOME)
+    rig.remove_node("rp-1", "n")
+    rig.restart_scheduler()
+    decide(rig)
+    for partition in ("rp-1", "rp-2"):
+        exchange(rig, partition)
+    rig.carry_out_lost()  # The rig checks that a bound pod has its claim.
+    assert rig.bound[uid] == ("rp-1", "n")
+    rig.settle(20)
+    assert rig.claims(uid) == [("rp-1", "n")]
+
+
+def test_a_claim_given_up_is_not_bound_while_its_deletion_has_not_been_seen() -> None:
+    rig = rig_with(("rp-1", "n", "4"), ("rp-2", "m", "2"))
+    uid = rig.add_pod(pod("p", {"cpu": "1"}))
+    decide(rig)
+    exchange(rig, "rp-1")
+    rig.deliver_all()
+    operation = rig.outbox[HOME][0].operation()
+    operation.bind.resource_partition, operation.bind.node = "rp-2", "m"
+    assert not rig.apply(HOME, operation).HasField("error")
+    exchange(rig, HOME)  # Refused: bound elsewhere, which the pods' view does not show yet.
+    exchange(rig, "rp-1")  # The release.
+    assert not rig.claims(uid)
+    for _ in range(5):
+        rig.step()
+        assert not rig.outbox[HOME], "the claim is gone, whatever our view still shows"
+        rig.now += 1
