@@ -35,14 +35,9 @@ class Change(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        return len((self.new or self.final or self.old or _NOTHING).data)
-
-
-class _Nothing:
-    data = b""
-
-
-_NOTHING = _Nothing()
+        kept = self.new or self.final
+        assert kept is not None, "a change leaves an object, or the last state of one"
+        return len(kept.data)
 
 
 class Collection:
