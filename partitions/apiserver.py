@@ -160,14 +160,19 @@ class ApiServer:
         return pb.PartitionStatus(
             name=self.name,
             role=self.role.value,
-            incarnation=store.incarnation,
-            resource_version=self._cache.head,
-            compacted_resource_version=store.compacted,
             objects={name: len(collection.entries) for name, collection in self._cache.collections.items()},
-            store_bytes=store.bytes,
             watches=self._dispatcher.count,
-            store_bytes_max=store.bytes_max,
-            alarms=store.alarms,
+            stores=[
+                pb.StoreStatus(
+                    name="main",
+                    incarnation=store.incarnation,
+                    resource_version=self._cache.head,
+                    compacted_resource_version=store.compacted,
+                    bytes=store.bytes,
+                    bytes_max=store.bytes_max,
+                    alarms=store.alarms,
+                )
+            ],
         )
 
     # -------------------------------------------------------------------------------------------------- publish

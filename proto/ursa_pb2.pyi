@@ -352,21 +352,23 @@ class WatchBatch(_message.Message):
     def __init__(self, id: _Optional[int] = ..., events: _Optional[_Iterable[_Union[WatchEvent, _Mapping]]] = ..., initial_events_end: _Optional[bool] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
 
 class WatchReply(_message.Message):
-    __slots__ = ("resource_version", "batches", "incarnation")
+    __slots__ = ("resource_version", "batches", "incarnation", "store")
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     resource_version: int
     batches: _containers.RepeatedCompositeFieldContainer[WatchBatch]
     incarnation: str
-    def __init__(self, resource_version: _Optional[int] = ..., batches: _Optional[_Iterable[_Union[WatchBatch, _Mapping]]] = ..., incarnation: _Optional[str] = ...) -> None: ...
+    store: str
+    def __init__(self, resource_version: _Optional[int] = ..., batches: _Optional[_Iterable[_Union[WatchBatch, _Mapping]]] = ..., incarnation: _Optional[str] = ..., store: _Optional[str] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class PartitionStatus(_message.Message):
-    __slots__ = ("name", "role", "incarnation", "resource_version", "compacted_resource_version", "objects", "store_bytes", "watches", "store_bytes_max", "alarms")
+    __slots__ = ("name", "role", "objects", "watches", "stores")
     class ObjectsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -376,22 +378,30 @@ class PartitionStatus(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    WATCHES_FIELD_NUMBER: _ClassVar[int]
+    STORES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    role: str
+    objects: _containers.ScalarMap[str, int]
+    watches: int
+    stores: _containers.RepeatedCompositeFieldContainer[StoreStatus]
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., objects: _Optional[_Mapping[str, int]] = ..., watches: _Optional[int] = ..., stores: _Optional[_Iterable[_Union[StoreStatus, _Mapping]]] = ...) -> None: ...
+
+class StoreStatus(_message.Message):
+    __slots__ = ("name", "incarnation", "resource_version", "compacted_resource_version", "bytes", "bytes_max", "alarms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     COMPACTED_RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
-    OBJECTS_FIELD_NUMBER: _ClassVar[int]
-    STORE_BYTES_FIELD_NUMBER: _ClassVar[int]
-    WATCHES_FIELD_NUMBER: _ClassVar[int]
-    STORE_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     ALARMS_FIELD_NUMBER: _ClassVar[int]
     name: str
-    role: str
     incarnation: str
     resource_version: int
     compacted_resource_version: int
-    objects: _containers.ScalarMap[str, int]
-    store_bytes: int
-    watches: int
-    store_bytes_max: int
+    bytes: int
+    bytes_max: int
     alarms: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., incarnation: _Optional[str] = ..., resource_version: _Optional[int] = ..., compacted_resource_version: _Optional[int] = ..., objects: _Optional[_Mapping[str, int]] = ..., store_bytes: _Optional[int] = ..., watches: _Optional[int] = ..., store_bytes_max: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., resource_version: _Optional[int] = ..., compacted_resource_version: _Optional[int] = ..., bytes: _Optional[int] = ..., bytes_max: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -306,7 +306,7 @@ def test_a_full_store_refuses_new_objects_and_lets_old_ones_go() -> None:
 
     with pytest.raises(ServiceUnavailable, match="quota"):
         fill()
-    assert partition.server.status().alarms == ["NOSPACE"]
+    assert partition.server.status().stores[0].alarms == ["NOSPACE"]
     partition.do(delete("pods", "first"))  # Only marks it: its kubelet confirms.
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
