@@ -122,7 +122,7 @@ def test_initial_events_are_one_revision_and_end_before_what_comes_later(
     watch = tenant_partition.watch("pods", initial_events=True)
     assert watch.synced
     assert [event[:2] for event in watch.events] == [("ADDED", f"p{number}") for number in range(3)]
-    assert watch.bookmark == tenant_partition.server.status().resource_version
+    assert watch.bookmark == tenant_partition.server.status().stores[0].resource_version
     assert watch.stream.take() is None
 
 
@@ -195,7 +195,7 @@ def test_quiet_watches_learn_how_far_they_are_complete(tenant_partition: Partiti
     assert watch.read() == []
     tenant_partition.runtime.advance(5)
     watch.read()
-    assert watch.bookmark == tenant_partition.server.status().resource_version
+    assert watch.bookmark == tenant_partition.server.status().stores[0].resource_version
 
 
 def test_many_watches_share_a_stream_and_stop_one_by_one(tenant_partition: Partition) -> None:

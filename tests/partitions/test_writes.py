@@ -64,7 +64,7 @@ def test_a_created_pod_has_identity_defaults_and_a_pending_phase(tenant_partitio
     assert created.spec["schedulerName"] == "default-scheduler"
     stored = tenant_partition.get("pods", "a")
     assert stored.message == created.message
-    assert stored.resource_version == tenant_partition.server.status().resource_version
+    assert stored.resource_version == tenant_partition.server.status().stores[0].resource_version
 
 
 def test_a_name_is_made_up_from_generate_name(tenant_partition: Partition) -> None:
@@ -249,9 +249,9 @@ def test_a_merge_patch_merges_and_removes(tenant_partition: Partition) -> None:
 def test_a_dry_run_answers_and_changes_nothing(tenant_partition: Partition) -> None:
     operation = pb.Operation(resource="pods", return_object=True, dry_run=True)
     operation.create.object.CopyFrom(Object.from_dict(pod("a")).message)
-    before = tenant_partition.server.status().resource_version
+    before = tenant_partition.server.status().stores[0].resource_version
     assert tenant_partition.do(operation).object.status == encode({"phase": "Pending"})
-    assert tenant_partition.server.status().resource_version == before
+    assert tenant_partition.server.status().stores[0].resource_version == before
 
 
 def test_one_bad_operation_does_not_keep_the_others_of_its_batch(tenant_partition: Partition) -> None:
