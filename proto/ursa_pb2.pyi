@@ -389,7 +389,7 @@ class PartitionStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., objects: _Optional[_Mapping[str, int]] = ..., watches: _Optional[int] = ..., stores: _Optional[_Iterable[_Union[StoreStatus, _Mapping]]] = ...) -> None: ...
 
 class StoreStatus(_message.Message):
-    __slots__ = ("name", "incarnation", "resource_version", "compacted_resource_version", "bytes", "bytes_max", "alarms")
+    __slots__ = ("name", "incarnation", "resource_version", "compacted_resource_version", "bytes", "bytes_max", "alarms", "backend", "keys", "bytes_on_disk", "leases")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -397,6 +397,10 @@ class StoreStatus(_message.Message):
     BYTES_FIELD_NUMBER: _ClassVar[int]
     BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     ALARMS_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_ON_DISK_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
     name: str
     incarnation: str
     resource_version: int
@@ -404,4 +408,86 @@ class StoreStatus(_message.Message):
     bytes: int
     bytes_max: int
     alarms: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., resource_version: _Optional[int] = ..., compacted_resource_version: _Optional[int] = ..., bytes: _Optional[int] = ..., bytes_max: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
+    backend: str
+    keys: int
+    bytes_on_disk: int
+    leases: int
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., resource_version: _Optional[int] = ..., compacted_resource_version: _Optional[int] = ..., bytes: _Optional[int] = ..., bytes_max: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ..., backend: _Optional[str] = ..., keys: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., leases: _Optional[int] = ...) -> None: ...
+
+class CompactRequest(_message.Message):
+    __slots__ = ("store", "resource_version")
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    store: str
+    resource_version: int
+    def __init__(self, store: _Optional[str] = ..., resource_version: _Optional[int] = ...) -> None: ...
+
+class CompactReply(_message.Message):
+    __slots__ = ("compacted_resource_version", "bytes_before", "bytes", "error")
+    COMPACTED_RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BYTES_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    compacted_resource_version: int
+    bytes_before: int
+    bytes: int
+    error: Status
+    def __init__(self, compacted_resource_version: _Optional[int] = ..., bytes_before: _Optional[int] = ..., bytes: _Optional[int] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+
+class DefragmentRequest(_message.Message):
+    __slots__ = ("store",)
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    store: str
+    def __init__(self, store: _Optional[str] = ...) -> None: ...
+
+class DefragmentReply(_message.Message):
+    __slots__ = ("bytes_on_disk_before", "bytes_on_disk", "error")
+    BYTES_ON_DISK_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_ON_DISK_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    bytes_on_disk_before: int
+    bytes_on_disk: int
+    error: Status
+    def __init__(self, bytes_on_disk_before: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+
+class DigestRequest(_message.Message):
+    __slots__ = ("store", "resource_version")
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    store: str
+    resource_version: int
+    def __init__(self, store: _Optional[str] = ..., resource_version: _Optional[int] = ...) -> None: ...
+
+class DigestReply(_message.Message):
+    __slots__ = ("digest", "resource_version", "incarnation", "error")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    resource_version: int
+    incarnation: str
+    error: Status
+    def __init__(self, digest: _Optional[str] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+
+class SnapshotRequest(_message.Message):
+    __slots__ = ("store",)
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    store: str
+    def __init__(self, store: _Optional[str] = ...) -> None: ...
+
+class SnapshotReply(_message.Message):
+    __slots__ = ("data", "sha256", "bytes", "resource_version", "incarnation", "error")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    sha256: bytes
+    bytes: int
+    resource_version: int
+    incarnation: str
+    error: Status
+    def __init__(self, data: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., bytes: _Optional[int] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
