@@ -477,17 +477,17 @@ class SnapshotRequest(_message.Message):
     def __init__(self, store: _Optional[str] = ...) -> None: ...
 
 class SnapshotReply(_message.Message):
-    __slots__ = ("data", "sha256", "bytes", "resource_version", "incarnation", "error")
+    __slots__ = ("data", "sha256", "bytes_total", "resource_version", "incarnation", "error")
     DATA_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
-    BYTES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     sha256: bytes
-    bytes: int
+    bytes_total: int
     resource_version: int
     incarnation: str
     error: Status
-    def __init__(self, data: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., bytes: _Optional[int] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+    def __init__(self, data: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., bytes_total: _Optional[int] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
