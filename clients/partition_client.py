@@ -10,6 +10,7 @@ import trio
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, ServiceUnavailable, TooManyRequests, Unreachable
+from ..proto.kinds import BY_KIND
 from ..proto.objects import Object, ObjectKey
 from . import operations as ops
 from .actor import Actor
@@ -22,6 +23,7 @@ from .watches import Watch, Watches, WatchSink
 
 _Reply = TypeVar("_Reply")
 _Results = list[pb.Result]  # `list` is a method below.
+_EVENTS = BY_KIND["Event"].resource
 
 # Giving a link back takes no longer than this, whatever its other end does.
 CLOSE_SECONDS_MAX = 5.0
@@ -40,6 +42,7 @@ class PartitionClient:
 
     `resource` arguments are names on the wire (`pods`, `deployments.apps`). Writes travel on one Mutate stream, one
     batch in flight: whatever is asked for meanwhile is the next batch, so many tasks writing at once share messages.
+    Events have a stream of their own: they may go to a store of their own, and nothing else should wait for that.
     """
 
     partition: str
@@ -50,6 +53,7 @@ class PartitionClient:
         self.actor = actor
         self._transport = transport
         self._mutations = Mutations(transport, actor)
+        self._event_mutations = Mutations(transport, actor)
         self._watches = Watches(transport, actor)
         self._requests = counter(
             actor.registry,
@@ -128,7 +132,8 @@ class PartitionClient:
             Unreachable: nothing was sent.
             OutcomeUnknown: sent, and the link was lost before the answer.
         """
-        return await self._mutations.mutate(operations)
+        of_events = bool(operations) and operations[0].resource == _EVENTS
+        return await (self._event_mutations if of_events else self._mutations).mutate(operations)
 
     async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Returns the object as written. Raises ApiError, Unreachable, OutcomeUnknown; so do all below."""
@@ -194,6 +199,7 @@ class PartitionClient:
         """Serve writes and watches until cancelled. `open_client` does this."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._mutations.run)
+            nursery.start_soon(self._event_mutations.run)
             nursery.start_soon(self._watches.run)
 
     async def _write(self, operation: pb.Operation) -> Object:

@@ -1,7 +1,8 @@
 """All watches of a client, on one Watch stream.
 
-Every reply on the stream carries a resource version that is a bookmark for all its watches at once. A thousand watches
-are not told each: the stream keeps the newest, and a watch reads it there when it is asked. A bookmark speaks only for
+Every reply on the stream speaks of one store of the partition (Events may have one of their own, with revisions of its
+own) and carries a resource version that is a bookmark for all watches there at once. A thousand watches are not told
+each: the stream keeps the newest of each store, and a watch reads it there when it is asked. A bookmark speaks only for
 watches the partition had accepted before: the first batch of a watch, perhaps empty, says that it has been, and the
 next bookmark (in the same reply or later) is the first that counts for it. A reply without one (0) says that more is
 queued behind it.
@@ -50,15 +51,16 @@ class WatchSink:
         raise NotImplementedError
 
 
-class _StreamState:
-    """What one stream has said that holds for all its watches. It outlives the stream: watches go on reading it."""
+class _Lane:
+    """What a stream has said of one store, for all watches there. It outlives the stream: watches go on reading it."""
 
-    __slots__ = ("heard_at", "incarnation", "resource_version")
+    __slots__ = ("heard_at", "incarnation", "resource_version", "uncovered")
 
     def __init__(self) -> None:
         self.resource_version = 0
         self.incarnation = ""
         self.heard_at = -math.inf
+        self.uncovered: list[Watch] = []  # Accepted, and no bookmark since.
 
 
 class Watch:
@@ -71,9 +73,9 @@ class Watch:
         self.start = start
         self.sink = sink
         self._watches = watches
-        # Set by Watches: the stream that has accepted it, and the same one once a bookmark has covered it.
-        self.accepted_by: _StreamState | None = None
-        self.covered_by: _StreamState | None = None
+        # Set by Watches: the lane that has accepted it, and the same one once a bookmark has covered it.
+        self.accepted_by: _Lane | None = None
+        self.covered_by: _Lane | None = None
 
     @property
     def resource_version(self) -> int:
@@ -82,7 +84,7 @@ class Watch:
 
     @property
     def heard_at(self) -> float:
-        """When its stream last said anything, in trio's time; minus infinity before the watch was accepted."""
+        """When its stream last spoke of its store, in trio's time; minus infinity before the watch was accepted."""
         return self.accepted_by.heard_at if self.accepted_by is not None else -math.inf
 
     def stop(self) -> None:
@@ -101,8 +103,7 @@ class Watches(Link):
         self._open: dict[int, Watch] = {}  # Sent or not.
         self._starts: dict[int, Watch] = {}  # Of these, the ones not yet sent.
         self._stops: list[int] = []
-        self._uncovered: list[Watch] = []  # Accepted, and no bookmark since.
-        self._state = _StreamState()
+        self._lanes: dict[str, _Lane] = {}  # Of the stream, by store.
 
     def watch(self, start: pb.WatchStart, sink: WatchSink) -> Watch:
         """Open a watch. Its id is given here."""
@@ -137,28 +138,30 @@ class Watches(Link):
         return request
 
     def _receive(self, message: pb.WatchReply) -> None:
-        state = self._state
-        state.heard_at = trio.current_time()
-        self._expect_by(state.heard_at + SILENCE_SECONDS_MAX if self._open else math.inf)
+        lane = self._lanes.get(message.store)
+        if lane is None:
+            lane = self._lanes[message.store] = _Lane()
+        lane.heard_at = trio.current_time()
+        self._expect_by(lane.heard_at + SILENCE_SECONDS_MAX if self._open else math.inf)
         if message.incarnation:
-            state.incarnation = message.incarnation
+            lane.incarnation = message.incarnation
         resource_version = message.resource_version
         for batch in message.batches:
             watch = self._open.get(batch.id)
             if watch is None:  # Stopped, while this was on its way.
                 continue
             if watch.accepted_by is None:
-                watch.accepted_by = state
-                self._uncovered.append(watch)
+                watch.accepted_by = lane
+                lane.uncovered.append(watch)
             if batch.HasField("error"):
                 del self._open[batch.id]
-            watch.sink.on_batch(batch, resource_version, state.incarnation)
+            watch.sink.on_batch(batch, resource_version, lane.incarnation)
         # Only now: nobody may take a watch for complete whose events of this very reply have not been delivered.
         if resource_version:
-            state.resource_version = max(state.resource_version, resource_version)
-            for watch in self._uncovered:
-                watch.covered_by = state
-            self._uncovered.clear()
+            lane.resource_version = max(lane.resource_version, resource_version)
+            for watch in lane.uncovered:
+                watch.covered_by = lane
+            lane.uncovered.clear()
 
     def _give_up_at(self) -> float:
         return math.inf
@@ -170,7 +173,6 @@ class Watches(Link):
         lost = [watch for watch_id, watch in self._open.items() if watch_id not in self._starts]
         self._open = dict(self._starts)
         self._stops.clear()
-        self._uncovered.clear()
-        self._state = _StreamState()
+        self._lanes = {}
         for watch in lost:
             watch.sink.on_lost()

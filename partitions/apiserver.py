@@ -9,13 +9,14 @@
        lists, gets <──────────────────────────────────┘
 
 One loop owns all of it: nothing here waits, and there is no lock. A write is visible, watched and acknowledged at the
-same moment, when it is durable.
+same moment, when it is durable. What hangs on the revisions of a store is a History; Events may have one of their own.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 
 from prometheus_client import CollectorRegistry
@@ -23,26 +24,31 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, InternalError, NotFound, ServiceUnavailable
-from ..proto.kinds import BY_RESOURCE, Role
+from ..proto.kinds import EVENTS_STORE, MAIN_STORE, Role
 from ..proto.sessions import METHODS, ServerStream
-from ..storage import AutoCompaction, Record, Store
+from ..storage import Store
 from . import frames
+from .history import History, open_histories
 from .listing import Lister, ListStream
 from .metrics import ApiMetrics, gauge
 from .mutations import Answer, MutateSession, Mutator
-from .pacing import COMMITS_PER_SECOND, CommitDriver, Runtime
+from .pacing import COMMITS_PER_SECOND, Runtime
 from .requests import parse_request
 from .selections import served_kind
 from .state import State
-from .watch_cache import Change, WatchCache
-from .watching import Dispatcher, WatchSession
+from .watching import WatchSession
 
 # A quiet watch learns this often how far it is complete; it bounds what a client must read again after a lost link.
 BOOKMARK_SECONDS = 5.0
 # How often to ask whether a compaction is due.
 COMPACTION_SECONDS = 10.0
-# How much of the log an opened server keeps at hand for watches of its predecessor.
-WINDOW_AT_OPEN = 16_384
+# How often to look for objects whose time to live is over.
+EXPIRY_SECONDS = 10.0
+# Events are for people, and many: fewer, larger commits are cheaper, and leave the disk to the main store.
+EVENT_COMMITS_PER_SECOND = 20.0
+# How many objects may expire at once: some 5 ms of the loop; and how soon the next ones may.
+EXPIRE_AT_ONCE_MAX = 256
+EXPIRE_AGAIN_SECONDS = 0.05
 
 
 class ApiServer:
@@ -57,31 +63,39 @@ class ApiServer:
         random: Random,
         registry: CollectorRegistry | None = None,
         *,
+        events_store: Store | None = None,
         commits_per_second: float = COMMITS_PER_SECOND,
     ) -> None:
+        """`events_store` keeps the Events if it is given; else `store` keeps them with everything else.
+
+        Raises:
+            UrsaError: a store holds what belongs in the other.
+        """
         self.name = name
         self.role = role
-        self._store = store
         self._runtime = runtime
         self._metrics = ApiMetrics(registry or CollectorRegistry())
-        self._cache = WatchCache(role)
-        self._state = State(role, store, random)
-        self._cache.load(self._state.load(), store.head)
-        self._load_window()
-        self._dispatcher = Dispatcher(self._cache)
-        self._lister = Lister(self._cache, store, self._state, role)
-        self._driver = CommitDriver(store, runtime, self._publish, commits_per_second=commits_per_second)
-        self._mutator = Mutator(self._state, runtime, lambda: store.staged_head, self._driver.poke, self._metrics)
+        stores = {MAIN_STORE: (store, commits_per_second)}
+        if events_store is not None:
+            stores[EVENTS_STORE] = (events_store, min(commits_per_second, EVENT_COMMITS_PER_SECOND))
+        self._histories = open_histories(role, stores, runtime, self._published)
+        self._state = State(role, self._histories, random)
+        for history in self._histories:
+            history.load(self._state.load(history), partial(self._state.changed, history.store))
+        self._lister = Lister(self._histories, self._state, role)
+        self._mutator = Mutator(self._state, self._histories, runtime, self._metrics)
         self._watch_sessions: dict[WatchSession, None] = {}
         self._mutate_sessions: dict[MutateSession, None] = {}
-        self._writes: deque[tuple[Answer, Callable[[bytes | ApiError], None]]] = deque()
+        self._writes: dict[str, deque[tuple[Answer, Callable[[bytes | ApiError], None]]]] = {
+            history.name: deque() for history in self._histories
+        }
         self._closed = False
         self._metrics.add_gauges(self._gauges)
         self._state.bootstrap(runtime.wall_ms())
-        self._driver.poke()
+        self._histories.main.poke()
         runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
-        self._compaction = AutoCompaction(compacted=store.compacted)
         runtime.call_later(COMPACTION_SECONDS, self._compact)
+        runtime.call_later(EXPIRY_SECONDS, self._expire)
 
     # --------------------------------------------------------------------------------------- sessions.Service
 
@@ -93,7 +107,7 @@ class ApiServer:
         try:
             if method == "Write":
                 written = self._mutator.apply(request)
-                self._writes.append((written, reply))
+                self._writes[written.last_awaited.name].append((written, reply))
                 self._answer_writes()
                 return
             answer, resource = self._read(method, request)
@@ -109,22 +123,12 @@ class ApiServer:
             raise ServiceUnavailable(f"{self.name} is stopping")
         if method == "Watch":
             watch_session = WatchSession(
-                self._cache,
-                self._dispatcher,
-                self.role,
-                self._store.incarnation,
-                wake,
-                lambda closed: self._watch_sessions.pop(closed, None),
+                self._histories, self.role, wake, lambda closed: self._watch_sessions.pop(closed, None)
             )
             self._watch_sessions[watch_session] = None
             return watch_session
         if method == "Mutate":
-            mutate_session = MutateSession(
-                self._mutator,
-                lambda: self._cache.head,
-                wake,
-                lambda closed: self._mutate_sessions.pop(closed, None),
-            )
+            mutate_session = MutateSession(self._mutator, wake, lambda closed: self._mutate_sessions.pop(closed, None))
             self._mutate_sessions[mutate_session] = None
             return mutate_session
         if method == "List":
@@ -134,7 +138,8 @@ class ApiServer:
     def close(self) -> None:
         """End all watches; take no more requests. The store is its opener's to close."""
         self._closed = True
-        self._driver.stop()
+        for history in self._histories:
+            history.stop()
         for session in list(self._watch_sessions):
             session.end(ServiceUnavailable(f"{self.name} is stopping"))
 
@@ -150,44 +155,37 @@ class ApiServer:
     def _get(self, request: pb.GetRequest) -> tuple[bytes, str]:
         kind = served_kind(request.resource, self.role)
         key = kind.key(request.tenant, request.namespace, request.name)
-        entry = self._cache.collections[kind.resource].entries.get(key)
+        entry = self._histories.of(kind).cache.collections[kind.resource].entries.get(key)
         if entry is None:
             raise NotFound(f"{key} does not exist", key=key)
         return frames.list_item(entry.data), kind.resource
 
     def status(self) -> pb.PartitionStatus:
-        store = self._store.status()
-        return pb.PartitionStatus(
-            name=self.name,
-            role=self.role.value,
-            objects={name: len(collection.entries) for name, collection in self._cache.collections.items()},
-            watches=self._dispatcher.count,
-            stores=[
-                pb.StoreStatus(
-                    name="main",
-                    incarnation=store.incarnation,
-                    resource_version=self._cache.head,
-                    compacted_resource_version=store.compacted,
-                    bytes=store.bytes,
-                    bytes_max=store.bytes_max,
-                    alarms=store.alarms,
-                )
-            ],
-        )
+        status = pb.PartitionStatus(name=self.name, role=self.role.value)
+        for history in self._histories:
+            store = history.store.status()
+            status.stores.add(
+                name=history.name,
+                incarnation=store.incarnation,
+                resource_version=history.cache.head,
+                compacted_resource_version=store.compacted,
+                bytes=store.bytes,
+                bytes_max=store.bytes_max,
+                alarms=store.alarms,
+            )
+            status.watches += history.dispatcher.count
+            for name, collection in history.cache.collections.items():
+                status.objects[name] = len(collection.entries)
+        return status
 
     # -------------------------------------------------------------------------------------------------- publish
 
-    def _publish(self, records: Sequence[Record]) -> None:
-        events = 0
-        for record in records:
-            change = self._state.take_unpublished()
-            assert change.revision == record.revision, "the store commits in the order in which we staged"
-            self._cache.publish(change)
-            events += self._dispatcher.dispatch(change)
+    def _published(self, history: History, changes: int, events: int) -> None:
+        """A commit is through, and in the cache."""
         if not self._closed:
-            self._store.sweep_step()
+            history.store.sweep_step()
         self._metrics.commits.inc()
-        self._metrics.committed.inc(len(records))
+        self._metrics.committed.inc(changes)
         self._metrics.watch_events.inc(events)
         for mutate_session in self._mutate_sessions:
             mutate_session.wake_if_durable()
@@ -196,10 +194,13 @@ class ApiServer:
         self._answer_writes()
 
     def _answer_writes(self) -> None:
-        while self._writes and self._writes[0][0].revision <= self._cache.head:
-            answer, reply = self._writes.popleft()
-            self._mutator.sent(answer)
-            reply(answer.reply)
+        for waiting in self._writes.values():
+            while waiting and waiting[0][0].durable:
+                answer, reply = waiting.popleft()
+                self._mutator.sent(answer)
+                reply(answer.reply)
+
+    # --------------------------------------------------------------------------------------------------- timers
 
     def _bookmark(self) -> None:
         if not self._closed:
@@ -208,43 +209,38 @@ class ApiServer:
             self._runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
 
     def _compact(self) -> None:
-        """Forget old history when it is time; the sweep goes on with the commits."""
+        if not self._closed:
+            for history in self._histories:
+                history.compact()
+            self._runtime.call_later(COMPACTION_SECONDS, self._compact)
+
+    def _expire(self) -> None:
+        """Delete what has reached the end of its time to live."""
         if self._closed:
             return
-        revision = self._compaction.due(self._cache.head, self._runtime.monotonic())
-        if revision is not None and revision > self._store.compacted:
-            self._store.compact(revision)
-        self._runtime.call_later(COMPACTION_SECONDS, self._compact)
-
-    # ----------------------------------------------------------------------------------------------------- open
-
-    def _load_window(self) -> None:
-        """Read the end of the log again, so that watches of our predecessor can go on behind what they have seen."""
-        floor = max(self._store.compacted, self._store.head - WINDOW_AT_OPEN)
-        self._cache.load_window(self._logged(floor), floor)
-
-    def _logged(self, floor: int) -> Iterator[Change]:
-        for record in self._store.log(floor):
-            kind = BY_RESOURCE[record.key.split("/", 3)[2]]
-            entry, _ = self._state.entry_of(kind, record.key, record.value, record.revision)
-            old = None
-            if record.previous_revision:
-                previous = self._store.get(record.key, record.revision - 1)
-                if previous is not None:
-                    old, _ = self._state.entry_of(kind, previous.key, previous.value, previous.revision)
-            if record.deleted:
-                yield Change(record.revision, kind, old or entry, None, entry)
-            else:
-                yield Change(record.revision, kind, old, entry, None)
+        more = False
+        for history in self._histories:
+            expired = list(history.expiry.over(self._runtime.monotonic(), EXPIRE_AT_ONCE_MAX))
+            for expiring in expired:
+                self._state.expire(expiring, self._runtime.wall_ms())
+            history.poke()
+            more = more or len(expired) == EXPIRE_AT_ONCE_MAX
+        self._runtime.call_later(EXPIRE_AGAIN_SECONDS if more else EXPIRY_SECONDS, self._expire)
 
     # -------------------------------------------------------------------------------------------------- metrics
 
     def _gauges(self) -> Iterable[Metric]:
         objects = GaugeMetricFamily("apiserver_storage_objects", "Objects stored, by resource", labels=["resource"])
-        for resource, collection in self._cache.collections.items():
-            objects.add_metric([resource], len(collection.entries))
-        yield objects
-        status = self._store.status()
-        yield gauge("apiserver_watch_cache_resource_version", "The newest published revision", self._cache.head)
-        yield gauge("apiserver_longrunning_requests", "Open watches", self._dispatcher.count)
-        yield gauge("ursa_store_bytes", "Size of the store's files", status.bytes)
+        revisions = GaugeMetricFamily(
+            "apiserver_watch_cache_resource_version", "The newest published revision, by store", labels=["store"]
+        )
+        sizes = GaugeMetricFamily("ursa_store_bytes", "Bytes of the records a store keeps", labels=["store"])
+        watches = 0
+        for history in self._histories:
+            for resource, collection in history.cache.collections.items():
+                objects.add_metric([resource], len(collection.entries))
+            revisions.add_metric([history.name], history.cache.head)
+            sizes.add_metric([history.name], history.store.status().bytes)
+            watches += history.dispatcher.count
+        yield from (objects, revisions, sizes)
+        yield gauge("apiserver_longrunning_requests", "Open watches", watches)

@@ -55,11 +55,12 @@ def watch_batch(watch_id: int, events: list[bytes], initial_events_end: bool = F
     return b"\x12" + varint(len(body)) + body
 
 
-def watch_reply(batches: list[bytes], resource_version: int, incarnation: str = "") -> bytes:
-    """A WatchReply: resource_version (1), batches (2), incarnation (3)."""
+def watch_reply(batches: list[bytes], resource_version: int, incarnation: str = "", store: str = "") -> bytes:
+    """A WatchReply: resource_version (1), batches (2), incarnation (3), store (4)."""
     pieces = [b"\x08" + varint(resource_version)] if resource_version else []
     pieces += batches
-    if incarnation:
-        name = incarnation.encode()
-        pieces.append(b"\x1a" + varint(len(name)) + name)
+    for tag, text in ((b"\x1a", incarnation), (b"\x22", store)):
+        if text:
+            data = text.encode()
+            pieces += (tag, varint(len(data)), data)
     return b"".join(pieces)

@@ -15,10 +15,10 @@ from ..proto.kinds import Role
 from ..storage import Store
 from . import frames
 from .entries import Entry
+from .history import Histories, History
 from .requests import parse_request
 from .selections import CompiledSelection, compile_selection
 from .state import State
-from .watch_cache import WatchCache
 
 # Measured: 256 KiB chunks cost the server least for a list of 20 MB.
 CHUNK_BYTES = 256 * 1024
@@ -37,9 +37,8 @@ class _Continue(NamedTuple):
 class Lister:
     """Answers lists from the watch cache, and lists at an older revision from the store."""
 
-    def __init__(self, cache: WatchCache, store: Store, state: State, role: Role) -> None:
-        self._cache = cache
-        self._store = store
+    def __init__(self, histories: Histories, state: State, role: Role) -> None:
+        self._histories = histories
         self._state = state
         self._role = role
 
@@ -52,43 +51,45 @@ class Lister:
         """
         selection = compile_selection(request.selection, self._role)
         query = _query(request)
-        start, revision = "", self._revision(request)
+        history = self._histories.of(selection.kind)
+        start, revision = "", self._revision(request, history.cache.head)
         if request.continue_token:
             token = _parse_continue(request.continue_token)
             if token.query != query:
                 raise BadRequest("the continue token belongs to another query: repeat the query it came with")
             start, revision = token.start, token.revision
-        return self._joined(self._entries(selection, revision, start), request.limit, revision, query)
+        return self._joined(self._entries(history, selection, revision, start), request.limit, revision, query)
 
-    def _revision(self, request: pb.ListRequest) -> int:
+    @staticmethod
+    def _revision(request: pb.ListRequest, head: int) -> int:
         text = request.resource_version
         if not text or text == "0":
-            return self._cache.head
+            return head
         if not text.isdecimal():
             raise BadRequest(f"resource_version {text!r} is no decimal number")
         revision = int(text)
-        if revision > self._cache.head:
+        if revision > head:
             raise Timeout(
-                f"too large resource version: {revision}, the newest is {self._cache.head}",
-                resource_version=self._cache.head,
+                f"too large resource version: {revision}, the newest is {head}",
+                resource_version=head,
                 retry_after_ms=RETRY_AFTER_MS,
             )
-        return revision if request.exact else self._cache.head
+        return revision if request.exact else head
 
-    def _entries(self, selection: CompiledSelection, revision: int, start: str) -> Iterator[Entry]:
-        if revision == self._cache.head:
-            entries = self._cache.collections[selection.kind.resource].select(selection)
+    def _entries(self, history: History, selection: CompiledSelection, revision: int, start: str) -> Iterator[Entry]:
+        if revision == history.cache.head:
+            entries = history.cache.collections[selection.kind.resource].select(selection)
             return (entry for entry in entries if entry.key >= start)
         try:
-            return self._stored(selection, revision, start)
+            return self._stored(history.store, selection, revision, start)
         except Compacted as error:
             raise Expired(str(error), resource_version=error.floor) from None
         except FutureRevision as error:
             raise Expired(f"{error}: list again", resource_version=error.head) from None
 
-    def _stored(self, selection: CompiledSelection, revision: int, start: str) -> Iterator[Entry]:
+    def _stored(self, store: Store, selection: CompiledSelection, revision: int, start: str) -> Iterator[Entry]:
         kind = selection.kind
-        records = self._store.range(f"/registry/{kind.resource}/", revision=revision, start=start)
+        records = store.range(f"/registry/{kind.resource}/", revision=revision, start=start)
         entries = (self._state.entry_of(kind, r.key, r.value, r.revision)[0] for r in records)
         return (entry for entry in entries if selection.matches(entry))
 

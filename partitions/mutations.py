@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, BadRequest
+from .history import Histories, History
 from .metrics import ApiMetrics
 from .pacing import Runtime
 from .requests import parse_request
@@ -16,15 +17,30 @@ OPERATIONS_PER_BATCH_MAX = 256
 
 
 class Answer:
-    """A reply that waits until everything up to `revision` is durable."""
+    """A reply that waits until what it says is durable: each of some histories up to a revision, the main one first."""
 
-    __slots__ = ("counts", "received_at", "reply", "revision")
+    __slots__ = ("_awaited", "counts", "received_at", "reply")
 
-    def __init__(self, revision: int, reply: bytes, counts: Counter[tuple[str, str, int]], received_at: float) -> None:
-        self.revision = revision
+    def __init__(
+        self,
+        awaited: Sequence[tuple[History, int]],
+        reply: bytes,
+        counts: Counter[tuple[str, str, int]],
+        received_at: float,
+    ) -> None:
+        self._awaited = awaited
         self.reply = reply
         self.counts = counts  # Operations by (verb, resource, code).
         self.received_at = received_at
+
+    @property
+    def durable(self) -> bool:
+        return all(history.cache.head >= revision for history, revision in self._awaited)
+
+    @property
+    def last_awaited(self) -> History:
+        """Answers with the same one become durable in the order in which they were made."""
+        return self._awaited[-1][0]
 
 
 class Mutator:
@@ -33,15 +49,13 @@ class Mutator:
     def __init__(
         self,
         state: State,
+        histories: Histories,
         runtime: Runtime,
-        staged_head: Callable[[], int],
-        poke: Callable[[], None],
         metrics: ApiMetrics,
     ) -> None:
         self._state = state
+        self._histories = histories
         self._runtime = runtime
-        self._staged_head = staged_head
-        self._poke = poke
         self._metrics = metrics
 
     def apply(self, data: bytes) -> Answer:
@@ -63,9 +77,18 @@ class Mutator:
             results.append(result)
             counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
         reply = pb.MutateReply(results=results, batch=request.batch).SerializeToString(deterministic=True)
-        self._poke()
+        awaited = self._concerned(counts)
+        for history in awaited:
+            history.poke()
         # Even a refusal waits: it may rest on a change that is not durable yet.
-        return Answer(self._staged_head(), reply, counts, received_at)
+        staged = [(history, history.store.staged_head) for history in awaited]
+        return Answer(staged, reply, counts, received_at)
+
+    def _concerned(self, counts: Counter[tuple[str, str, int]]) -> list[History]:
+        """What a batch rests on: the main history (of Events, their namespaces), and others that it wrote to."""
+        others = {self._histories.of_resource(resource): None for _, resource, _ in counts}
+        others.pop(self._histories.main, None)
+        return [self._histories.main, *others]
 
     def sent(self, answer: Answer) -> None:
         """The answer is on its way: count its operations."""
@@ -78,12 +101,10 @@ class MutateSession:
     def __init__(
         self,
         mutator: Mutator,
-        published: Callable[[], int],
         wake: Callable[[], None],
         on_close: Callable[[MutateSession], object],
     ) -> None:
         self._mutator = mutator
-        self._published = published
         self._wake = wake
         self._on_close = on_close
         self._answers: deque[Answer] = deque()
@@ -99,11 +120,11 @@ class MutateSession:
         self._wake()
 
     def wake_if_durable(self) -> None:
-        if self._answers and self._answers[0].revision <= self._published():
+        if self._answers and self._answers[0].durable:
             self._wake()
 
     def take(self) -> bytes | None:
-        if not self._answers or self._answers[0].revision > self._published():
+        if not self._answers or not self._answers[0].durable:
             return None
         answer = self._answers.popleft()
         self._mutator.sent(answer)

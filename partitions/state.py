@@ -7,7 +7,6 @@ operation sees it before that.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from random import Random
 
@@ -20,15 +19,18 @@ from ..proto.errors import (
     NotFound,
     ServiceUnavailable,
     StoreFull,
+    UrsaError,
 )
 from ..proto.kinds import BY_KIND, BY_RESOURCE, SYSTEM_TENANT, Kind, Role, Scope
 from ..proto.objects import new_uid
 from ..storage import Change as StoreChange
-from ..storage import Store
+from ..storage import Record, Store
 from . import plans
 from .admission import Ledger, strategies
 from .admission.validation import OBJECT_BYTES_MAX
 from .entries import Entry, FieldReader
+from .expiry import Expiring
+from .history import Histories, History
 from .plans import Plan, Write
 from .selections import served_kind
 from .watch_cache import Change
@@ -48,26 +50,46 @@ _NAME_SUFFIX_LENGTH = 5
 class State:
     """All objects of a partition as the next operation will find them."""
 
-    def __init__(self, role: Role, store: Store, random: Random) -> None:
+    def __init__(self, role: Role, histories: Histories, random: Random) -> None:
         self._role = role
-        self._store = store
+        self._histories = histories
         self._random = random
         self._strategies = strategies()
         self._readers = {resource: FieldReader(kind) for resource, kind in BY_RESOURCE.items()}
         self._latest: dict[str, Entry] = {}
-        self._unpublished: deque[Change] = deque()
         self._ledger = Ledger()
 
     # ----------------------------------------------------------------------------------------------------- open
 
-    def load(self) -> Iterator[tuple[Kind, Entry]]:
-        """Take in everything the store holds; yields it for the watch cache."""
-        for record in self._store.range("/registry/"):
-            kind = BY_RESOURCE[record.key.split("/", 3)[2]]
+    def load(self, history: History) -> Iterator[tuple[Kind, Entry]]:
+        """Take in everything a store holds; yields it for the watch cache.
+
+        Raises:
+            UrsaError: it holds objects that belong in another store.
+        """
+        for record in history.store.range("/registry/"):
+            kind = BY_RESOURCE[resource_of(record.key)]
+            if self._histories.of(kind) is not history:
+                raise UrsaError(
+                    f"the {history.name} store holds {record.key}: {kind.resource} must be moved apart first"
+                )
             entry, message = self.entry_of(kind, record.key, record.value, record.revision)
             self._latest[record.key] = entry
             self._observe(kind, None, message)
             yield kind, entry
+
+    def changed(self, store: Store, record: Record) -> Change:
+        """A change made again from its record in the log."""
+        kind = BY_RESOURCE[resource_of(record.key)]
+        entry, _ = self.entry_of(kind, record.key, record.value, record.revision)
+        old = None
+        if record.previous_revision:
+            previous = store.get(record.key, record.revision - 1)
+            if previous is not None:
+                old, _ = self.entry_of(kind, previous.key, previous.value, previous.revision)
+        if record.deleted:
+            return Change(record.revision, kind, old or entry, None, entry)
+        return Change(record.revision, kind, old, entry, None)
 
     def entry_of(self, kind: Kind, key: str, data: bytes, revision: int) -> tuple[Entry, pb.Object]:
         """An entry made again from stored bytes."""
@@ -95,7 +117,7 @@ class State:
         """
         kind = served_kind(operation.resource, self._role)
         plan = self._plan(kind, operation, now_ms)
-        if not operation.dry_run and plan.writes:
+        if not operation.dry_run:
             self._stage(plan.writes)
         metadata = plan.result.metadata
         result = pb.Result(resource_version=metadata.resource_version, uid=metadata.uid)
@@ -105,9 +127,12 @@ class State:
             result.object.CopyFrom(plan.result)
         return result
 
-    def take_unpublished(self) -> Change:
-        """The oldest change that has not been published."""
-        return self._unpublished.popleft()
+    def expire(self, expiring: Expiring, now_ms: int) -> None:
+        """Delete an object whose time to live is over, unless it has changed since."""
+        kind, entry = expiring.kind, self._latest.get(expiring.key)
+        if entry is not None and entry.revision == expiring.revision:
+            plan = plans.plan_delete(kind, self._strategies[kind.resource], entry, pb.Delete(), now_ms=now_ms)
+            self._stage(plan.writes)
 
     def _plan(self, kind: Kind, operation: pb.Operation, now_ms: int) -> Plan:
         verb = operation.WhichOneof("verb")
@@ -188,25 +213,29 @@ class State:
     # ---------------------------------------------------------------------------------------------------- stage
 
     def _stage(self, writes: tuple[Write, ...]) -> None:
+        """Every plan concerns one store."""
+        if not writes:
+            return
+        history = self._histories.of(writes[0].kind)
         try:
-            records = self._store.stage(
+            records = history.stage(
                 [
                     StoreChange(write.key, _Encoder(write.message), write.deleted, reserve=_must_go_on(write))
                     for write in writes
                 ]
             )
         except StoreFull as error:
-            raise ServiceUnavailable(str(error)) from None
+            raise ServiceUnavailable(f"the {history.name} store is full: {error}") from None
         for write, record in zip(writes, records, strict=True):
             fields = self._readers[write.kind.resource].fields(write.message)
             entry = Entry(record.key, write.message, record.value, record.revision, fields)
             if write.deleted:
                 del self._latest[record.key]
-                self._unpublished.append(Change(record.revision, write.kind, write.old, None, entry))
+                history.staged(Change(record.revision, write.kind, write.old, None, entry))
                 self._observe(write.kind, write.message, None)
             else:
                 self._latest[record.key] = entry
-                self._unpublished.append(Change(record.revision, write.kind, write.old, entry, None))
+                history.staged(Change(record.revision, write.kind, write.old, entry, None))
                 self._observe(write.kind, None if write.old is None else write.message, write.message)
 
     def _observe(self, kind: Kind, old: pb.Object | None, new: pb.Object | None) -> None:
@@ -221,6 +250,11 @@ class State:
                 self._ledger.node_changed(new)
             elif old is not None:
                 self._ledger.node_deleted(old)
+
+
+def resource_of(key: str) -> str:
+    """`/registry/pods/t/n/name` -> `pods`."""
+    return key.split("/", 3)[2]
 
 
 def _must_go_on(write: Write) -> bool:

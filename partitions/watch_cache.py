@@ -1,4 +1,4 @@
-"""The published state of a partition: its objects, and the recent changes of them.
+"""The published state of a store: its objects, and the recent changes of them.
 
 Reads are served from here. What is here is committed: a change enters in `publish`, in revision order, at the moment it
 is acknowledged. Recent changes are kept in a window bounded in number and in bytes, so that a watch that lost its link
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from ..proto.kinds import KINDS, Kind, Role
+from ..proto.kinds import Kind
 from .entries import Entry
 from .selections import CompiledSelection
 
@@ -98,10 +98,10 @@ class Collection:
 
 
 class WatchCache:
-    """All collections of a partition, and the window of recent changes."""
+    """The collections of the kinds that one store keeps, and the window of its recent changes."""
 
-    def __init__(self, role: Role) -> None:
-        self.collections = {kind.resource: Collection(kind) for kind in KINDS if role in kind.roles}
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self.collections = {kind.resource: Collection(kind) for kind in kinds}
         self.head = 0  # Everything up to this revision is published.
         self._window: deque[Change] = deque()
         self._window_bytes = 0
@@ -127,12 +127,19 @@ class WatchCache:
         self._remember(change)
         self._trim()
 
+    def pass_over(self, revision: int) -> None:
+        """A revision at which no object changed."""
+        assert revision == self.head + 1, "revisions are published in order, without gaps"
+        self.head = revision
+
     def changes_behind(self, revision: int, kind: Kind) -> Iterator[Change] | None:
         """The changes of a kind behind a revision, in order; None if the window no longer reaches back so far."""
         if revision < self._floor:
             return None
+        # At most one change a revision: what is further back than that is older.
         skipped = max(0, len(self._window) - (self.head - revision))
-        return (change for change in islice(self._window, skipped, None) if change.kind is kind)
+        newest = islice(self._window, skipped, None)
+        return (change for change in newest if change.revision > revision and change.kind is kind)
 
     @property
     def floor(self) -> int:

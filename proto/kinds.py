@@ -41,6 +41,12 @@ BOTH = (Role.TENANT, Role.RESOURCE)
 SYSTEM_TENANT = "system"
 NODE_LEASE_NAMESPACE = "kube-node-lease"
 
+# The stores of a partition. Events are many and worth little, so they may be kept apart, with a quota of their own.
+MAIN_STORE = "main"
+EVENTS_STORE = "events"
+# As Kubernetes' --event-ttl.
+EVENT_TTL_SECONDS = 3600
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -48,6 +54,8 @@ class Kind:
 
     `fields` maps each field selector beyond `metadata.name` and `metadata.namespace` to its path in the object.
     `indexes` are those of them by which a list or a watch finds its objects without looking at the others.
+    `store` names the store that keeps its objects where the partition has one of that name; else the main one does.
+    `ttl_seconds`: an object that has not changed for so long is deleted; 0: it stays.
     """
 
     kind: str
@@ -60,6 +68,8 @@ class Kind:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     indexes: tuple[str, ...] = ()
     has_status: bool = True
+    store: str = MAIN_STORE
+    ttl_seconds: int = 0
 
     @property
     def resource(self) -> str:
@@ -124,6 +134,8 @@ KINDS: tuple[Kind, ...] = (
         },
         indexes=("involvedObject.uid", "involvedObject.name"),
         has_status=False,
+        store=EVENTS_STORE,
+        ttl_seconds=EVENT_TTL_SECONDS,
     ),
     Kind(
         "Node",

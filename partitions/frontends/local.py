@@ -56,14 +56,24 @@ async def open_local_partition(
     random: Random,
     *,
     wall_offset_seconds: float,
+    events_store: Store | None = None,
     registry: CollectorRegistry | None = None,
     commits_per_second: float = COMMITS_PER_SECOND,
 ) -> AsyncIterator[ApiServer]:
-    """An apiserver that lives in this block. The store is the caller's to close."""
+    """An apiserver that lives in this block. The stores are the caller's to close."""
     runtime = TrioRuntime(wall_offset_seconds)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runtime.run)
-        server = ApiServer(name, role, store, runtime, random, registry, commits_per_second=commits_per_second)
+        server = ApiServer(
+            name,
+            role,
+            store,
+            runtime,
+            random,
+            registry,
+            events_store=events_store,
+            commits_per_second=commits_per_second,
+        )
         try:
             yield server
         finally:
