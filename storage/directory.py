@@ -74,14 +74,41 @@ def lock(path: Path) -> int:
     _check_contents(path)
     descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        _flock(descriptor, fcntl.LOCK_EX)
+    except StoreInUse:
         os.close(descriptor)
-        raise StoreInUse(f"in use by process {holder or 'unknown'}: stop it, or give another directory") from None
+        raise
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+@contextmanager
+def locked_for_reading(path: Path) -> Iterator[None]:
+    """Keep writers away from a store, without changing anything in its directory.
+
+    Raises:
+        StoreInUse: another process has it open to write.
+        OSError
+    """
+    try:
+        descriptor = os.open(path / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield  # The data alone: somebody's copy, which no writer has had open.
+        return
+    try:
+        _flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int, how: int) -> None:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        raise StoreInUse(f"in use by process {holder or 'unknown'}: stop it, or give another directory") from None
 
 
 def _make(path: Path) -> None:

@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import BinaryIO
 
 import lmdb
 
 from ..proto.errors import StoreCorrupt, StoreError
 from . import checkpoint, directory
-from .committer import Committer, Done
+from .committer import Committer, Done, InlineCommitter
 from .failpoints import failpoint
 from .index import KeyIndex
 from .log_store import BYTES_MAX, READ_BYTES, LogStore, raise_error
@@ -40,9 +41,19 @@ from .records import (
     encode_key,
     record_bytes,
 )
-from .snapshot import DEFRAGMENT_DIRECTORY, RESTORE_DIRECTORY, DefragmentCopy, SnapshotCopy
+from .snapshot import (
+    DEFRAGMENT_DIRECTORY,
+    OUTGOING_FILE,
+    PARTIAL_SUFFIX,
+    RESTORE_DIRECTORY,
+    DefragmentCopy,
+    SnapshotCopy,
+    entries_behind,
+    open_unnamed,
+)
 from .steps import run_steps
 from .store import Record
+from .verify import open_read_only
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +93,6 @@ class LmdbStore(LogStore):
         self._draft: checkpoint.Draft | None = None
         self._draft_not_below = 0
         self._broken = False
-        self._copying = False
         if not self._resume():
             self._index, self._keys, self._bytes = KeyIndex(), 0, 0
             self._restore(self._records_behind(0), description.compacted)
@@ -125,7 +135,30 @@ class LmdbStore(LogStore):
             checkpoint.remove_others(path, description.checkpoint)
             for left in (DEFRAGMENT_DIRECTORY, RESTORE_DIRECTORY):  # By a crash.
                 shutil.rmtree(path / left, ignore_errors=True)
+            for name in (OUTGOING_FILE, OUTGOING_FILE + PARTIAL_SUFFIX):
+                (path / name).unlink(missing_ok=True)
             store = cls(path, environment, committer, description, bytes_max=bytes_max, on_fatal=on_fatal)
+            store._releasing = releasing.pop_all()
+            return store
+
+    @classmethod
+    def open_read_only(cls, path: str | os.PathLike[str]) -> LmdbStore:
+        """Open the store in a directory to look at it. Nothing there is changed, so the directory may be read-only.
+
+        Raises:
+            StoreInUse: another process has it open.
+            StoreIncompatible, StoreCorrupt, StoreError: as `open`.
+        """
+        path = Path(path).absolute()
+        with directory.errors_of(path), ExitStack() as releasing:
+            releasing.enter_context(directory.locked_for_reading(path))
+            environment = open_read_only(path)
+            releasing.callback(environment.close)
+            with environment.begin() as transaction:
+                description = decode_description(transaction.get(DESCRIPTION_KEY))
+            store = cls(path, environment, InlineCommitter(), description, bytes_max=BYTES_MAX, on_fatal=raise_error)
+            store._failure = StoreError(f"{path}: the store is open for reading only")
+            store._broken = True  # No checkpoint at its end.
             store._releasing = releasing.pop_all()
             return store
 
@@ -252,7 +285,8 @@ class LmdbStore(LogStore):
         will not be; then nothing of it is left, and the store goes on. Sweeps wait meanwhile. See snapshot.restore.
 
         Raises:
-            StoreError: the file exists, or another copy is being made.
+            CopyUnderWay: there is one at a time.
+            StoreError: the file exists.
         """
         self._check_copying()
         description = Description(self._floor, self.incarnation)
@@ -261,7 +295,7 @@ class LmdbStore(LogStore):
         def step() -> bool:
             if self._closed:
                 raise StoreError("the store was closed before the snapshot was whole")
-            return copy.step(self._environment)
+            return copy.step(lambda position: entries_behind(self._environment, position))
 
         def copied(error: BaseException | None) -> None:
             self._copying = False
@@ -272,6 +306,13 @@ class LmdbStore(LogStore):
         self._copying = True
         run_steps(self._committer, step, copied)
 
+    def open_snapshot(self, opened: Callable[[BinaryIO | BaseException], None]) -> None:
+        self._check_copying()
+        path = self._path / OUTGOING_FILE
+        with directory.errors_of(self._path):
+            path.unlink(missing_ok=True)
+        open_unnamed(self.snapshot, path, opened)
+
     def defragment(self, done: Done) -> None:
         """Give the room that the store's file no longer needs back to the disk, while reading and writing go on.
 
@@ -279,7 +320,7 @@ class LmdbStore(LogStore):
         `snapshot`; a failure once the copy has begun to take the place is that of a commit (`on_fatal`).
 
         Raises:
-            StoreError: another copy is being made.
+            CopyUnderWay: there is one at a time.
         """
         self._check_copying()
         old = self._environment
@@ -308,21 +349,13 @@ class LmdbStore(LogStore):
         self._copying = True
         run_steps(self._committer, step, copied)
 
-    def _check_copying(self) -> None:
-        self._check_usable()
-        if self._copying:
-            raise StoreError(f"{self._path}: a snapshot or a defragmentation is under way: wait for its end")
-
     # --- the checkpoint ----------------------------------------------------------------------------------------------
 
     def sweep_step(self) -> bool:
-        if self._copying:  # A copy needs what lies above the floor it began with. The sweep goes on behind it.
-            self._check_usable()
-            return False
         if super().sweep_step():
             self._draft = None  # Changes leave the index.
             return True
-        return self._checkpoint_step()
+        return not self._copying and self._checkpoint_step()
 
     def _checkpoint_step(self) -> bool:
         """Bring a checkpoint that is due one bounded step forward; True while another step would bring it further."""

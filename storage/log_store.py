@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..proto.errors import Compacted, FutureRevision, StoreCorrupt, StoreError, StoreFull
 from .committer import Committer
-from .digest import digest_of
+from .digest import RecordsDigest, digest_of
 from .index import KeyIndex
 from .leases import LEASE_PREFIX, Leases, lease_key, parse_key
 from .records import record_bytes
-from .store import NOSPACE, RESERVED_PREFIX, Change, Record, StageConflict, Store, StoreStatus
+from .store import NOSPACE, RESERVED_PREFIX, Change, CopyUnderWay, Record, StageConflict, Store, StoreStatus
 from .sweep import Sweep
 from .watch import LogWatch
 
@@ -79,6 +79,7 @@ class LogStore(Store):
         self._sweep: Sweep | None = None
         self._swept_floor = 0
         self._erasing = False
+        self._copying = False
         self._watches: dict[LogWatch, None] = {}
         self._nospace = False
         # None until the first use: then they are looked up in the index, however that came to be.
@@ -316,6 +317,10 @@ class LogStore(Store):
     def digest(self, revision: int | None = None) -> str:
         return digest_of(self.range("", revision=revision))
 
+    def digest_steps(self, revision: int | None = None) -> RecordsDigest:
+        at = self._check_readable(revision)
+        return RecordsDigest(self._range("", at, "", 0), at)
+
     def watch(self, prefix: str, after: int, wake: Callable[[], None]) -> LogWatch:
         self._check_readable(after)
         watch = LogWatch(self, prefix, after, wake, self._forget_watch)
@@ -345,6 +350,8 @@ class LogStore(Store):
 
     def sweep_step(self) -> bool:
         self._check_usable()
+        if self._copying:  # A copy needs what lies above the floor it began with. The sweep goes on behind it.
+            return False
         if not self._erasing:
             if self._sweep is None and self._swept_floor < self._floor:
                 self._sweep = Sweep(self._index, self._floor)
@@ -374,6 +381,13 @@ class LogStore(Store):
 
         self._erasing = True
         self._committer.submit(lambda: freed.append(self._erase(revisions, floor)), erased)
+
+    # --- copies ------------------------------------------------------------------------------------------------------
+
+    def _check_copying(self) -> None:
+        self._check_usable()
+        if self._copying:
+            raise CopyUnderWay
 
     # --- opening -----------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 from ..proto.errors import StoreError
 from .committer import Committer, Done, InlineCommitter
 from .log_store import BYTES_MAX, LogStore, raise_error
-from .records import record_bytes
+from .records import Description, encode, record_bytes
+from .snapshot import Entries, SnapshotCopy, open_unnamed
+from .steps import run_steps
 from .store import Record
+
+# The map of a snapshot's file: address space, as in LmdbStore.
+MAP_BYTES = 1 << 40
 
 
 class MemoryStore(LogStore):
@@ -39,10 +49,44 @@ class MemoryStore(LogStore):
         self._records: dict[int, Record] = {}
 
     def snapshot(self, path: str | os.PathLike[str], done: Done) -> None:
-        raise StoreError(f"{os.fspath(path)}: a store in memory has no snapshots: use one in a directory")
+        """As of a store in a directory; restoring it makes one."""
+        self._check_copying()
+        copy = SnapshotCopy(Path(path).absolute(), self._head, Description(self._floor, self.incarnation), MAP_BYTES)
+        revisions: list[int] = []
+
+        @contextmanager
+        def entries_behind(position: int) -> Iterator[Entries]:
+            places = range(bisect_right(revisions, position), len(revisions))
+            yield (encode(self._records[revisions[place]]) for place in places)
+
+        def step() -> bool:
+            if self._closed:
+                raise StoreError("the store was closed before the snapshot was whole")
+            if not revisions:
+                revisions.extend(self._records)  # They were written in their order; none goes before the end.
+            return copy.step(entries_behind)
+
+        def copied(error: BaseException | None) -> None:
+            self._copying = False
+            if error is not None:
+                copy.discard()
+            done(error)
+
+        self._copying = True
+        run_steps(self._committer, step, copied)
+
+    def open_snapshot(self, opened: Callable[[BinaryIO | BaseException], None]) -> None:
+        self._check_copying()
+        folder = TemporaryDirectory(prefix="ursa-")
+
+        def cleaned(outcome: BinaryIO | BaseException) -> None:
+            folder.cleanup()
+            opened(outcome)
+
+        open_unnamed(self.snapshot, Path(folder.name) / "snapshot", cleaned)
 
     def defragment(self, done: Done) -> None:
-        self._check_usable()
+        self._check_copying()
         done(None)
 
     def _write(self, batch: Sequence[Record], floor: int | None) -> None:

@@ -19,15 +19,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import BinaryIO
 
 import lmdb
 
 from ..proto.errors import StoreCorrupt, StoreError
 from . import directory
+from .committer import Done
 from .failpoints import failpoint
 from .records import DESCRIPTION_KEY, Description, decode, decode_description, encode_description, encode_key
 from .verify import check_log, open_read_only
@@ -42,6 +45,19 @@ REVISIONS_FORWARD = 1_000_000
 PARTIAL_SUFFIX = ".partial"
 DEFRAGMENT_DIRECTORY = "defragment"
 RESTORE_DIRECTORY = "restore"
+# A snapshot on its way to somewhere else.
+OUTGOING_FILE = "outgoing.snapshot"
+
+# Key and value in the log of all records behind a revision, in order.
+Entries = Iterator[tuple[bytes, bytes]]
+Source = Callable[[int], AbstractContextManager[Entries]]
+
+
+@contextmanager
+def entries_behind(environment: lmdb.Environment, position: int) -> Iterator[Entries]:
+    """The Source that a log in LMDB is."""
+    with environment.begin() as reading, reading.cursor() as cursor:
+        yield iter(cursor) if cursor.set_range(encode_key(position + 1)) else iter(())
 
 
 class Copy:
@@ -53,13 +69,11 @@ class Copy:
         with environment.begin(write=True) as transaction:
             transaction.put(DESCRIPTION_KEY, encode_description(description))
 
-    def step(self, source: lmdb.Environment, last: int | None) -> bool:
+    def step(self, source: Source, last: int | None) -> bool:
         """Copy some more, up to revision `last` (None: all there is); True while there is more."""
-        with source.begin() as reading, reading.cursor() as cursor, self.environment.begin(write=True) as writing:
-            if not cursor.set_range(encode_key(self._position + 1)):
-                return False
+        with source(self._position) as entries, self.environment.begin(write=True) as writing:
             size = 0
-            for key, data in islice(cursor, COPY_RECORDS):
+            for key, data in islice(entries, COPY_RECORDS):
                 revision = decode(key, data).revision
                 if last is not None and revision > last:
                     return False
@@ -69,7 +83,7 @@ class Copy:
                 size += len(data)
                 if size > COPY_BYTES:
                     break
-            more = cursor.set_range(encode_key(self._position + 1))
+            more = next(entries, None) is not None
         failpoint("copy-after-step")
         return more
 
@@ -87,7 +101,7 @@ class SnapshotCopy:
         self._map_bytes = map_bytes
         self._copy: Copy | None = None
 
-    def step(self, source: lmdb.Environment) -> bool:
+    def step(self, source: Source) -> bool:
         with directory.errors_of(self._path):
             if self._copy is None:
                 self._partial.unlink(missing_ok=True)
@@ -110,6 +124,25 @@ class SnapshotCopy:
             self._partial.unlink(missing_ok=True)
 
 
+def open_unnamed(
+    snapshot: Callable[[Path, Done], None], path: Path, opened: Callable[[BinaryIO | BaseException], None]
+) -> None:
+    """Make a snapshot at `path`, open it, and take its name away."""
+
+    def copied(error: BaseException | None) -> None:
+        outcome: BinaryIO | BaseException | None = error
+        if outcome is None:
+            try:
+                with directory.errors_of(path):
+                    outcome = path.open("rb")
+                    path.unlink()
+            except StoreError as refused:
+                outcome = refused
+        opened(outcome)
+
+    snapshot(path, copied)
+
+
 class DefragmentCopy:
     """A compacted copy of a store's file, which takes its place with the last step."""
 
@@ -128,7 +161,7 @@ class DefragmentCopy:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory.mkdir(directory.DIRECTORY_MODE)
             self._copy = Copy(self._open_environment(self._directory, self._map_bytes), description)
-        if self._copy.step(source, None):
+        if self._copy.step(partial(entries_behind, source), None):
             return None
         environment = self._copy.environment
         with environment.begin(write=True) as transaction:

@@ -18,7 +18,7 @@ import abc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from ..proto.errors import StoreError
 from .committer import Done
@@ -137,6 +137,29 @@ class StoreWatch(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Be woken no more. May be called twice, and from within `wake`."""
+
+
+class CopyUnderWay(StoreError):
+    """A snapshot or a defragmentation is being made already; there is one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("a snapshot or a defragmentation is under way: wait for its end")
+
+
+class StoreDigest(abc.ABC):
+    """A digest in the making, so that nothing else need wait for it. Made by `Store.digest_steps`."""
+
+    # The state at this one is hashed, whatever is written meanwhile.
+    revision: int
+
+    @abc.abstractmethod
+    def step(self) -> str | None:
+        """Take up some more records, a millisecond or two of the loop; the digest once all were taken up.
+
+        Raises:
+            Compacted: the floor has passed the revision in the meantime.
+            StoreError: the store is closed.
+        """
 
 
 class Store(abc.ABC):
@@ -269,6 +292,14 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    def digest_steps(self, revision: int | None = None) -> StoreDigest:
+        """`digest`, in bounded steps, for a loop that has other things to do in between.
+
+        Raises:
+            Compacted, FutureRevision: the revision is out of reach.
+        """
+
+    @abc.abstractmethod
     def watch(self, prefix: str, after: int, wake: Callable[[], None]) -> StoreWatch:
         """Follow the changes of the keys under a prefix behind a revision, from the log on into the future.
 
@@ -310,7 +341,19 @@ class Store(abc.ABC):
         another incarnation and a later revision, and keeps its leases.
 
         Raises:
-            StoreError: the file exists, another copy is being made, or this backend keeps nothing in files.
+            CopyUnderWay: there is one at a time.
+            StoreError: the file exists.
+        """
+
+    @abc.abstractmethod
+    def open_snapshot(self, opened: Callable[[BinaryIO | BaseException], None]) -> None:
+        """`snapshot` into a file without a name, to be read at once and sent elsewhere.
+
+        `opened` is called on the loop with the whole file, open for reading at its beginning, or with the StoreError
+        that prevented it. The file is gone when it is closed; after a crash, when the store is opened again.
+
+        Raises:
+            CopyUnderWay: there is one at a time.
         """
 
     @abc.abstractmethod
@@ -320,7 +363,7 @@ class Store(abc.ABC):
         `done` as in `snapshot`, but that a failure in the last step is that of a commit.
 
         Raises:
-            StoreError: another copy is being made.
+            CopyUnderWay: there is one at a time.
         """
 
     @abc.abstractmethod

@@ -92,7 +92,7 @@ def verify(path: str | os.PathLike[str]) -> VerifyReport:
         if not (path / directory.DATA_FILE if path.is_dir() else path).exists():
             raise StoreIncompatible("there is no store here")
         if path.is_dir():
-            releasing.callback(os.close, directory.lock(path))
+            releasing.enter_context(directory.locked_for_reading(path))
         environment = open_read_only(path)
         releasing.callback(environment.close)
         with environment.begin() as transaction:
