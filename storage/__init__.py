@@ -9,6 +9,8 @@ from .store import (
     RESERVED_PREFIX,
     Change,
     CopyUnderWay,
+    Guard,
+    InvalidKey,
     LeaseExists,
     LeaseNotFound,
     Record,
@@ -18,6 +20,7 @@ from .store import (
     StoreStatus,
     StoreWatch,
     Value,
+    ValueTooLarge,
 )
 
 __all__ = [
@@ -27,7 +30,9 @@ __all__ = [
     "Change",
     "Committer",
     "CopyUnderWay",
+    "Guard",
     "InlineCommitter",
+    "InvalidKey",
     "LeaseExists",
     "LeaseNotFound",
     "LmdbStore",
@@ -40,4 +45,5 @@ __all__ = [
     "StoreWatch",
     "ThreadCommitter",
     "Value",
+    "ValueTooLarge",
 ]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from .store import RESERVED_PREFIX, Change, LeaseExists, LeaseNotFound
+from .store import RESERVED_PREFIX, Change, InvalidKey, LeaseExists, LeaseNotFound
 
 LEASE_PREFIX = f"{RESERVED_PREFIX}leases/"
 _ID_DIGITS = 16
@@ -112,12 +112,12 @@ class Leases:
     def attachments(self, changes: Sequence[Change]) -> list[Change]:
         """What must be staged with these changes, so that each key goes with the lease it was last given.
 
-        Raises LeaseNotFound, and ValueError for a change that only the store itself may make, or nobody.
+        Raises LeaseNotFound, and InvalidKey or ValueError for a change that only the store itself may make, or nobody.
         """
         wanted: dict[str, int] = {}
         for change in changes:
             if change.key.startswith(RESERVED_PREFIX):
-                raise ValueError(f"{change.key!r}: keys under {RESERVED_PREFIX!r} are the store's own")
+                raise InvalidKey(change.key, f"what begins with {RESERVED_PREFIX!r} is the store's own")
             if change.lease:
                 if change.deleted:
                     raise ValueError(f"{change.key}: a deletion takes no lease")

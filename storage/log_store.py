@@ -21,8 +21,8 @@ from .committer import Committer
 from .digest import RecordsDigest, digest_of
 from .index import KeyIndex
 from .leases import LEASE_PREFIX, Leases, lease_key, parse_key
-from .records import record_bytes
-from .store import NOSPACE, RESERVED_PREFIX, Change, CopyUnderWay, Record, StageConflict, Store, StoreStatus
+from .records import checked_record_bytes, record_bytes
+from .store import NOSPACE, RESERVED_PREFIX, Change, CopyUnderWay, Guard, Record, StageConflict, Store, StoreStatus
 from .sweep import Sweep
 from .watch import LogWatch
 
@@ -120,7 +120,10 @@ class LogStore(Store):
     def compacted(self) -> int:
         return self._floor
 
-    def stage(self, changes: Sequence[Change]) -> list[Record]:
+    def stage(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> list[Record]:
+        if guards:
+            self._check_usable()
+            self._check_guards(guards)
         return self._stage(changes, ())
 
     def _stage(self, changes: Sequence[Change], own: Sequence[Change]) -> list[Record]:
@@ -143,7 +146,7 @@ class LogStore(Store):
             revision += 1
             if not isinstance(value, bytes):
                 value = value(revision)  # noqa: PLW2901  A callable becomes what it makes.
-            size += record_bytes(key, value)
+            size += checked_record_bytes(key, value)
             records.append(Record(revision, key, value, deleted, created or revision, previous))
         # Nothing can fail from here on.
         append = self._index.append
@@ -157,6 +160,16 @@ class LogStore(Store):
                 leases.learn(record.key, record.value, record.deleted)
             del records[asked:]
         return records
+
+    def _check_guards(self, guards: Sequence[Guard]) -> None:
+        for key, revision, create_revision in guards:
+            newest, created = self._index.newest(key)
+            if revision is not None and revision != newest:
+                raise StageConflict(key, revision, newest)
+            if create_revision is not None and create_revision != created:
+                raise StageConflict(key, create_revision, created, of_life=True)
+            if revision is create_revision is None and not newest:
+                raise StageConflict(key, None, 0)
 
     def _check_preconditions(
         self, changes: Sequence[Change], attached: Mapping[str, int]

@@ -33,7 +33,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from ..proto.errors import StoreCorrupt, StoreIncompatible
-from .store import Record
+from .store import InvalidKey, Record, ValueTooLarge
 
 FORMAT_VERSION = 1
 
@@ -45,8 +45,9 @@ _DELETED = 1
 OVERHEAD_BYTES = _REVISION.size + _HEADER.size + _CHECKSUM.size
 # The length of a key has two bytes.
 KEY_BYTES_MAX = 0xFFFF
-# A value is handled in one piece, several times over in memory. Far above any object an apiserver lets through.
-VALUE_BYTES_MAX = 64 << 20
+# A value is handled in one piece, several times over in memory. etcd takes 1.5 MiB, and so does an apiserver; the rest
+# is for what is written about such an object when it goes: a deletion must not fail for its size.
+VALUE_BYTES_MAX = 2 << 20
 
 DESCRIPTION_KEY = _REVISION.pack(0)
 _MAGIC = b"ursalog\0"
@@ -84,15 +85,26 @@ def decode_key(key: bytes) -> int:
 
 
 def record_bytes(key: str, value: bytes) -> int:
-    """What a record counts for: the bytes of its key in the log and of its value there.
+    """What a record counts for: the bytes of its key in the log and of its value there."""
+    return OVERHEAD_BYTES + (len(key) if key.isascii() else len(key.encode())) + len(value)
 
-    Raises ValueError, before anything was written, if they cannot be a record.
+
+def checked_record_bytes(key: str, value: bytes) -> int:
+    """The same of a record that is to be written.
+
+    Raises InvalidKey, ValueTooLarge, or ValueError if they cannot be a record.
     """
-    key_bytes = len(key) if key.isascii() else len(key.encode())
-    if key_bytes > KEY_BYTES_MAX:
-        raise ValueError(f"a key may have {KEY_BYTES_MAX} bytes, this one is longer: {key[:80]}...")
-    if not isinstance(value, bytes) or len(value) > VALUE_BYTES_MAX:
-        raise ValueError(f"{key}: a value must be bytes, at most {VALUE_BYTES_MAX}")
+    try:
+        key_bytes = len(key) if key.isascii() else len(key.encode())
+    except UnicodeEncodeError:
+        raise InvalidKey(key, "it has no UTF-8") from None
+    if not 0 < key_bytes <= KEY_BYTES_MAX:
+        why = f"it has {key_bytes} bytes, at most {KEY_BYTES_MAX} are allowed" if key else "it is empty"
+        raise InvalidKey(key, why)
+    if not isinstance(value, bytes):
+        raise ValueError(f"{key}: a value must be bytes, not {type(value).__name__}")
+    if len(value) > VALUE_BYTES_MAX:
+        raise ValueTooLarge(key, len(value), VALUE_BYTES_MAX)
     return OVERHEAD_BYTES + key_bytes + len(value)
 
 

@@ -55,19 +55,56 @@ class Change(NamedTuple):
 # Under it lie the store's own keys, which only the store changes: the leases (leases.py). They have revisions like any
 # other, so `range`, `log`, `digest` and watches that ask for all keys meet them.
 RESERVED_PREFIX = "\0ursa/"
+# Characters of a key that an error shows.
+KEY_SHOWN = 80
 # The alarm of a store that refused something for space.
 NOSPACE = "NOSPACE"
 
 
-class StageConflict(Exception):
-    """A precondition of `stage` does not hold; nothing of the batch was applied.
+class Guard(NamedTuple):
+    """What must be true of a key, that need not be changed, for a batch to be staged.
 
-    `expected` None: a deletion of what does not exist. `found` 0: it does not exist.
+    revision: its newest change must be this one (0: it must not exist).
+    create_revision: its life must have begun with this change (0: it must not exist). That is what a uid stands for,
+        and a leader's term where the leader's key goes with a lease: whoever lost it finds another life there.
+    Neither: it must exist.
     """
 
-    def __init__(self, key: str, expected: int | None, found: int) -> None:
-        super().__init__(f"{key}: expected {'it to exist' if expected is None else expected}, found revision {found}")
-        self.key, self.expected, self.found = key, expected, found
+    key: str
+    revision: int | None = None
+    create_revision: int | None = None
+
+
+class StageConflict(StoreError):
+    """A precondition of `stage` does not hold; nothing of the batch was applied.
+
+    `expected` None: that it exists. `found` 0: it does not exist. Both are revisions of the key's newest change, or,
+    if `of_life`, of the change with which its life began.
+    """
+
+    def __init__(self, key: str, expected: int | None, found: int, *, of_life: bool = False) -> None:
+        what = "a life begun at revision" if of_life else "revision"
+        wanted = "it to exist" if expected is None else f"{what} {expected}" if expected else "it not to exist"
+        there = f"{what} {found}" if found else "nothing"
+        super().__init__(f"{key}: expected {wanted}, found {there}: read it again, then decide")
+        self.key, self.expected, self.found, self.of_life = key, expected, found, of_life
+
+
+class InvalidKey(StoreError, ValueError):
+    """No change of this key can be stored. `why` says which rule it breaks."""
+
+    def __init__(self, key: str, why: str) -> None:
+        shown = repr(key) if len(key) <= KEY_SHOWN else f"{key[:KEY_SHOWN]!r}..."
+        super().__init__(f"{shown} cannot be a key: {why}")
+        self.key, self.why = key, why
+
+
+class ValueTooLarge(StoreError, ValueError):
+    """A value has more bytes than a store takes."""
+
+    def __init__(self, key: str, size: int, bytes_max: int) -> None:
+        super().__init__(f"{key}: the value has {size} bytes, at most {bytes_max} are stored: split it")
+        self.key, self.bytes, self.bytes_max = key, size, bytes_max
 
 
 class LeaseNotFound(StoreError):
@@ -185,8 +222,10 @@ class Store(abc.ABC):
         """The floor: the oldest revision at which `range` and after which `log` still answer."""
 
     @abc.abstractmethod
-    def stage(self, changes: Sequence[Change]) -> list[Record]:
+    def stage(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> list[Record]:
         """Apply a batch atomically to the newest state (committed or not) and give each change its revision.
+
+        Guards are looked at first, and see the state before the batch; expected revisions see the changes before them.
 
         A batch may change one key several times; each change finds the one before it. Values that are callables are
         called once, in order, after every precondition and the quota were checked. Attaching a key to a lease, or
@@ -194,12 +233,15 @@ class Store(abc.ABC):
         of `stage` does not.
 
         Raises:
-            StageConflict: an `expected_revision` does not hold, or a deletion of what does not exist; nothing was
-                applied.
+            StageConflict: a guard or an `expected_revision` does not hold, or a deletion of what does not exist;
+                nothing was applied.
             StoreFull: over the quota, and not all changes are deletions or of the reserve; nothing was applied. This
                 raises the alarm NOSPACE, which clears itself once a sweep has brought the bytes below the quota again.
             LeaseNotFound: a change names a lease that does not exist; nothing was applied.
-            ValueError: a key or a value that cannot be stored, or a key of the store's own; nothing was applied.
+            InvalidKey: a key that is empty, no UTF-8, longer than 65,535 bytes, or of the store's own; nothing was
+                applied.
+            ValueTooLarge: a value of more than 2 MiB; nothing was applied.
+            ValueError: a value that is not bytes, a lease for a deletion; nothing was applied.
             StoreError: a commit has failed, or the store is closed. `commit`, `compact` and `sweep_step` raise it too.
         """
 

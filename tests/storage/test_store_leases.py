@@ -155,7 +155,7 @@ def test_what_is_refused_applies_nothing(store, change, error):
 
 
 def test_keys_that_only_look_reserved_are_anybodys(store):
-    store.stage([Change(key, b"") for key in ("", "\0", "\0ursa", "\0ursa0")])
+    store.stage([Change(key, b"") for key in ("\0", "\0ursa", "\0ursa0", "\0z")])
     commit(store)
     assert len(list(store.range(""))) == 4
 

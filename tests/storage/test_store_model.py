@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from random import Random
 from unittest import mock
@@ -18,7 +18,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from ursa.proto.errors import Compacted, FutureRevision, StoreFull
-from ursa.storage import NOSPACE, Change, LmdbStore, MemoryStore, Record, StageConflict, Store, index, log_store, sweep
+from ursa.storage import (
+    NOSPACE,
+    Change,
+    Guard,
+    LmdbStore,
+    MemoryStore,
+    Record,
+    StageConflict,
+    Store,
+    index,
+    log_store,
+    sweep,
+)
 from ursa.storage.records import record_bytes
 
 from .conftest import ManualCommitter
@@ -32,6 +44,10 @@ changes = st.lists(
     st.tuples(st.sampled_from(KEYS), st.binary(max_size=3), st.booleans(), st.sampled_from(EXPECTATIONS)),
     min_size=1,
     max_size=6,
+)
+# A key, and how what is demanded of its revision and of its life relates to the truth ("none": nothing is).
+guard_demands = st.lists(
+    st.tuples(st.sampled_from(KEYS), st.sampled_from(EXPECTATIONS), st.sampled_from(EXPECTATIONS)), max_size=3
 )
 writes = st.lists(st.tuples(st.sampled_from(KEYS), st.booleans()), min_size=1, max_size=6)
 # A revision, told as a distance from the head; -1 lies in the future.
@@ -83,20 +99,40 @@ class StoreMachine(RuleBasedStateMachine):
             ask()
         return self.floor <= revision <= self.head
 
+    @staticmethod
+    def demand(expectation: str, truth: int) -> int | None:
+        return {"none": None, "right": truth, "absent": 0, "stale": truth + 1}[expectation]
+
+    def guards(self, guarded: Sequence[tuple[str, str, str]]) -> tuple[list[Guard], bool]:
+        """What to demand, and whether it contradicts the newest state."""
+        state = self.state(len(self.history))
+        demanded, conflict = [], False
+        for key, of_revision, of_life in guarded:
+            there = state.get(key)
+            revision, life = (there.revision, there.create_revision) if there else (0, 0)
+            guard = Guard(key, self.demand(of_revision, revision), self.demand(of_life, life))
+            wrong = guard.revision not in (None, revision) or guard.create_revision not in (None, life)
+            conflict = conflict or wrong or (guard[1:] == (None, None) and there is None)
+            demanded.append(guard)
+        return demanded, conflict
+
     def is_full(self) -> bool:
         # How much is swept already is the store's affair; that it counts right is seen when nothing is left to sweep.
         return self.store.status().bytes >= self.bytes_max
 
     # --- what may happen ---
 
-    @rule(asked=changes, reserve=st.booleans())
-    def stage(self, asked: list[tuple[str, bytes, bool, str]], reserve: bool) -> None:
-        batch, expected, conflict = [], [], False
+    @rule(asked=changes, reserve=st.booleans(), guarded=guard_demands)
+    def stage(
+        self, asked: list[tuple[str, bytes, bool, str]], reserve: bool, guarded: list[tuple[str, str, str]]
+    ) -> None:
+        batch, expected = [], []
+        demanded, conflict = self.guards(guarded)
         history = list(self.history)
         for key, value, deleted, expectation in asked:
             now = {record.key: record for record in history}.get(key)
             before = 0 if now is None or now.deleted else now.revision
-            wanted = {"none": None, "right": before, "absent": 0, "stale": before + 1}[expectation]
+            wanted = self.demand(expectation, before)
             conflict = conflict or wanted not in (None, before) or (deleted and not before)
             revision = len(history) + 1
             life = now.create_revision if now is not None and before else revision
@@ -105,7 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
             batch.append(Change(key, value, deleted, wanted, reserve))
         full = self.is_full() and not reserve and not all(change.deleted for change in batch)
         try:
-            staged = self.store.stage(batch)
+            staged = self.store.stage(batch, demanded)
         except StageConflict:
             assert conflict
         except StoreFull:
@@ -146,7 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
         for key, deleted in asked:
             batch.append((key, b"", deleted and key in living, "right"))
             (living.discard if batch[-1][2] else living.add)(key)
-        self.stage(batch, reserve=True)
+        self.stage(batch, reserve=True, guarded=[])
         assert self.history[-1].key == asked[-1][0]
         self.commit()
         while self.committer.waiting:
