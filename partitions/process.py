@@ -15,10 +15,11 @@ from random import Random, SystemRandom
 from prometheus_client import CollectorRegistry
 
 from ..proto.kinds import Role
-from ..storage import LmdbStore, ThreadCommitter
+from ..storage import ThreadCommitter
 from .apiserver import ApiServer
 from .frontends.grpc import serve
 from .pacing import COMMITS_PER_SECOND
+from .stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES, open_stores
 
 # Objects of a partition live long: looking through all of them for garbage every few hundred allocations costs 15 ms
 # for 50,000 of them, so the collector runs rarely and leaves alone what was there at the start.
@@ -34,6 +35,8 @@ class ApiServerOptions:
     data_dir: Path
     listen: str = "127.0.0.1:0"
     commits_per_second: float = COMMITS_PER_SECOND
+    quota_bytes: int = QUOTA_BYTES
+    events_quota_bytes: int = EVENTS_QUOTA_BYTES  # 0: the main store keeps the Events, too.
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
@@ -75,16 +78,22 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     random = Random(SystemRandom().getrandbits(128))
-    committer = ThreadCommitter(loop.call_soon_threadsafe)
-    store = LmdbStore.open(options.data_dir, committer, incarnation_random=random, on_fatal=on_fatal)
-    try:
+    with open_stores(
+        options.data_dir,
+        lambda: ThreadCommitter(loop.call_soon_threadsafe),
+        random,
+        quota_bytes=options.quota_bytes,
+        events_quota_bytes=options.events_quota_bytes,
+        on_fatal=on_fatal,
+    ) as stores:
         server = ApiServer(
             options.name,
             options.role,
-            store,
+            stores.main,
             AsyncioRuntime(),
             random,
             options.registry,
+            events_store=stores.events,
             commits_per_second=options.commits_per_second,
         )
         gc.collect()
@@ -94,7 +103,5 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
             await serve(server, options.listen, stop=stop, ready=ready)
         finally:
             server.close()
-    finally:
-        store.close()
     if failures:
         sys.exit(f"{options.name}: the store failed: {failures[0]}")

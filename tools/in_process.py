@@ -7,8 +7,8 @@ the seed and its own name, so that none depends on what the others do.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,12 @@ from ..clients.transport.interface import Transport
 from ..clients.transport.memory import MemoryTransport
 from ..partitions.frontends.local import open_local_partition
 from ..partitions.pacing import COMMITS_PER_SECOND
+from ..partitions.stores import open_stores
 from ..proto.errors import UrsaError
 from ..proto.kinds import Role
 from ..proto.objects import Object
 from ..proto.sessions import Service
-from ..storage import InlineCommitter, LmdbStore, MemoryStore, Store
+from ..storage import InlineCommitter, MemoryStore, Store
 from .components import Component
 from .nodes import host_nodes, spread
 from .one_box import Topology
@@ -208,26 +209,35 @@ async def open_in_process(options: InProcessOptions, clock: Clock) -> AsyncItera
 
 @asynccontextmanager
 async def _open_partition(name: str, role: Role, options: InProcessOptions, clock: Clock) -> AsyncIterator[Service]:
-    incarnation = Random(f"{options.seed}/{name}/incarnation")
-    store: Store
-    if options.data_dir is None:
-        store = MemoryStore(incarnation=f"{incarnation.getrandbits(128):032x}")
-    else:
-        store = LmdbStore.open(options.data_dir / name, InlineCommitter(), incarnation_random=incarnation)
-    try:
+    with _open_stores(name, options) as (store, events_store):
         # A store that has a past must not be given the UIDs of that past again.
-        random = Random(f"{options.seed}/{name}/{store.head}")
+        heads = f"{store.head}/{events_store.head}"
         async with open_local_partition(
             name,
             role,
             store,
-            random,
+            Random(f"{options.seed}/{name}/{heads}"),
             wall_offset_seconds=clock.offset_seconds,
+            events_store=events_store,
             commits_per_second=options.commits_per_second or COMMITS_PER_SECOND,
         ) as service:
             yield service
-    finally:
-        store.close()
+
+
+@contextmanager
+def _open_stores(name: str, options: InProcessOptions) -> Iterator[tuple[Store, Store]]:
+    """The main store, and that of the Events."""
+    incarnation = Random(f"{options.seed}/{name}/incarnation")
+    if options.data_dir is None:
+        with (
+            closing(MemoryStore(incarnation=f"{incarnation.getrandbits(128):032x}")) as main,
+            closing(MemoryStore(incarnation=f"{incarnation.getrandbits(128):032x}")) as events,
+        ):
+            yield main, events
+        return
+    with open_stores(options.data_dir / name, InlineCommitter, incarnation) as stores:
+        assert stores.events is not None, "they have a quota"
+        yield stores.main, stores.events
 
 
 def _scheduler(home: str, clients: ClientSet, actor: Actor) -> Component:

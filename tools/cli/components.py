@@ -99,6 +99,12 @@ def _delay(text: str) -> float | tuple[float, float]:
 @click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="Made if it is not there.")
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:0", show_default=True, help="Port 0: any free one.")
 @click.option("--commits-per-second", type=click.FloatRange(min=1), help="The pace of its commits under load.")
+@click.option("--quota-bytes", type=click.IntRange(min=1), help="Of its records; over it, writes are refused.  [8 GiB]")
+@click.option(
+    "--events-quota-bytes",
+    type=click.IntRange(min=0),
+    help="Of its Events, which are kept apart; 0: with everything else.  [2 GiB]",
+)
 @_process_options
 def apiserver(
     name: str,
@@ -106,6 +112,8 @@ def apiserver(
     data_dir: Path,
     listen: str,
     commits_per_second: float | None,
+    quota_bytes: int | None,
+    events_quota_bytes: int | None,
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
@@ -113,6 +121,7 @@ def apiserver(
     """Run the apiserver of one partition: its store on disk, and gRPC."""
     from ...partitions.pacing import COMMITS_PER_SECOND
     from ...partitions.process import ApiServerOptions
+    from ...partitions.stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES
     from ..apiserver import run_apiserver_component
 
     _begin(log_level, parent_pipe)
@@ -124,6 +133,8 @@ def apiserver(
             data_dir=data_dir,
             listen=str(Address.parse(listen, "--listen")),
             commits_per_second=pace,
+            quota_bytes=QUOTA_BYTES if quota_bytes is None else quota_bytes,
+            events_quota_bytes=EVENTS_QUOTA_BYTES if events_quota_bytes is None else events_quota_bytes,
         ),
         metrics_address,
     )
