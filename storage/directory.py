@@ -18,9 +18,11 @@ import lmdb
 from ..proto.errors import StoreCorrupt, StoreError, StoreIncompatible, StoreInUse
 
 DATA_FILE = "data.mdb"
+# What it is called until it is whole.
+NEW_DATA_FILE = f"{DATA_FILE}.new"
 LOCK_FILE = "store.lock"
 # What an interrupted creation may have left, and what a fresh file system has: with these alone a directory is empty.
-_EMPTY = (LOCK_FILE, "lock.mdb", DATA_FILE, "lost+found")
+_EMPTY = (LOCK_FILE, "lock.mdb", DATA_FILE, NEW_DATA_FILE, "lost+found")
 # LMDB creates its file by writing two pages at once, before anything is stored.
 _DATA_BYTES_MIN = 2 * os.sysconf("SC_PAGESIZE")
 # LMDB may leave pages unwritten that it took at the end of the file and gave up in the same transaction: at most those

@@ -18,7 +18,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from random import Random
 from typing import BinaryIO
@@ -127,6 +127,8 @@ class LmdbStore(LogStore):
         with directory.errors_of(path), ExitStack() as releasing:
             releasing.callback(committer.close)
             releasing.callback(os.close, directory.lock(path))
+            if not (path / directory.DATA_FILE).exists():
+                _create(path, incarnation_random)
             environment = _open_environment(path, map_bytes)
             releasing.callback(environment.close)
             directory.check_length(path, environment)
@@ -443,13 +445,34 @@ def _open_environment(path: Path, map_bytes: int) -> lmdb.Environment:
     )
 
 
+def _create(path: Path, incarnation_random: Random) -> None:
+    """Make the file of a new store, which comes to its name when it is whole.
+
+    LMDB does not sync the first pages of a file before its first commit: a crash could leave one that is no database.
+    """
+    making = path / directory.NEW_DATA_FILE
+    making.unlink(missing_ok=True)
+    with (
+        closing(lmdb.open(os.fspath(making), subdir=False, lock=False, mode=0o600)) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        _put_new_description(transaction, incarnation_random)
+    making.rename(path / directory.DATA_FILE)
+    directory.sync_directory(path)
+
+
 def _describe(path: Path, environment: lmdb.Environment, incarnation_random: Random) -> Description:
     """What the store says of itself; an environment without any entry becomes a new store."""
     with environment.begin() as transaction:
         if transaction.stat()["entries"]:
             return decode_description(transaction.get(DESCRIPTION_KEY))
-    description = Description(compacted=0, incarnation=f"{incarnation_random.getrandbits(128):032x}")
     with environment.begin(write=True) as transaction:
-        transaction.put(DESCRIPTION_KEY, encode_description(description))
+        description = _put_new_description(transaction, incarnation_random)
     directory.sync_directory(path)
+    return description
+
+
+def _put_new_description(transaction: lmdb.Transaction, incarnation_random: Random) -> Description:
+    description = Description(compacted=0, incarnation=f"{incarnation_random.getrandbits(128):032x}")
+    transaction.put(DESCRIPTION_KEY, encode_description(description))
     return description

@@ -181,12 +181,14 @@ def test_no_permission(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("left", ["nothing", "lock", "empty-data", "empty-tree"])
+@pytest.mark.parametrize("left", ["nothing", "lock", "empty-data", "empty-tree", "data-not-on-the-disk"])
 def test_a_creation_that_was_cut_off_is_taken_up_again(tmp_path, left):
     if left != "nothing":
         (tmp_path / "store.lock").write_text("4711\n")
     if left == "empty-data":
         (tmp_path / "data.mdb").write_bytes(b"")
+    if left == "data-not-on-the-disk":  # As test_store_simulated_disk found it.
+        (tmp_path / "data.mdb.new").write_bytes(bytes(8192))
     if left == "empty-tree":
         lmdb.open(os.fspath(tmp_path), map_size=1 << 24).close()
     store = open_store(tmp_path)
