@@ -28,8 +28,10 @@ from ..proto.kinds import EVENTS_STORE, MAIN_STORE, Role
 from ..proto.sessions import METHODS, ServerStream
 from ..storage import Store
 from . import frames
+from .administration import ADMINISTRATION_METHODS, Administration
 from .history import History, open_histories
 from .listing import Lister, ListStream
+from .maintenance import Maintenance
 from .metrics import ApiMetrics, gauge
 from .mutations import Answer, MutateSession, Mutator
 from .pacing import COMMITS_PER_SECOND, Runtime
@@ -84,6 +86,9 @@ class ApiServer:
             history.load(self._state.load(history), partial(self._state.changed, history.store))
         self._lister = Lister(self._histories, self._state, role)
         self._mutator = Mutator(self._state, self._histories, runtime, self._metrics)
+        by_name = {history.name: history.store for history in self._histories}
+        self._administration = Administration(name, by_name, runtime)
+        self._maintenance = Maintenance(by_name, runtime)
         self._watch_sessions: dict[WatchSession, None] = {}
         self._mutate_sessions: dict[MutateSession, None] = {}
         self._writes: dict[str, deque[tuple[Answer, Callable[[bytes | ApiError], None]]]] = {
@@ -133,11 +138,15 @@ class ApiServer:
             return mutate_session
         if method == "List":
             return ListStream(self._lister, wake)
+        if method in ADMINISTRATION_METHODS:
+            return self._administration.open(method, wake)
         raise InternalError(f"{method} is no stream; known are {', '.join(METHODS)}")
 
     def close(self) -> None:
         """End all watches; take no more requests. The store is its opener's to close."""
         self._closed = True
+        self._maintenance.stop()
+        self._administration.close()
         for history in self._histories:
             history.stop()
         for session in list(self._watch_sessions):
@@ -172,6 +181,10 @@ class ApiServer:
                 bytes=store.bytes,
                 bytes_max=store.bytes_max,
                 alarms=store.alarms,
+                backend=store.backend,
+                keys=store.keys,
+                bytes_on_disk=store.bytes_on_disk,
+                leases=store.leases,
             )
             status.watches += history.dispatcher.count
             for name, collection in history.cache.collections.items():
