@@ -58,9 +58,10 @@ class World:
     `transport` is the link of `client`, to be cut and healed; the link of `writer` lasts while the apiserver does.
     """
 
-    def __init__(self, role: Role = Role.TENANT) -> None:
+    def __init__(self, role: Role = Role.TENANT, *, events_store: Store | None = None) -> None:
         self.role = role
         self.store: Store = MemoryStore(incarnation="first")
+        self.events_store = events_store
         self.actor = actor()
         self.trace: list[str] = []  # Messages, as MemoryTransport traces them.
         self.transport: MemoryTransport
@@ -117,7 +118,12 @@ class World:
     async def _serve(self, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.CancelScope() as self._scope:
             async with open_local_partition(
-                "p-1", self.role, self.store, self._random, wall_offset_seconds=WALL_OFFSET_SECONDS
+                "p-1",
+                self.role,
+                self.store,
+                self._random,
+                wall_offset_seconds=WALL_OFFSET_SECONDS,
+                events_store=self.events_store,
             ) as server:
                 task_status.started(server)
                 await trio.sleep_forever()

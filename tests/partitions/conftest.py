@@ -66,12 +66,12 @@ class HandRuntime:
 class Partition:
     """One apiserver, its store, and short forms for what tests do to it."""
 
-    def __init__(self, role: Role, store: Store | None = None) -> None:
+    def __init__(self, role: Role, store: Store | None = None, events_store: Store | None = None) -> None:
         self.role = role
         self.committer = HandCommitter()
         self.store = store or MemoryStore(self.committer, incarnation="one")
         self.runtime = HandRuntime()
-        self.server = ApiServer("p-1", role, self.store, self.runtime, Random(7))
+        self.server = ApiServer("p-1", role, self.store, self.runtime, Random(7), events_store=events_store)
         self.runtime.advance(0.1)
 
     def write(self, *operations: pb.Operation) -> list[pb.Result]:
