@@ -38,6 +38,10 @@ READ_BYTES = 4 << 20
 _RESERVED_END = RESERVED_PREFIX[:-1] + chr(ord(RESERVED_PREFIX[-1]) + 1)
 
 
+# What Record() does, in half the time.
+_new_record = tuple.__new__
+
+
 def raise_error(error: BaseException) -> None:
     """The default of `on_fatal`: let the error end whatever runs the loop."""
     raise error
@@ -71,6 +75,8 @@ class LogStore(Store):
         self._head = 0
         self._staged_head = 0
         self._staged: list[Record] = []
+        # By how many the staged changes will change the number of keys.
+        self._staged_keys = 0
         self._committing = False
         self._keys = 0
         self._bytes = 0
@@ -124,7 +130,39 @@ class LogStore(Store):
         if guards:
             self._check_usable()
             self._check_guards(guards)
+        if len(changes) == 1:
+            record = self._stage_plain(changes[0])
+            if record is not None:
+                return [record]
         return self._stage(changes, ())
+
+    def _stage_plain(self, change: Change) -> Record | None:
+        """Stage a change that nothing speaks against and no lease is concerned with, as nearly all are.
+
+        Takes half the time of `_stage`. For any other None, and nothing was done: `_stage` knows all the rules.
+        """
+        key, value, deleted, expected, _, lease = change
+        leases = self._leases
+        if lease or leases is None or key in leases.attached or key < _RESERVED_END:
+            return None
+        if self._bytes >= self._bytes_max or self._failure is not None:
+            return None
+        previous, created = self._index.newest(key)
+        if (expected is not None and expected != previous) or (deleted and not previous):
+            return None
+        revision = self._staged_head + 1
+        if not isinstance(value, bytes):
+            value = value(revision)
+        size = checked_record_bytes(key, value)
+        # Nothing can fail from here on.
+        created = created or revision
+        record = _new_record(Record, (revision, key, value, deleted, created, previous))
+        self._index.append(key, revision, deleted, created)
+        self._bytes += size
+        self._staged.append(record)
+        self._staged_head = revision
+        self._staged_keys += (not previous) - deleted
+        return record
 
     def _stage(self, changes: Sequence[Change], own: Sequence[Change]) -> list[Record]:
         """Stage changes, those of their leases that follow from them, and the store's own."""
@@ -140,13 +178,14 @@ class LogStore(Store):
         if self._bytes >= self._bytes_max:
             self._check_quota(changes)
         revision = self._staged_head
-        size = 0
+        size = keys = 0
         records: list[Record] = []
         for (key, value, deleted, _, _, _), (previous, created) in zip(changes, before):  # noqa: B905  Equal by making.
             revision += 1
             if not isinstance(value, bytes):
                 value = value(revision)  # noqa: PLW2901  A callable becomes what it makes.
             size += checked_record_bytes(key, value)
+            keys += (not previous) - deleted
             records.append(Record(revision, key, value, deleted, created or revision, previous))
         # Nothing can fail from here on.
         append = self._index.append
@@ -155,6 +194,7 @@ class LogStore(Store):
         self._bytes += size
         self._staged += records
         self._staged_head = revision
+        self._staged_keys += keys
         if own:
             for record in records[asked:]:
                 leases.learn(record.key, record.value, record.deleted)
@@ -246,9 +286,9 @@ class LogStore(Store):
         self._check_usable()
         assert not self._committing, "at most one commit may be in flight"
         self._committing = True
-        batch, floor = self._staged, self._floor
+        batch, keys, floor = self._staged, self._staged_keys, self._floor
         moved = floor if floor != self._durable_floor else None
-        self._staged = []
+        self._staged, self._staged_keys = [], 0
 
         def write() -> None:
             if batch or moved is not None:
@@ -259,23 +299,16 @@ class LogStore(Store):
             if error is not None:
                 self._fail("writing the commit", error)
                 return
-            self._publish(batch, floor)
+            self._durable_floor = floor
+            if batch:
+                assert batch[0].revision == self._head + 1, "commits are published in the order they were staged"
+                self._head = batch[-1].revision
+                self._keys += keys
             done(batch)
             if batch:
                 self._wake_watches()
 
         self._committer.submit(write, written)
-
-    def _publish(self, batch: Sequence[Record], floor: int) -> None:
-        self._durable_floor = floor
-        if batch:
-            assert batch[0].revision == self._head + 1, "commits are published in the order they were staged"
-            self._head = batch[-1].revision
-        for record in batch:
-            if record.deleted:
-                self._keys -= 1
-            elif not record.previous_revision:
-                self._keys += 1
 
     def _wake_watches(self) -> None:
         for watch in list(self._watches):

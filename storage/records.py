@@ -40,6 +40,7 @@ FORMAT_VERSION = 1
 _REVISION = struct.Struct(">Q")
 _HEADER = struct.Struct(">BQQH")
 _CHECKSUM = struct.Struct(">I")
+_pack_revision, _pack_header, _pack_checksum = _REVISION.pack, _HEADER.pack, _CHECKSUM.pack
 _DELETED = 1
 # What a record takes beside its key and its value.
 OVERHEAD_BYTES = _REVISION.size + _HEADER.size + _CHECKSUM.size
@@ -110,11 +111,11 @@ def checked_record_bytes(key: str, value: bytes) -> int:
 
 def encode(record: Record) -> tuple[bytes, bytes]:
     """A record as key and value of the log."""
-    key = record.key.encode()
-    revision = _REVISION.pack(record.revision)
-    head = _HEADER.pack(record.deleted, record.create_revision, record.previous_revision, len(key)) + key
-    checksum = crc32(record.value, crc32(head, crc32(revision)))
-    return revision, head + record.value + _CHECKSUM.pack(checksum)
+    revision, key, value, deleted, create_revision, previous_revision = record
+    key_bytes = key.encode()
+    log_key = _pack_revision(revision)
+    body = b"".join((_pack_header(deleted, create_revision, previous_revision, len(key_bytes)), key_bytes, value))
+    return log_key, body + _pack_checksum(crc32(body, crc32(log_key)))
 
 
 def decode(key: bytes, data: bytes) -> Record:
