@@ -107,7 +107,7 @@ class Administration:
                         raise from_status(reply.error)
                     if take is not None and reply.data:
                         take(reply.data)
-                    elif reply.ListFields():  # Without any it says that the work goes on.
+                    elif not reply.working:
                         return reply
 
     def _unreachable(self, what: str) -> Unreachable:

@@ -1,7 +1,7 @@
 """Looking after the stores of a partition that goes on serving: compact, defragment, digest, snapshot.
 
-Each is a stream: one request, empty replies while the work goes on, then a last reply with all that was asked for, or
-with an error. The work is a generator that the loop resumes:
+Each is a stream: one request, replies that say only `working` while the work goes on, then a last reply with all that
+was asked for, or with an error. The work is a generator that the loop resumes:
 
     yields seconds    go on after so long: the rest of the partition has the loop in between
     yields a reply    go on when the client has taken it, so that nothing piles up here
@@ -184,8 +184,7 @@ class AdministrationStream:
         if self._over:
             return
         if self._outbox is None:
-            self._outbox = b""  # A reply without any field.
-            self._wake()
+            self._send(self._shape.reply(working=True))
         elif self._runtime.monotonic() - self._taken_at >= TAKE_SECONDS_MAX:
             self.end(Timeout(f"nothing was taken for {TAKE_SECONDS_MAX:.0f} s: ask again"))
             return

@@ -423,16 +423,18 @@ class CompactRequest(_message.Message):
     def __init__(self, store: _Optional[str] = ..., resource_version: _Optional[int] = ...) -> None: ...
 
 class CompactReply(_message.Message):
-    __slots__ = ("compacted_resource_version", "bytes_before", "bytes", "error")
+    __slots__ = ("compacted_resource_version", "bytes_before", "bytes", "error", "working")
     COMPACTED_RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     BYTES_BEFORE_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WORKING_FIELD_NUMBER: _ClassVar[int]
     compacted_resource_version: int
     bytes_before: int
     bytes: int
     error: Status
-    def __init__(self, compacted_resource_version: _Optional[int] = ..., bytes_before: _Optional[int] = ..., bytes: _Optional[int] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+    working: bool
+    def __init__(self, compacted_resource_version: _Optional[int] = ..., bytes_before: _Optional[int] = ..., bytes: _Optional[int] = ..., error: _Optional[_Union[Status, _Mapping]] = ..., working: _Optional[bool] = ...) -> None: ...
 
 class DefragmentRequest(_message.Message):
     __slots__ = ("store",)
@@ -441,14 +443,16 @@ class DefragmentRequest(_message.Message):
     def __init__(self, store: _Optional[str] = ...) -> None: ...
 
 class DefragmentReply(_message.Message):
-    __slots__ = ("bytes_on_disk_before", "bytes_on_disk", "error")
+    __slots__ = ("bytes_on_disk_before", "bytes_on_disk", "error", "working")
     BYTES_ON_DISK_BEFORE_FIELD_NUMBER: _ClassVar[int]
     BYTES_ON_DISK_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WORKING_FIELD_NUMBER: _ClassVar[int]
     bytes_on_disk_before: int
     bytes_on_disk: int
     error: Status
-    def __init__(self, bytes_on_disk_before: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+    working: bool
+    def __init__(self, bytes_on_disk_before: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., error: _Optional[_Union[Status, _Mapping]] = ..., working: _Optional[bool] = ...) -> None: ...
 
 class DigestRequest(_message.Message):
     __slots__ = ("store", "resource_version")
@@ -459,16 +463,18 @@ class DigestRequest(_message.Message):
     def __init__(self, store: _Optional[str] = ..., resource_version: _Optional[int] = ...) -> None: ...
 
 class DigestReply(_message.Message):
-    __slots__ = ("digest", "resource_version", "incarnation", "error")
+    __slots__ = ("digest", "resource_version", "incarnation", "error", "working")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WORKING_FIELD_NUMBER: _ClassVar[int]
     digest: str
     resource_version: int
     incarnation: str
     error: Status
-    def __init__(self, digest: _Optional[str] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+    working: bool
+    def __init__(self, digest: _Optional[str] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ..., working: _Optional[bool] = ...) -> None: ...
 
 class SnapshotRequest(_message.Message):
     __slots__ = ("store",)
@@ -477,17 +483,19 @@ class SnapshotRequest(_message.Message):
     def __init__(self, store: _Optional[str] = ...) -> None: ...
 
 class SnapshotReply(_message.Message):
-    __slots__ = ("data", "sha256", "bytes_total", "resource_version", "incarnation", "error")
+    __slots__ = ("data", "sha256", "bytes_total", "resource_version", "incarnation", "error", "working")
     DATA_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WORKING_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     sha256: bytes
     bytes_total: int
     resource_version: int
     incarnation: str
     error: Status
-    def __init__(self, data: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., bytes_total: _Optional[int] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+    working: bool
+    def __init__(self, data: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., bytes_total: _Optional[int] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ..., error: _Optional[_Union[Status, _Mapping]] = ..., working: _Optional[bool] = ...) -> None: ...

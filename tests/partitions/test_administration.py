@@ -282,7 +282,7 @@ def test_long_work_says_that_it_goes_on(stores):
     asked = stores.ask("Snapshot")
     for _ in range(3):
         stores.runtime.advance(PROGRESS_SECONDS)
-        assert asked.take() == [pb.SnapshotReply()]
+        assert asked.take() == [pb.SnapshotReply(working=True)]
         assert not asked.stream.finished
     asked.finish()
     stores.runtime.advance(PROGRESS_SECONDS)
