@@ -37,7 +37,7 @@ _COMMANDS: dict[str, _Row] = {
     "watch": _Row("watch", "watch", "Follow the changes of objects."),
     "density": _Row("density", "density", "Fill a cluster with pods, and report on it."),
     "replay": _Row("replay", "replay", "Replay a trace of a real cluster, and report on it."),
-    "store": _Row("store", "store", "Look after the data directory of a partition."),
+    "store": _Row("store", "store", "Look after the stores of a partition."),
     "apiserver": _Row("components", "apiserver", "Run the apiserver of one partition."),
     "scheduler": _Row("components", "scheduler", "Run the scheduler of a tenant partition."),
     "controller-manager": _Row("components", "controller_manager", "Run the controllers of a partition."),
