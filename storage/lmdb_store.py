@@ -4,6 +4,10 @@ A commit is one write transaction: begin, put in order at the end of the tree, s
 writes the page that makes it valid, itself synchronously; so what `done` reports has reached the disk. Measured: 79,000
 puts a second at 64 a commit, where layouts with an index on disk reach a third of it or less.
 
+That page has no checksum. What a commit changes in it lies in one sector of 512 bytes, and sectors are assumed to be
+written whole, or else from front to back: then a torn one is not believed, and the commit before it is found. Pages
+torn between sectors, in any order, do no harm (tests/storage/test_store_simulated_disk.py).
+
 The price is paid at opening: the whole log is read, checked and indexed, about 5 s per million records. So the index is
 written to a file of its own now and then (checkpoint.py), and opening reads that and the log behind it. The checksum of
 a record that was not read at opening is checked when it is read, as it always is.
