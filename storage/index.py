@@ -79,6 +79,39 @@ class KeyIndex:
             entry[0] = create_revision
             entry.append(change)
 
+    def change(self, key: str, revision: int, deleted: bool, expected: int | None) -> tuple[int, int] | None:
+        """`newest`, a precondition, and `append`, with one look-up.
+
+        `expected`: the revision of the newest change, 0 if the key must not exist, None if that does not matter.
+        Returns the revision of the change before and the one at which the key's life began; None, and nothing was
+        noted, if the precondition does not hold, or for a deletion of what does not exist.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            if deleted or expected:
+                return None
+            self._entries[key] = revision * 2
+            self._unsorted.append(key)
+            return 0, revision
+        if isinstance(entry, int):
+            previous = entry >> 1
+            if expected is not None and expected != previous:
+                return None
+            self._entries[key] = array("q", (previous, entry, revision * 2 + deleted))
+            return previous, previous
+        last = entry[-1]
+        if last & 1:
+            if deleted or expected:
+                return None
+            entry[0] = revision
+            entry.append(revision * 2)
+            return 0, revision
+        previous = last >> 1
+        if expected is not None and expected != previous:
+            return None
+        entry.append(revision * 2 + deleted)
+        return previous, entry[0]
+
     def newest(self, key: str) -> tuple[int, int]:
         """The revision of the key's newest change, and the one at which its life began; 0, 0 if it does not exist."""
         entry = self._entries.get(key)

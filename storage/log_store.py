@@ -147,21 +147,26 @@ class LogStore(Store):
             return None
         if self._bytes >= self._bytes_max or self._failure is not None:
             return None
-        previous, created = self._index.newest(key)
-        if (expected is not None and expected != previous) or (deleted and not previous):
-            return None
         revision = self._staged_head + 1
         if not isinstance(value, bytes):
+            newest, _ = self._index.newest(key)
+            if (expected is not None and expected != newest) or (deleted and not newest):
+                return None
             value = value(revision)
         size = checked_record_bytes(key, value)
+        before = self._index.change(key, revision, deleted, expected)
+        if before is None:
+            return None
         # Nothing can fail from here on.
-        created = created or revision
+        previous, created = before
         record = _new_record(Record, (revision, key, value, deleted, created, previous))
-        self._index.append(key, revision, deleted, created)
-        self._bytes += size
         self._staged.append(record)
         self._staged_head = revision
-        self._staged_keys += (not previous) - deleted
+        self._bytes += size
+        if deleted:
+            self._staged_keys -= 1
+        elif not previous:
+            self._staged_keys += 1
         return record
 
     def _stage(self, changes: Sequence[Change], own: Sequence[Change]) -> list[Record]:

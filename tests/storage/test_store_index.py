@@ -5,6 +5,8 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ursa.storage.index import KeyIndex
 
 KEYS = 5_000
@@ -41,3 +43,19 @@ def test_compaction_gives_the_memory_back():
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after < before / 20
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.none() | st.integers(0, 3)), max_size=40))
+def test_change_is_newest_then_the_precondition_then_append(asked):
+    quick, plain = KeyIndex(), KeyIndex()
+    for revision, (key, deleted, ago) in enumerate(asked, 1):
+        previous, created = plain.newest(key)
+        # 0: it must not exist; 1: the newest change, if there is one; others: hardly ever right.
+        expected = None if ago is None else previous - ago + 1 if ago and previous else 0
+        holds = (expected is None or expected == previous) and not (deleted and not previous)
+        if holds:
+            plain.append(key, revision, deleted, created or revision)
+        assert quick.change(key, revision, deleted, expected) == ((previous, created or revision) if holds else None)
+        assert quick.entries(quick.keys()) == plain.entries(plain.keys())
+    for at in range(len(asked) + 1):
+        assert quick.scan("", at, "", 9) == plain.scan("", at, "", 9)
