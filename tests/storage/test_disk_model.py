@@ -206,6 +206,16 @@ def test_changes_of_different_names_are_independent_and_those_of_one_keep_their_
     assert sorted(left(disk, EVERYTHING)) == ["a", "b"]
 
 
+def test_a_name_is_not_given_again_before_it_was_moved_away():
+    disk = Disk()
+    a_synced_file(disk, "a", b"1")
+    disk.rename("a", "b")
+    disk.create("a")
+    for image in (outcomes := all_left(disk)):
+        assert b"1" in image.values()
+    assert len(outcomes) == 3
+
+
 def test_syncing_one_end_of_a_move_makes_what_led_to_it_durable():
     disk = Disk()
     for folder in ("from", "to"):
@@ -217,7 +227,7 @@ def test_syncing_one_end_of_a_move_makes_what_led_to_it_durable():
     file.sync(file.mark())
     assert left(disk, NOTHING) == {"from": None, "to": None}
     disk.sync_names(disk.find("to"))
-    assert left(disk, NOTHING) == {"from": None, "to": None, "to/a": b"1"}
+    assert all_left(disk) == [{"from": None, "to": None, "to/a": b"1"}]
 
 
 # --- the trace -------------------------------------------------------------------------------------------------------
@@ -272,6 +282,21 @@ def test_positions_vectors_and_synchronous_descriptors(tmp_path):
     content = b"xyabcd".ljust(4096, b"\0") + b"ef"
     assert left(disk, EVERYTHING) == {"a": content.ljust(6000, b"\0")}
     assert left(disk, NOTHING) == {"a": b"xyabcd".ljust(4096, b"\0") + bytes(2)}
+
+
+def test_a_file_that_is_opened_to_be_written_anew_is_emptied_but_not_yet_on_the_disk(tmp_path):
+    trace = """\
+7 openat(AT_FDCWD, "/disk/a", O_RDWR|O_CREAT, 0600) = 3
+7 write(3, "before", 6) = 6
+7 fsync(3) = 0
+7 openat(AT_FDCWD, "/disk", O_RDONLY|O_DIRECTORY) = 4
+7 fsync(4) = 0
+7 openat(AT_FDCWD, "/disk/a", O_WRONLY|O_TRUNC) = 5
+7 write(5, "now", 3) = 3
+"""
+    disk, _ = replay(trace, tmp_path)
+    assert left(disk, EVERYTHING) == {"a": b"now"}
+    assert left(disk, NOTHING) == {"a": b"before"}
 
 
 def test_names_given_by_an_open_directory_and_calls_that_failed(tmp_path):
