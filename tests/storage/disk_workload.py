@@ -2,7 +2,7 @@
 
     python disk_workload.py FOLDER RECORDS SEED ROUNDS MUTANT
 
-Puts in batches, deletes, leases, compaction and sweep, checkpoints, a snapshot, a restored one, a defragmentation, a
+Puts in batches, deletes, leases, compaction and sweep, checkpoints, snapshots, a restored one, a defragmentation, a
 second opening; on a writer thread, the snapshot and the defragmentation between commits. MUTANT: a bug to work with, or
 "none". FOLDER may hold what a crash left. RECORDS: where to write, at the end, all records that were acknowledged. The
 marks (disk_trace.py):
@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import BinaryIO
 from unittest import mock
 
 from ursa.storage import Change, LmdbStore, Record, ThreadCommitter, checkpoint, directory, lmdb_store, snapshot, sweep
@@ -64,14 +65,17 @@ class Workload:
     def run(self, rounds: int) -> None:
         for number in range(rounds):
             self.commit()
+            if number == rounds // 8:
+                self.start_outgoing_snapshot()
             if number == rounds // 4:
+                self.end_copying()
                 self.start_snapshot()
             if number == rounds // 2:
+                self.end_copying()
                 self.close_and_open()
             if number == 3 * rounds // 4:
                 self.start_defragmentation()
-        while self.copying:
-            self.commit()
+        self.end_copying()
         self.close_and_open()
         self.commit()
         self.store.close()
@@ -123,6 +127,19 @@ class Workload:
             mark("batch", self.store.staged_head)
             return lease
         return self.random.choice(leases)
+
+    def end_copying(self) -> None:
+        while self.copying:
+            self.commit()
+
+    def start_outgoing_snapshot(self) -> None:
+        def opened(file: BinaryIO | BaseException) -> None:
+            assert not isinstance(file, BaseException), file
+            self.copying = False
+            file.close()
+
+        self.copying = True
+        self.store.open_snapshot(opened)
 
     def start_snapshot(self) -> None:
         name, target = f"copy-{self.seed}", f"restored-{self.seed}"
