@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run install install-dev check format lint typecheck imports test soak bench-main bench-store proto clean
+.PHONY: run install install-dev check format lint typecheck imports test soak bench-main bench-store bench-apiserver proto clean
 
 ## run: install, then the main job: 2 tenant and 2 resource partitions, 200 hollow nodes, 2,000 pods, and a report
 run: install
@@ -56,6 +56,10 @@ bench-main: install
 ## bench-store: the figures of the store, beside a real etcd (Debian's etcd-server), into build/bench/store.json
 bench-store: install-dev
 	$(BIN)/python benchmarks/store.py
+
+## bench-apiserver: the figures of the apiserver, into build/bench/apiserver.json
+bench-apiserver: install
+	$(BIN)/python benchmarks/apiserver.py
 
 ## proto: generate the Python code of the wire contract
 proto: install-dev
