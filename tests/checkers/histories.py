@@ -9,7 +9,7 @@ from random import Random
 
 from ursa.storage import Change, MemoryStore, StageConflict, Store
 from ursa.storage.committer import Done, Work
-from ursa.tools.checking.linearizability import Entry, Operation, Read, Write
+from ursa.tools.checking.histories import Batch, Demand, Entry, Grant, Operation, Read, Revocation, Write
 
 History = list[Operation]
 Log = list[Entry]
@@ -39,13 +39,12 @@ Reopen = Callable[[Store | None, CrashCommitter], Store]
 
 
 def reopen_memory(before: Store | None, committer: CrashCommitter) -> Store:
-    """A memory store that survives crashes: it writes again what had been committed."""
+    """A memory store that survives crashes: it has what had been committed, and erased, and the floor of that."""
     store = MemoryStore(committer, incarnation="of-the-history")
     if before is not None:
-        for record in before.log(0):
-            store.stage([Change(record.key, record.value, record.deleted)])
-        store.commit(lambda _: None)
-        committer.run()
+        assert isinstance(before, MemoryStore)
+        store._records = dict(before._records)
+        store._restore(store._records.values(), before._durable_floor)
     return store
 
 
@@ -88,7 +87,10 @@ class Recorder:
             self._step(ask=True)
         while any(self._pending.values()):
             self._step(ask=False)
-        return self.history, log_of(self.store)
+        return self.history, self.final_log()
+
+    def final_log(self) -> Log:
+        return log_of(self.store)
 
     def _step(self, *, ask: bool) -> None:
         self._now += 1
@@ -163,7 +165,7 @@ class Recorder:
         before, self._committer = self.store, CrashCommitter()
         self.store = self._reopen(before, self._committer)
         for client, pending in self._pending.items():
-            if pending is not None and isinstance(pending.operation, Write):
+            if pending is not None and isinstance(pending.operation, Write | Batch | Grant | Revocation):
                 self.history.append(pending.operation)
             self._pending[client] = None
 
@@ -212,6 +214,8 @@ def _variants(random: Random, operation: Operation) -> Iterator[Operation]:
         if operation.result:
             last = operation.result[-1]
             yield replace(operation, result=(*operation.result[:-1], last._replace(revision=last.revision + off)))
+    elif isinstance(operation, Batch):
+        yield from _variants_of_batch(random, operation, off)
     elif operation.revision:
         yield replace(operation, revision=operation.revision + 1)
         yield replace(operation, revision=0, ret=inf)
@@ -222,3 +226,22 @@ def _variants(random: Random, operation: Operation) -> Iterator[Operation]:
         yield replace(operation, found=None, ret=inf)
     else:
         yield replace(operation, ret=operation.call + 3, revision=random.randint(1, 4))
+
+
+def _variants_of_batch(random: Random, batch: Batch, off: int) -> Iterator[Operation]:
+    first, *more = batch.parts
+    if more:
+        yield replace(batch, parts=tuple(more))
+        yield replace(batch, parts=(*more, first))
+    yield replace(batch, parts=(first._replace(expected=random.randint(0, 3)), *more))
+    yield replace(batch, demands=(Demand(first.key, *random.choice(((0, None), (None, 1), (1, None), (None, None)))),))
+    if batch.revision:
+        yield replace(batch, revision=batch.revision + 1)
+        yield replace(batch, revision=0, ret=inf)
+        yield replace(batch, revision=0, found_key=first.key, found=random.randint(0, 3))
+    elif batch.found is not None:
+        yield replace(batch, found=max(0, batch.found + off))
+        yield replace(batch, found_life=not batch.found_life)
+        yield replace(batch, found=None, ret=inf)
+    else:
+        yield replace(batch, ret=batch.call + 3, revision=random.randint(1, 4))

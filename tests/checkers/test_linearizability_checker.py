@@ -3,72 +3,53 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from random import Random
 
 import pytest
-from ursa.tools.checking.linearizability import Entry, Operation, Read, Write, violations
+from ursa.tools.checking.histories import (
+    Batch,
+    Compaction,
+    Delivery,
+    Demand,
+    Entry,
+    Grant,
+    Operation,
+    Part,
+    Read,
+    Renewal,
+    Revocation,
+    TooOld,
+    Write,
+)
+from ursa.tools.checking.linearizability import violations
 
 from .histories import History, Log, Recorder, reopen_memory, spoilt
+from .store_histories import StoreRecorder
+from .store_model import Finish, StoreModel
 from .wgl import is_linearizable
 
 HISTORIES = 1500
 SPOILT_EACH = 3
 
 
-@dataclass(frozen=True)
-class Finish:
-    """When all is over the store holds just this log."""
-
-    call: float
-    ret: float
-
-
-State = tuple[Entry, ...]
-
-
-def model_of(log: Log) -> Callable[[State, Operation | Finish], Iterable[State]]:
-    """A store is the list of its changes; nothing else is known to the judge."""
-    final = tuple(log)
-
-    def newest(state: State, key: str) -> Entry | None:
-        last = next((entry for entry in reversed(state) if entry.key == key), None)
-        return None if last is None or last.deleted else last
-
-    def told(read: Read, state: State) -> bool:
-        keys = sorted(dict.fromkeys(entry.key for entry in state))
-        asked = [key for key in keys if (key.startswith(read.key) if read.prefix else key == read.key)]
-        return read.result == tuple(entry for key in asked if (entry := newest(state, key)))
-
-    def step(state: State, operation: Operation | Finish) -> Iterable[State]:
-        if isinstance(operation, Finish):
-            return [state] if state == final else []
-        if isinstance(operation, Read):
-            at = len(state) if operation.revision is None else operation.revision
-            possible = at <= len(state) if operation.exact else at == len(state)
-            return [state] if possible and told(operation, state[:at]) else []
-        before = newest(state, operation.key)
-        there = before.revision if before else 0
-        allowed = operation.expected in (None, there) and not (operation.deleted and not there)
-        if operation.found is not None:
-            return [state] if not allowed and there == operation.found else []
-        after = (*state, Entry(len(state) + 1, operation.key, operation.value, operation.deleted))
-        possible = allowed and operation.revision in (0, len(after)) and after == final[: len(after)]
-        return [after] if possible else []
-
-    return step
-
-
 def judged(history: History, log: Log) -> bool:
     end = max((time for operation in history for time in (operation.call, operation.ret) if time < inf), default=0.0)
-    return is_linearizable([*history, Finish(end + 1, end + 2)], (), model_of(log))
+    return is_linearizable([*history, Finish(end + 1, end + 2)], (), StoreModel(log).step)
 
 
 def small_history(seed: int) -> tuple[History, Log]:
     random = Random(seed)
-    recorder = Recorder(random, reopen_memory, clients=random.randint(2, 4), keys=random.randint(1, 3))
+    clients, keys = random.randint(2, 4), random.randint(1, 3)
+    recorder: Recorder
+    if seed % 2:
+        recorder = Recorder(random, reopen_memory, clients=clients, keys=keys)
+    else:  # With batches; of watches and leases the judge knows nothing.
+        recorder = StoreRecorder(
+            random, reopen_memory, clients=clients, keys=keys, watchers=0, leases=False, compaction=False
+        )
     return recorder.run(random.randint(4, 12), crash_probability=0.05)
 
 
@@ -131,6 +112,97 @@ def test_what_must_not_happen_is_named(history, log, message):
     history = [replace_end(operation) for operation in history]
     assert message in violations(history, log)[0]
     assert not judged(history, list(log))
+
+
+def batch(call: float, ret: float, revision: int, *parts: Part, **more: object) -> Batch:
+    return Batch("a", call, ret, parts, revision=revision, **more)
+
+
+A, B = Part("a", b"1"), Part("b", b"2")
+BOTH = [Entry(1, "a", b"1"), Entry(2, "b", b"2")]
+DONE = batch(0, 1, 1, A, B)
+BATCH_CASES: list[tuple[str, Sequence[Operation], Sequence[Entry], str]] = [
+    ("torn", [DONE], BOTH[:1], "not done as one, but at [1, 0]"),
+    ("the other way round", [DONE], [Entry(1, "b", b"2"), Entry(2, "a", b"1")], "not done as one, but at [2, 1]"),
+    ("half seen", [DONE, Read("b", 0, 1, "", tuple(BOTH[:1]), prefix=True, revision=1)], BOTH, "the middle of a batch"),
+    ("half seen by a get", [batch(0, 9, 1, A, B), Read("b", 1, 2, "a", (BOTH[0],)), Read("b", 3, 4, "b", ())], BOTH,
+     "true at no revision from 2"),
+    ("half seen by a watch", [DONE, Delivery("w", 0, 1, "", 0, (BOTH[0],), 1, True)], BOTH, "caught up in the middle"),
+    ("a begun one was known", [DONE, Read("b", -2, -1, "", (BOTH[0],), prefix=True, revision=1, exact=True)], BOTH,
+     "at revision 1, but 1 was known before"),
+    ("against its guard", [batch(0, 1, 1, A, B, demands=(Demand("a", revision=7),))], BOTH, "did not hold"),
+    ("against a guard on another life", [batch(0, 1, 1, A, B, demands=(Demand("a", None, 7),))], BOTH, "did not hold"),
+    ("refused for nothing", [batch(0, 1, 0, A, found=0, found_key="a")], [], "without a reason"),
+    ("refused for another life that never was",
+     [batch(0, 1, 0, A, demands=(Demand("a", None, 3),), found=2, found_key="a", found_life=True)], [],
+     "true at no revision"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("history", "log", "message"), [case[1:] for case in BATCH_CASES], ids=[case[0] for case in BATCH_CASES]
+)
+def test_what_must_not_happen_to_a_batch_is_named(history, log, message):
+    assert message in violations(history, log)[0]
+    if not any(isinstance(operation, Delivery) for operation in history):
+        assert not judged(history, list(log))
+
+
+def lease(number: int, key: str = "") -> str:
+    return f"\0ursa/leases/{number:016x}" + (f"/{key}" if key else "")
+
+
+GRANTED = Grant("a", 0, 1, 1, ends_at=11)
+ATTACHED = [Entry(1, lease(1), b"10.0"), Entry(2, "k", b"1"), Entry(3, lease(1, "k"), b"")]
+ENDED = [*ATTACHED, Entry(4, "k", b"", True), Entry(5, lease(1, "k"), b"", True), Entry(6, lease(1), b"", True)]
+WITH_LEASE = put("1", 1, 2, revision=2, lease=1)
+GONE = Read("b", 5, 10.5, "k", (), revision=6)
+OTHER_CASES: list[tuple[str, Sequence[Operation], Sequence[Entry], str]] = [
+    ("the watch of another log", [Delivery("w", 0, 1, "", 0, (TWO,), 1, False)], [ONE], "nobody wrote"),
+    ("a watch that skips", [put("1", 0), Delivery("w", 1, 2, "", 0, (), 1, False)], [ONE], "gave 0 of 1 changes"),
+    ("a watch of the future", [Delivery("w", 1, 2, "", 0, (), 1, False)], [], "but the log ends at 0"),
+    ("a watch that goes back", [put("1", 0), Delivery("w", 1, 2, "", 1, (), 0, False)], [ONE], "came from 1 to 0"),
+    ("known by a watch", [put("1", 0), Delivery("w", 1, 2, "", 0, (ONE,), 1, False), get(3, 4)], [ONE],
+     "true at no revision from 1"),
+    ("not caught up", [put("1", 0, 1, revision=1), Delivery("w", 2, 3, "", 0, (), 0, True)], [ONE], "1 was known"),
+    ("never compacted", [TooOld("b", 1, 2, 0, 1)], [], "nobody had compacted"),
+    ("compacted later", [TooOld("b", 1, 2, 0, 1), Compaction("c", 3, 4, 1)], [], "nobody had compacted"),
+    ("not below the floor", [Compaction("c", 0, 1, 1), TooOld("b", 1, 2, 1, 1)], [], "nobody had compacted"),
+    ("ended too early", [GRANTED, WITH_LEASE, GONE], ENDED, "had ended at revision 6, which was known at 10.5"),
+    ("ended although renewed", [GRANTED, WITH_LEASE, Renewal("a", 3, 4, 1, ends_at=13),
+                                replace(GONE, call=11, ret=12)], ENDED, "which was known at 12"),
+    ("not attached", [GRANTED, WITH_LEASE], ATTACHED[:2], "with lease 1, but goes with 0"),
+    ("attached for nothing", [GRANTED, replace(WITH_LEASE, lease=0)], ATTACHED, "with lease 0, but goes with 1"),
+    ("ended without its key", [GRANTED, WITH_LEASE], [*ATTACHED, Entry(4, lease(1), b"", True)], "not with its keys"),
+    ("left behind", [GRANTED, WITH_LEASE, Write("b", 0, 9, "x", b"2", revision=4)],
+     [*ATTACHED, Entry(4, "x", b"2"), ENDED[4]], "left k behind"),
+    ("deleted by nobody", [put("1", 1, 2, revision=1)], [ONE, Entry(2, "k", b"", True)], "goes with no lease"),
+    ("deleted while its lease goes on", [GRANTED, WITH_LEASE], ENDED[:4], "whose lease goes on"),
+    ("granted, and lost", [GRANTED], [], "true at no revision"),
+    ("renewed behind its end", [GRANTED, WITH_LEASE, replace(GONE, call=12, ret=13), Renewal("a", 14, 15, 1, 25)],
+     ENDED, "true at no revision"),
+    ("told that it is gone", [GRANTED, Renewal("a", 2, 3, 1, None)], ATTACHED[:1], "true at no revision"),
+    ("revoked, and still there", [GRANTED, Revocation("a", 2, 3, 1, True)], ATTACHED[:1], "true at no revision"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("history", "log", "message"), [case[1:] for case in OTHER_CASES], ids=[case[0] for case in OTHER_CASES]
+)
+def test_what_watches_compaction_and_leases_must_not_do_is_named(history, log, message):
+    assert message in violations(history, log)[0]
+
+
+def test_a_lease_that_ends_in_time_and_one_that_is_revoked_are_right():
+    late = replace(GONE, call=12, ret=13)
+    assert violations([GRANTED, WITH_LEASE, late, Renewal("a", 14, 15, 1, None)], ENDED) == []
+    assert violations([GRANTED, WITH_LEASE, Revocation("c", 3, 4, 1, True), GONE], ENDED) == []
+    assert violations([GRANTED, WITH_LEASE, Revocation("c", 3, inf, 1, None), GONE], ENDED) == []
+
+
+def test_a_read_of_the_past_may_be_in_the_middle_of_a_batch():
+    middle = Read("b", 2, 3, "", tuple(BOTH[:1]), prefix=True, revision=1, exact=True)
+    assert violations([DONE, middle], BOTH) == []
 
 
 def replace_end(operation: Operation) -> Operation:

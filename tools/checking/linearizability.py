@@ -14,67 +14,41 @@ its successor. A sweep through time keeps the highest place among the operations
 later and have a lower one. What does not name its revision (a get, a write that was refused) takes the lowest place at
 which what it was told was true; that leaves the most room for all that follow, so if it does not fit, nothing does.
 
-The cost is O(n log n), and for a range as much as there are keys. Times may come from any one clock; at the same
-instant operations count as concurrent.
+A batch has a place for each of its writes, one behind the other, and nothing but a read that asked for such a revision
+may stand between them. A watch gives what the log has, and all of it, at a pace of its own; but what it gave is known
+from then on. A store's own changes, with which leases come and go, are judged by lease_rules.py.
+
+The cost is O(n log n), and for a range or a watch as much as there are keys, or changes.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
-from typing import NamedTuple
 
+from . import lease_rules
+from .histories import (
+    Batch,
+    Compaction,
+    Delivery,
+    Demand,
+    Entry,
+    Grant,
+    Operation,
+    Part,
+    Read,
+    Renewal,
+    Revocation,
+    TooOld,
+    Write,
+)
+from .replay import Replay
 
-class Entry(NamedTuple):
-    """One change in the log, and one item of what a read was told (then never `deleted`)."""
+__all__ = ["Batch", "Demand", "Entry", "Operation", "Part", "Read", "Write", "violations"]
 
-    revision: int
-    key: str
-    value: bytes
-    deleted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A put or a deletion of one key. No two writes of a history have the same value, deletions included.
-
-    `expected`: its precondition, as in `storage.Change`. How it ended: `revision` is that of the acknowledgement;
-    `found` is the newest revision of the key (0: it does not exist) with which it was refused; neither: nobody knows,
-    and `ret` is infinite: it may have happened or not.
-    """
-
-    client: str
-    call: float
-    ret: float
-    key: str
-    value: bytes
-    deleted: bool = False
-    expected: int | None = None
-    revision: int = 0
-    found: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A get of `key`, or with `prefix` a range of all keys that begin with it, that was answered.
-
-    `revision`: at which it was made; None if the answer did not say (a get). `exact`: the client had asked for this
-    very revision, however old.
-    """
-
-    client: str
-    call: float
-    ret: float
-    key: str
-    result: tuple[Entry, ...]
-    prefix: bool = False
-    revision: int | None = None
-    exact: bool = False
-
-
-Operation = Write | Read
+# The lowest and the highest place of an operation.
+Places = tuple[int, int]
 
 
 def violations(history: Sequence[Operation], log: Sequence[Entry]) -> list[str]:
@@ -82,27 +56,35 @@ def violations(history: Sequence[Operation], log: Sequence[Entry]) -> list[str]:
 
     Args:
         history: every operation of every client, in any order, those without an answer included.
-        log: all changes from revision 1 on, as they were read when all was over.
+        log: all changes from revision 1 on, as they were read when all was over, or by a watch since the beginning.
 
     Raises:
         ValueError: the history breaks its own rules: two writes of one value, a range that names no revision, an end
             before the beginning.
     """
     _check_rules(history)
-    found: list[str] = []
     for number, entry in enumerate(log, 1):
         if entry.revision != number:
             # Nothing below can be trusted on a log with holes.
             return [f"the log has revision {entry.revision} where {number} should be"]
-    replay = _Replay(log)
-    revisions, wrong = _attribute(history, log)
-    found += wrong
+    replay = Replay(log)
+    revisions, found = _attribute(history, log)
     for operation in history:
-        if isinstance(operation, Write):
-            found += _check_write(operation, revisions.get(operation.value, 0), replay)
-        else:
+        if isinstance(operation, Batch):
+            found += _join(operation, revisions, replay)
+    for operation in history:
+        if isinstance(operation, Write | Batch):
+            found += _check_write(operation, revisions, replay)
+        elif isinstance(operation, Read):
             found += _check_read(operation, replay)
-    return found or list(_check_order(history, revisions, replay))
+        elif isinstance(operation, Delivery):
+            found += _check_delivery(operation, replay)
+    found += lease_rules.check_log(log, {part.value: part.lease for part in _all_parts(history)})
+    if found:
+        return found
+    sweep = _Sweep(history, revisions, replay)
+    found += sweep.run()
+    return found or list(lease_rules.check_time(history, replay, sweep.known_at))
 
 
 def _check_rules(history: Sequence[Operation]) -> None:
@@ -113,60 +95,37 @@ def _check_rules(history: Sequence[Operation]) -> None:
         if isinstance(operation, Read):
             if operation.revision is None and (operation.prefix or operation.exact):
                 raise ValueError(f"a range, and an exact read, must name a revision: {operation}")
-        elif operation.value in values:
-            raise ValueError(f"another write has this value: {operation}")
-        elif operation.revision == 0 and operation.found is None and operation.ret != inf:
-            raise ValueError(f"a write of unknown outcome has no end: {operation}")
-        else:
-            values[operation.value] = None
+        elif isinstance(operation, Write | Batch):
+            parts = _parts(operation)
+            if any(part.value in values or not part.value for part in parts):
+                raise ValueError(f"another write has this value, or it has none: {operation}")
+            if len({part.key for part in parts}) < len(parts) or not parts:
+                raise ValueError(f"a batch writes each key once, and at least one: {operation}")
+            if operation.revision == 0 and operation.found is None and operation.ret != inf:
+                raise ValueError(f"a write of unknown outcome has no end: {operation}")
+            values.update(dict.fromkeys(part.value for part in parts))
 
 
-class _Replay:
-    """The state at every revision of the log."""
+def _parts(operation: Write | Batch) -> tuple[Part, ...]:
+    if isinstance(operation, Batch):
+        return operation.parts
+    return (Part(operation.key, operation.value, operation.deleted, operation.expected, operation.lease),)
 
-    def __init__(self, log: Sequence[Entry]) -> None:
-        self.log = log
-        self._changes: dict[str, list[int]] = {}
-        self._deletions: dict[str, list[int]] = {}
-        for entry in log:
-            self._changes.setdefault(entry.key, []).append(entry.revision)
-            if entry.deleted:
-                self._deletions.setdefault(entry.key, []).append(entry.revision)
-        self._keys = sorted(self._changes)
 
-    def at(self, key: str, revision: int) -> Entry | None:
-        changes = self._changes.get(key, [])
-        position = bisect_right(changes, revision)
-        entry = self.log[changes[position - 1] - 1] if position else None
-        return None if entry is None or entry.deleted else entry
-
-    def range(self, prefix: str, revision: int) -> Iterator[Entry]:
-        for position in range(bisect_left(self._keys, prefix), len(self._keys)):
-            key = self._keys[position]
-            if not key.startswith(prefix):
-                return
-            if (entry := self.at(key, revision)) is not None:
-                yield entry
-
-    def first_with(self, key: str, holds: int, at_least: int) -> int | None:
-        """The lowest revision from `at_least` on at which the change of this revision holds (0: none exists)."""
-        first = max(at_least, holds)
-        entry = self.at(key, first)
-        if (entry.revision if entry else 0) == holds:
-            return first
-        if holds:
-            return None  # It was overwritten before.
-        deletions = self._deletions.get(key, [])
-        position = bisect_left(deletions, at_least)
-        return deletions[position] if position < len(deletions) else None
+def _all_parts(history: Sequence[Operation]) -> Iterator[Part]:
+    for operation in history:
+        if isinstance(operation, Write | Batch):
+            yield from _parts(operation)
 
 
 def _attribute(history: Sequence[Operation], log: Sequence[Entry]) -> tuple[dict[bytes, int], list[str]]:
     """The revision of each value that is in the log, and which entries no client can have written."""
-    writes = {operation.value: operation for operation in history if isinstance(operation, Write)}
+    writes = {part.value: part for part in _all_parts(history)}
     revisions: dict[bytes, int] = {}
     wrong = []
     for entry in log:
+        if lease_rules.is_of_the_store(entry):
+            continue
         write = writes.get(entry.value)
         if write is None or (write.key, write.deleted) != (entry.key, entry.deleted):
             wrong.append(f"nobody wrote what the log has: {entry}")
@@ -176,29 +135,68 @@ def _attribute(history: Sequence[Operation], log: Sequence[Entry]) -> tuple[dict
     return revisions, wrong
 
 
-def _check_write(write: Write, revision: int, replay: _Replay) -> Iterator[str]:
-    if write.revision and revision != write.revision:
-        yield f"acknowledged, but the log has it at {revision or 'no revision'}: {write}"
+def _join(batch: Batch, revisions: Mapping[bytes, int], replay: Replay) -> Iterator[str]:
+    places = [revisions.get(part.value, 0) for part in batch.parts]
+    if any(places):
+        if places != list(range(places[0], places[0] + len(places))) or not places[0]:
+            yield f"not done as one, but at {places}: {batch}"
+        else:
+            replay.join(places[0], places[-1])
+
+
+def _check_write(write: Write | Batch, revisions: Mapping[bytes, int], replay: Replay) -> Iterator[str]:
+    parts = _parts(write)
+    first = revisions.get(parts[0].value, 0)
+    if write.revision and first != write.revision:
+        yield f"acknowledged, but the log has it at {first or 'no revision'}: {write}"
     if write.found is not None:
-        if revision:
-            yield f"refused, but the log has it at {revision}: {write}"
-        if write.expected in (None, write.found) and (write.found or not write.deleted):
+        if first:
+            yield f"refused, but the log has it at {first}: {write}"
+        if not _has_reason(write, write.found):
             yield f"refused without a reason: {write}"
-    elif revision:
-        before = replay.at(write.key, revision - 1)
-        newest = before.revision if before else 0
-        if write.expected is not None and write.expected != newest:
-            yield f"done at {revision} although the key's newest change was {newest}: {write}"
-        if write.deleted and before is None:
-            yield f"deleted at {revision} what did not exist: {write}"
+    elif first:
+        for revision, part in enumerate(parts, first):
+            newest, _ = replay.newest(part.key, revision - 1)
+            if part.expected is not None and part.expected != newest:
+                yield f"done at {revision} although the key's newest change was {newest}: {write}"
+            if part.deleted and not newest:
+                yield f"deleted at {revision} what did not exist: {write}"
+        for demand in write.demands if isinstance(write, Batch) else ():
+            if not _holds(demand, *replay.newest(demand.key, first - 1)):
+                yield f"done at {first} although the guard {demand} did not hold: {write}"
 
 
-def _check_read(read: Read, replay: _Replay) -> Iterator[str]:
+def _has_reason(write: Write | Batch, found: int) -> bool:
+    """Whether it had to be refused where it was told that it found this."""
+    if isinstance(write, Write):
+        key, of_life = write.key, False
+    else:
+        key, of_life = write.found_key, write.found_life
+        for demand in write.demands:
+            if demand.key == key and (demand.create_revision if of_life else demand.revision) not in (None, found):
+                return True
+            if demand == Demand(key) and not found and not of_life:
+                return True
+    return not of_life and any(
+        part.key == key and (part.expected not in (None, found) or (part.deleted and not found))
+        for part in _parts(write)
+    )
+
+
+def _holds(demand: Demand, newest: int, life: int) -> bool:
+    if demand.revision is None and demand.create_revision is None:
+        return newest > 0
+    return demand.revision in (None, newest) and demand.create_revision in (None, life)
+
+
+def _check_read(read: Read, replay: Replay) -> Iterator[str]:
     if read.revision is None:
         return  # Its revision is looked for when its turn comes.
     if read.revision > len(replay.log):
         yield f"read at revision {read.revision}, but the log ends at {len(replay.log)}: {read}"
         return
+    if not read.exact and replay.is_inner(read.revision):
+        yield f"read at revision {read.revision}, in the middle of a batch: {read}"
     if read.prefix:
         there = tuple(replay.range(read.key, read.revision))
     else:
@@ -210,40 +208,92 @@ def _check_read(read: Read, replay: _Replay) -> Iterator[str]:
         yield f"at revision {read.revision} it was told {difference}: {read}"
 
 
-def _check_order(history: Sequence[Operation], revisions: dict[bytes, int], replay: _Replay) -> Iterator[str]:
+def _check_delivery(given: Delivery, replay: Replay) -> Iterator[str]:
+    if not given.after <= given.bookmark <= len(replay.log):
+        yield f"a watch came from {given.after} to {given.bookmark}, but the log ends at {len(replay.log)}: {given}"
+        return
+    passed = replay.log[given.after : given.bookmark]
+    there = tuple(entry for entry in passed if entry.key.startswith(given.prefix))
+    if there != given.entries:
+        wrong = next((pair for pair in zip(there, given.entries, strict=False) if pair[0] != pair[1]), None)
+        difference = f"{wrong[1]} instead of {wrong[0]}" if wrong else f"{len(given.entries)} of {len(there)} changes"
+        yield f"from {given.after} to {given.bookmark} a watch gave {difference}: {given}"
+    if given.caught_up and replay.is_inner(given.bookmark):
+        yield f"a watch had caught up in the middle of a batch, at {given.bookmark}: {given}"
+
+
+class _Sweep:
     """The sweep through time. Calls come before returns of the same instant."""
-    moments = [(operation.call, 0, number) for number, operation in enumerate(history)]
-    moments += [(operation.ret, 1, number) for number, operation in enumerate(history) if operation.ret < inf]
-    places: dict[int, int] = {}
-    answered = 0
-    for _, is_return, number in sorted(moments):
-        operation = history[number]
-        if is_return:
-            answered = max(answered, places.get(number, 0))
-            continue
-        place = _place(operation, answered, revisions, replay)
-        if place is None:
-            yield f"true at no revision from {answered // 2} on, which was known before it was asked: {operation}"
-        elif place < answered:
-            yield f"at revision {place // 2}, but {answered // 2} was known before it was asked: {operation}"
+
+    def __init__(self, history: Sequence[Operation], revisions: Mapping[bytes, int], replay: Replay) -> None:
+        self._history = history
+        self._revisions = revisions
+        self._replay = replay
+        # What was known from when on: (place, time), both ascending.
+        self._known: list[tuple[int, float]] = [(0, 0.0)]
+        self._compacted = 0
+
+    def run(self) -> list[str]:
+        history = self._history
+        moments = [(operation.call, 0, number) for number, operation in enumerate(history)]
+        moments += [(operation.ret, 1, number) for number, operation in enumerate(history) if operation.ret < inf]
+        highest: dict[int, int] = {}
+        wrong = []
+        for time, is_return, number in sorted(moments):
+            operation = history[number]
+            answered = self._known[-1][0]
+            if is_return:
+                if isinstance(operation, TooOld) and not operation.revision < operation.floor <= self._compacted:
+                    wrong.append(f"nobody had compacted so far, but at {self._compacted}: {operation}")
+                if highest.get(number, 0) > answered:
+                    self._known.append((highest[number], time))
+                continue
+            if isinstance(operation, Compaction):
+                self._compacted = max(self._compacted, operation.revision)
+            places = self._places(operation, answered)
+            if places is None:
+                before = f"from {answered // 2} on, which was known before it was asked"
+                wrong.append(f"true at no revision {before}: {operation}")
+            elif places[0] < answered:
+                before = f"but {answered // 2} was known before it was asked"
+                wrong.append(f"at revision {places[0] // 2}, {before}: {operation}")
+            else:
+                highest[number] = places[1]
+        return wrong
+
+    def known_at(self, revision: int) -> float:
+        """The first time at which somebody had been told something that this revision came before; else infinite."""
+        position = bisect_left(self._known, 2 * revision, key=lambda known: known[0])
+        return self._known[position][1] if position < len(self._known) else inf
+
+    def _places(self, operation: Operation, answered: int) -> Places | None:
+        """Where it belongs; None: nowhere. What never happened stands nowhere in the way."""
+        if isinstance(operation, Write | Batch) and operation.found is None:
+            parts = _parts(operation)
+            first = self._revisions.get(parts[0].value, 0)
+            return (2 * first, 2 * (first + len(parts) - 1)) if first else (answered, answered)
+        if isinstance(operation, Read) and operation.revision is not None:
+            place = 2 * operation.revision + 1
+            # As old as it likes; but that its revision was there is known from here on.
+            return (max(place, answered), place) if operation.exact else (place, place)
+        if isinstance(operation, Delivery):
+            place = 2 * operation.bookmark + 1
+            return (place if operation.caught_up else max(place, answered), place)
+        if isinstance(operation, Compaction | TooOld):
+            return answered, answered
+        if isinstance(operation, Grant | Renewal | Revocation):
+            return lease_rules.places(operation, answered, self._replay)
+        return self._place_of_what_was_told(operation, answered)
+
+    def _place_of_what_was_told(self, operation: Write | Batch | Read, answered: int) -> Places | None:
+        key, of_life = operation.key if not isinstance(operation, Batch) else operation.found_key, False
+        if isinstance(operation, Read):
+            holds = operation.result[0].revision if operation.result else 0
+            if operation.result and (self._replay.at(key, holds),) != operation.result:
+                return None
         else:
-            places[number] = place
-
-
-def _place(operation: Operation, answered: int, revisions: dict[bytes, int], replay: _Replay) -> int | None:
-    """Where it belongs; None: nowhere. What never happened stands nowhere in the way."""
-    if isinstance(operation, Write) and operation.found is None:
-        revision = revisions.get(operation.value, 0)
-        return 2 * revision if revision else answered
-    if isinstance(operation, Read) and operation.revision is not None:
-        place = 2 * operation.revision + 1
-        # As old as it likes; but that its revision was there is known from here on.
-        return max(place, answered) if operation.exact else place
-    if isinstance(operation, Write):
-        holds = operation.found or 0
-    else:
-        holds = operation.result[0].revision if operation.result else 0
-        if operation.result and (replay.at(operation.key, holds),) != operation.result:
-            return None
-    first = replay.first_with(operation.key, holds, answered // 2)
-    return None if first is None else 2 * first + 1
+            holds = operation.found or 0
+            of_life = isinstance(operation, Batch) and operation.found_life and holds > 0
+        find = self._replay.first_life if of_life else self._replay.first_with
+        first = find(key, holds, answered // 2)
+        return None if first is None else (2 * first + 1, 2 * first + 1)
