@@ -63,21 +63,31 @@ class ThreadCommitter:
     def close(self) -> None:
         self._work.put(None)
         self._thread.join()
-        while self._outcomes:
-            self._report()
+        self._report_all()
+        while not self._work.empty():  # What a report has submitted in turn.
+            item = self._work.get()
+            if item is not None:
+                self._do(*item)
+            self._report_all()
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:
-            work, done = item
-            outcome: BaseException | None = None
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001  The store decides; it is handed on, not swallowed.
-                outcome = error
-            self._outcomes.append((done, outcome))
+            self._do(*item)
             # A loop that has ended refuses the call (asyncio and trio alike); then `close` reports.
             with suppress(RuntimeError):
                 self._call_soon(self._report)
+
+    def _do(self, work: Work, done: Done) -> None:
+        outcome: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  The store decides; it is handed on, not swallowed.
+            outcome = error
+        self._outcomes.append((done, outcome))
+
+    def _report_all(self) -> None:
+        while self._outcomes:
+            self._report()
 
     def _report(self) -> None:
         """On the loop: one call an outcome, unless `close` was faster."""

@@ -23,6 +23,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import BinaryIO
@@ -51,6 +52,7 @@ from .snapshot import (
     PARTIAL_SUFFIX,
     RESTORE_DIRECTORY,
     DefragmentCopy,
+    Replaced,
     SnapshotCopy,
     entries_behind,
     open_unnamed,
@@ -342,18 +344,31 @@ class LmdbStore(LogStore):
             return new is None
 
         def copied(error: BaseException | None) -> None:
-            self._copying = False
             if error is None:
-                old.close()
-            elif copy.swapping:
+                assert copy.replaced is not None
+                copy.replaced.environment = old
+                run_steps(self._committer, partial(self._release_some, copy.replaced), released)
+                return
+            self._copying = False
+            if copy.swapping:
                 self._fail("replacing the data file", error)
                 return
-            else:
-                copy.discard()
+            copy.discard()
+            done(error)
+
+        def released(error: BaseException | None) -> None:
+            self._copying = False
             done(error)
 
         self._copying = True
         run_steps(self._committer, step, copied)
+
+    def _release_some(self, replaced: Replaced) -> bool:
+        if self._closed:
+            replaced.close()  # At the end there is nobody to wait.
+            return False
+        with directory.errors_of(self._path):
+            return replaced.step()
 
     # --- the checkpoint ----------------------------------------------------------------------------------------------
 

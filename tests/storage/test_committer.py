@@ -51,6 +51,20 @@ def test_close_reports_what_the_loop_has_not_come_round_to_and_nothing_twice():
     assert outcomes == [None]
 
 
+def test_close_also_finishes_what_a_report_submits():
+    outcomes: list[str] = []
+    committer = ThreadCommitter(lambda _: None)
+
+    def next_step(_: BaseException | None) -> None:
+        outcomes.append("reported")
+        if len(outcomes) < 3:
+            committer.submit(lambda: None, next_step)
+
+    committer.submit(lambda: None, next_step)
+    committer.close()
+    assert outcomes == ["reported"] * 3
+
+
 def test_a_loop_that_has_ended_loses_no_report():
     loop = asyncio.new_event_loop()
     committer = ThreadCommitter(loop.call_soon_threadsafe)

@@ -6,6 +6,7 @@ import os
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from unittest import mock
@@ -224,6 +225,48 @@ def test_defragmentation_gives_room_back_and_loses_nothing(tmp_path):
     store = open_store(tmp_path)
     assert store.head == before.head + 10
     store.close()
+
+
+def test_the_replaced_file_is_given_back_in_bounded_steps(tmp_path, monkeypatch):
+    """Commits come in between: freeing a file of gigabytes takes a disk seconds."""
+    monkeypatch.setattr(snapshot, "RELEASE_BYTES", 1 << 17)
+    committer = ManualCommitter()
+    store = open_store(tmp_path, committer)
+    store.stage([Change(f"key-{number}", bytes(10_000)) for number in range(100)])
+    store.commit(lambda _: None)
+    committer.run_one()
+    size = store.status().bytes_on_disk
+    outcomes: list[BaseException | None] = []
+    store.defragment(outcomes.append)
+    seen = [size]
+    while not outcomes:
+        committer.run_one()
+        replaced = [
+            os.stat(f"/proc/self/fd/{name}").st_size
+            for name in os.listdir("/proc/self/fd")
+            if (link := Path(f"/proc/self/fd/{name}")).is_symlink() and os.readlink(link).endswith("data.mdb (deleted)")
+        ]
+        seen += replaced[-1:]
+    assert outcomes == [None]
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] <= 1 << 17
+    assert max(before - after for before, after in pairwise(seen)) == 1 << 17
+    assert not replaced
+    store.close()
+    assert verify(tmp_path).problem is None
+
+
+def test_a_copy_by_a_thread_that_is_broken_off_by_closing_says_so_and_leaves_nothing(tmp_path, small_steps):
+    for number, start in enumerate((lambda s, done: s.snapshot(tmp_path / "copy", done), LmdbStore.defragment)):
+        path = tmp_path / f"store-{number}"
+        store = open_store(path, ThreadCommitter(lambda _: None))
+        store.stage([Change(f"key-{each}", bytes(100)) for each in range(100)])
+        outcomes: list[BaseException | None] = []
+        start(store, outcomes.append)
+        store.close()
+        assert "closed before" in str(outcomes[0])
+        assert sorted(os.listdir(path)) == ["data.mdb", "lock.mdb", "store.lock"]
+        assert not list(tmp_path.glob("copy*"))
 
 
 def test_commits_and_reads_go_on_through_a_defragmentation_by_a_thread(tmp_path, small_steps):
