@@ -25,7 +25,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, InternalError, NotFound, ServiceUnavailable
 from ..proto.kinds import EVENTS_STORE, MAIN_STORE, Role
-from ..proto.sessions import METHODS, ServerStream
+from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
 from . import frames
 from .administration import ADMINISTRATION_METHODS, Administration
@@ -104,7 +104,7 @@ class ApiServer:
 
     # --------------------------------------------------------------------------------------- sessions.Service
 
-    def call(self, method: str, request: bytes, user: str, reply: Callable[[bytes | ApiError], None]) -> None:
+    def call(self, method: str, request: bytes, caller: Caller, reply: Callable[[bytes | ApiError], None]) -> None:
         if self._closed:
             reply(ServiceUnavailable(f"{self.name} is stopping"))
             return
@@ -123,7 +123,7 @@ class ApiServer:
         self._metrics.count_request(method.lower(), resource, 200, self._runtime.monotonic() - started)
         reply(answer)
 
-    def open(self, method: str, user: str, wake: Callable[[], None]) -> ServerStream:
+    def open(self, method: str, caller: Caller, wake: Callable[[], None]) -> ServerStream:
         if self._closed:
             raise ServiceUnavailable(f"{self.name} is stopping")
         if method == "Watch":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
@@ -50,8 +50,21 @@ METHODS: dict[str, Method] = {
 
 # Where a refused call carries its Status, serialized.
 STATUS_METADATA_KEY = "ursa-status-bin"
-# Who asks; set by the transport.
+# Who asks, and the id of the request; set by the transport.
 USER_METADATA_KEY = "ursa-user"
+TRACE_METADATA_KEY = "ursa-trace"
+
+
+class Caller(NamedTuple):
+    """Who asks, as the front end knows it.
+
+    `user` is the identity (today the transport's word for it), `agent` the program, as it calls itself; `trace` the id
+    under which this request, or all requests of this stream, can be found again: made by the client, or empty.
+    """
+
+    user: str
+    agent: str = ""
+    trace: str = ""
 
 
 class ServerStream(Protocol):
@@ -81,8 +94,8 @@ class ServerStream(Protocol):
 class Service(Protocol):
     """A partition's apiserver, as its front ends see it."""
 
-    def call(self, method: str, request: bytes, user: str, reply: Callable[[bytes | ApiError], None]) -> None:
+    def call(self, method: str, request: bytes, caller: Caller, reply: Callable[[bytes | ApiError], None]) -> None:
         """A unary call. `reply` is called once, now or later."""
 
-    def open(self, method: str, user: str, wake: Callable[[], None]) -> ServerStream:
+    def open(self, method: str, caller: Caller, wake: Callable[[], None]) -> ServerStream:
         """Open a stream. `wake` is called whenever `take` may have something new, or `finished` has become true."""

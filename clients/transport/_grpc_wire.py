@@ -42,6 +42,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),  # a connection of its own, so that links fail one by one
     ("grpc.enable_retries", 0),  # only the caller knows what may be repeated
     ("grpc.enable_http_proxy", 0),  # a proxy set for the web is not meant for partitions
+    ("grpc.primary_user_agent", "ursa"),  # who asks, as an operator of the partition sees it
 ]
 
 

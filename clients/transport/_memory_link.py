@@ -14,7 +14,7 @@ import trio
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import ApiError, Unreachable, UrsaError, from_status
-from ...proto.sessions import Method, Service
+from ...proto.sessions import Caller, Method, Service
 from ._flow import Signal
 
 
@@ -36,6 +36,10 @@ class Link:
     trace: Callable[[str], None] | None
     down: str = ""  # the reason, while it is
     in_flight: dict[InFlight, None] = field(default_factory=dict)
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.user, "ursa/memory")
 
     @property
     def delays(self) -> bool:

@@ -107,7 +107,7 @@ class _Call:
         try:
             await self._travel()
             link.delivered(shape, ">", request)
-            link.service.call(shape.name, request, link.user, self._take_answer)
+            link.service.call(shape.name, request, link.caller, self._take_answer)
             await self._wait_answered()
             await self._travel()
         finally:
@@ -236,7 +236,7 @@ class _MemoryStream(Stream):
         self._opened = True
         wake = self._work.ring if self._link.delays else self._arrival.ring
         try:
-            self._server = self._link.service.open(self._shape.name, self._link.user, wake)
+            self._server = self._link.service.open(self._shape.name, self._link.caller, wake)
         except ApiError as error:
             self._finish(End(error))
 

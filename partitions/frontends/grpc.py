@@ -13,7 +13,16 @@ from grpc_reflection.v1alpha import reflection
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import ApiError, InternalError, UrsaError
-from ...proto.sessions import METHODS, STATUS_METADATA_KEY, USER_METADATA_KEY, Method, ServerStream, Service
+from ...proto.sessions import (
+    METHODS,
+    STATUS_METADATA_KEY,
+    TRACE_METADATA_KEY,
+    USER_METADATA_KEY,
+    Caller,
+    Method,
+    ServerStream,
+    Service,
+)
 
 log = logging.getLogger("ursa.grpc")
 
@@ -22,6 +31,9 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Partition"].full_name
 STOP_GRACE_SECONDS = 1.0
 # A client that pings more often than its own keepalive (10 s) is cut off.
 _PING_INTERVAL_MS_MIN = 5_000
+
+# Of a request's metadata: what makes a Caller. gRPC itself sends the user agent.
+_CALLER_KEYS = (USER_METADATA_KEY, "user-agent", TRACE_METADATA_KEY)
 
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", -1),
@@ -96,7 +108,7 @@ def _unary(service: Service, method: Method) -> Callable[[bytes, Any], Awaitable
             if not answered.done():
                 answered.set_result(answer)
 
-        await _guarded(context, method, lambda: service.call(method.name, request, _user(context), reply))
+        await _guarded(context, method, lambda: service.call(method.name, request, _caller(context), reply))
         answer = await answered
         if isinstance(answer, ApiError):
             await _abort(context, answer)
@@ -160,7 +172,7 @@ async def _send(
 
 async def _opened(service: Service, method: Method, context: Any, news: asyncio.Event) -> ServerStream:
     try:
-        return service.open(method.name, _user(context), news.set)
+        return service.open(method.name, _caller(context), news.set)
     except ApiError as error:
         await _abort(context, error)
         raise AssertionError("abort does not return") from None
@@ -186,8 +198,6 @@ async def _abort(context: Any, error: ApiError) -> None:
     await context.abort(code, error.message, ((STATUS_METADATA_KEY, error.status.SerializeToString()),))
 
 
-def _user(context: Any) -> str:
-    for key, value in context.invocation_metadata():
-        if key == USER_METADATA_KEY:
-            return str(value)
-    return ""
+def _caller(context: Any) -> Caller:
+    metadata = {key: str(value) for key, value in context.invocation_metadata() if key in _CALLER_KEYS}
+    return Caller(*(metadata.get(key, "") for key in _CALLER_KEYS))

@@ -18,7 +18,7 @@ from ursa.partitions.frontends.local import open_local_partition
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import BadRequest, Conflict, Expired, InputError, NotFound, Unreachable
 from ursa.proto.kinds import Role
-from ursa.proto.sessions import ServerStream, Service
+from ursa.proto.sessions import Caller, ServerStream, Service
 from ursa.storage import Change, InlineCommitter, LmdbStore, MemoryStore, digest
 from ursa.storage.snapshot import restore
 from ursa.storage.verify import verify
@@ -166,10 +166,10 @@ class Scripted(Service):
     def __init__(self, *replies: Any, ends: bool = True) -> None:
         self._stream = Answers(list(replies), ends=ends)
 
-    def call(self, method: str, request: bytes, user: str, reply: Callable[..., None]) -> None:
+    def call(self, method: str, request: bytes, caller: Caller, reply: Callable[..., None]) -> None:
         raise AssertionError(method)
 
-    def open(self, method: str, user: str, wake: Callable[[], None]) -> ServerStream:
+    def open(self, method: str, caller: Caller, wake: Callable[[], None]) -> ServerStream:
         return self._stream
 
 

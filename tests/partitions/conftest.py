@@ -12,6 +12,7 @@ from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, from_status
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object
+from ursa.proto.sessions import Caller
 from ursa.storage import MemoryStore, Store
 
 
@@ -78,7 +79,7 @@ class Partition:
         """One batch, answered at once because commits are automatic."""
         answers: list[bytes | ApiError] = []
         request = pb.MutateRequest(operations=operations, batch=1).SerializeToString()
-        self.server.call("Write", request, "test", answers.append)
+        self.server.call("Write", request, Caller("test"), answers.append)
         self.runtime.advance(0.1)
         [answer] = answers
         if isinstance(answer, ApiError):
@@ -103,7 +104,7 @@ class Partition:
     def get(self, resource: str, name: str, tenant: str = "system", namespace: str = "default") -> Object:
         answers: list[bytes | ApiError] = []
         request = pb.GetRequest(resource=resource, tenant=tenant, namespace=namespace, name=name)
-        self.server.call("Get", request.SerializeToString(), "test", answers.append)
+        self.server.call("Get", request.SerializeToString(), Caller("test"), answers.append)
         [answer] = answers
         if isinstance(answer, ApiError):
             raise answer
@@ -116,7 +117,7 @@ class Partition:
             if name in fields
         }
         request = pb.ListRequest(selection=pb.Selection(resource=resource, **selection), **fields)
-        stream = self.server.open("List", "test", lambda: None)
+        stream = self.server.open("List", Caller("test"), lambda: None)
         stream.receive(request.SerializeToString())
         reply = pb.ListReply()
         while (chunk := stream.take()) is not None:
@@ -137,7 +138,7 @@ class Watching:
             for name in ("tenant", "namespace", "label_selector", "field_selector")
             if name in fields
         }
-        self.stream = partition.server.open("Watch", "test", lambda: None)
+        self.stream = partition.server.open("Watch", Caller("test"), lambda: None)
         self.events: list[tuple[str, str, int]] = []
         self.objects: list[pb.Object] = []
         self.bookmark = 0

@@ -32,6 +32,7 @@ from ursa.proto.errors import (
     from_status,
 )
 from ursa.proto.kinds import Role
+from ursa.proto.sessions import Caller
 from ursa.storage import Change, LmdbStore, MemoryStore, Store, digest, lmdb_store, log_store, snapshot
 from ursa.storage.verify import verify
 
@@ -341,7 +342,7 @@ def test_a_stream_takes_one_request(stores):
 def test_an_apiserver_answers_for_its_stores_and_tells_their_status():
     partition = Partition(Role.TENANT)
     partition.create(pod("a"))
-    stream = partition.server.open("Digest", "test", lambda: None)
+    stream = partition.server.open("Digest", Caller("test"), lambda: None)
     stream.receive(b"")
     reply = pb.DigestReply.FromString(stream.take())
     assert reply.digest == partition.store.digest()
@@ -349,7 +350,7 @@ def test_an_apiserver_answers_for_its_stores_and_tells_their_status():
     of_store = partition.store.status()
     assert (status.backend, status.keys, status.leases) == ("memory", of_store.keys, 0)
     assert status.resource_version == reply.resource_version
-    waiting = partition.server.open("Snapshot", "test", lambda: None)
+    waiting = partition.server.open("Snapshot", Caller("test"), lambda: None)
     waiting.receive(b"")
     partition.server.close()
     assert from_status(pb.SnapshotReply.FromString(waiting.take()).error).reason == "ServiceUnavailable"

@@ -16,6 +16,7 @@ from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, Expired, InputError, NotFound, ServiceUnavailable, StoreError, UrsaError
 from ursa.proto.kinds import EVENT_TTL_SECONDS, Role
 from ursa.proto.objects import Object
+from ursa.proto.sessions import Caller
 from ursa.storage import InlineCommitter, LmdbStore, MemoryStore
 
 from .conftest import HandCommitter, Partition, Watching, pod, target
@@ -52,7 +53,9 @@ class Apart(Partition):
     def ask(self, *operations: pb.Operation) -> list[bytes | ApiError]:
         """One batch; its answer stands in the list once it is given."""
         answers: list[bytes | ApiError] = []
-        self.server.call("Write", pb.MutateRequest(operations=operations).SerializeToString(), "test", answers.append)
+        self.server.call(
+            "Write", pb.MutateRequest(operations=operations).SerializeToString(), Caller("test"), answers.append
+        )
         return answers
 
 
@@ -136,8 +139,8 @@ def test_an_event_waits_for_what_it_rests_on(partition: Apart) -> None:
 
 def test_a_stream_of_writes_is_answered_store_by_store(partition: Apart) -> None:
     partition.events_committer.automatic = False
-    events_stream = partition.server.open("Mutate", "test", lambda: None)
-    main_stream = partition.server.open("Mutate", "test", lambda: None)
+    events_stream = partition.server.open("Mutate", Caller("test"), lambda: None)
+    main_stream = partition.server.open("Mutate", Caller("test"), lambda: None)
     events_stream.receive(pb.MutateRequest(operations=[create(event("e"))], batch=1).SerializeToString())
     main_stream.receive(pb.MutateRequest(operations=[create(pod("a"))], batch=2).SerializeToString())
     partition.runtime.advance(1)
@@ -147,7 +150,7 @@ def test_a_stream_of_writes_is_answered_store_by_store(partition: Apart) -> None
 
 
 def test_a_reply_speaks_of_one_store(partition: Apart) -> None:
-    stream = partition.server.open("Watch", "test", lambda: None)
+    stream = partition.server.open("Watch", Caller("test"), lambda: None)
     starts = [
         pb.WatchStart(id=number, selection=pb.Selection(resource=resource), initial_events=True)
         for number, resource in enumerate(("pods", "events", "configmaps"), 1)
@@ -167,7 +170,7 @@ def test_a_reply_speaks_of_one_store(partition: Apart) -> None:
 
 
 def test_a_quiet_store_is_bookmarked_apart(partition: Apart) -> None:
-    stream = partition.server.open("Watch", "test", lambda: None)
+    stream = partition.server.open("Watch", Caller("test"), lambda: None)
     start = pb.WatchStart(id=1, selection=pb.Selection(resource="events"))
     stream.receive(pb.WatchRequest(start=[start]).SerializeToString())
     while stream.take() is not None:

@@ -14,6 +14,7 @@ from ursa.proto.errors import ApiError, NotFound
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object
 from ursa.proto.sessions import ServerStream
+from ursa.proto.sessions import Caller
 from ursa.storage import Record
 from ursa.tools.checking.linearizability import Entry, Operation, Read, Write, violations
 
@@ -99,7 +100,7 @@ class ApiRecorder(Recorder):
             pending.answer = self._list(pending.operation) if pending.operation.prefix else self._get(pending.operation)
             return
         if client not in self._streams:
-            self._streams[client] = self._server.open("Mutate", client, lambda: None)
+            self._streams[client] = self._server.open("Mutate", Caller(client), lambda: None)
         request = pb.MutateRequest(operations=[operation_of(pending.operation)])
         self._streams[client].receive(request.SerializeToString())
         pending.answer = pending.operation
@@ -120,7 +121,7 @@ class ApiRecorder(Recorder):
         request = pb.ListRequest(selection=pb.Selection(**PLACE), exact=read.exact)
         if read.exact:
             request.resource_version = str(self._random.randint(1, self.store.head))
-        stream = self._server.open("List", "reader", lambda: None)
+        stream = self._server.open("List", Caller("reader"), lambda: None)
         stream.receive(request.SerializeToString())
         reply = pb.ListReply()
         while (chunk := stream.take()) is not None:
@@ -131,7 +132,7 @@ class ApiRecorder(Recorder):
     def _get(self, read: Read) -> Read:
         answers: list[bytes | ApiError] = []
         request = pb.GetRequest(name=read.key.removeprefix(PREFIX), **PLACE)
-        self._server.call("Get", request.SerializeToString(), "reader", answers.append)
+        self._server.call("Get", request.SerializeToString(), Caller("reader"), answers.append)
         [answer] = answers
         if isinstance(answer, ApiError):
             assert isinstance(answer, NotFound)

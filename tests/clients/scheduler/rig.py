@@ -22,6 +22,7 @@ from ursa.proto.errors import ApiError, LinkError, OutcomeUnknown, Unreachable
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
 from ursa.proto.quantities import resource_list
+from ursa.proto.sessions import Caller
 from ursa.storage import MemoryStore
 
 HOME = "tp-1"
@@ -56,7 +57,7 @@ class Partition:
     def write(self, operations: list[pb.Operation]) -> list[pb.Result]:
         answers: list[bytes | ApiError] = []
         request = pb.MutateRequest(operations=operations, batch=1)
-        self.server.call("Write", request.SerializeToString(), "test", answers.append)
+        self.server.call("Write", request.SerializeToString(), Caller("test"), answers.append)
         [answer] = answers
         assert isinstance(answer, bytes), answer
         return list(pb.MutateReply.FromString(answer).results)
@@ -66,7 +67,7 @@ class Partition:
         return result
 
     def objects(self, resource: str) -> list[Object]:
-        stream = self.server.open("List", "test", lambda: None)
+        stream = self.server.open("List", Caller("test"), lambda: None)
         stream.receive(pb.ListRequest(selection=pb.Selection(resource=resource)).SerializeToString())
         found = []
         while (data := stream.take()) is not None:
@@ -82,7 +83,7 @@ class Feed:
         self.revision = 0
         self._cache = ObjectCache(emit)
         self._waiting: deque[pb.WatchReply] = deque()
-        self._stream = partition.server.open("Watch", "test", lambda: None)
+        self._stream = partition.server.open("Watch", Caller("test"), lambda: None)
         start = pb.WatchStart(id=1, selection=selection, initial_events=True)
         self._cache.begin_view("x")
         self._stream.receive(pb.WatchRequest(start=[start]).SerializeToString())

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, Cause, Invalid
+from ursa.proto.sessions import Caller
 
 CHUNK_BYTES = 64 * 1024
 
@@ -29,16 +30,16 @@ class EchoService:
         self.seen = dict.fromkeys(("calls", "opened", "closed", "requests", "replies", "reply_bytes"), 0)
         self.unanswered: list[Callable[[bytes | ApiError], None]] = []
 
-    def call(self, method: str, request: bytes, user: str, reply: Callable[[bytes | ApiError], None]) -> None:
+    def call(self, method: str, request: bytes, caller: Caller, reply: Callable[[bytes | ApiError], None]) -> None:
         self.seen["calls"] += 1
         if method == "Status":
             reply(pb.PartitionStatus(name="echo", objects=self.seen).SerializeToString())
         elif method == "Get":
-            self._get(pb.GetRequest.FromString(request), user, reply)
+            self._get(pb.GetRequest.FromString(request), caller.user, reply)
         else:
             reply(echo(pb.MutateRequest.FromString(request)).SerializeToString())
 
-    def open(self, method: str, user: str, wake: Callable[[], None]) -> EchoStream:
+    def open(self, method: str, caller: Caller, wake: Callable[[], None]) -> EchoStream:
         self.seen["opened"] += 1
         return EchoStream(self, method, wake)
 
