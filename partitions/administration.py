@@ -13,6 +13,7 @@ a copy in steps on its committer, comes to its end unseen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import partial
@@ -51,6 +52,10 @@ COPY_PAUSE_SECONDS = 0.05
 PROGRESS_SECONDS = 5.0
 # A client that takes nothing for so long is given up, and the file that is kept for it.
 TAKE_SECONDS_MAX = 60.0
+# The disk takes half a second to free a gigabyte, and whoever closes a file without a name waits for it: so it is cut
+# off first, some milliseconds' worth at a time.
+FREE_BYTES = 4 << 20
+FREE_PAUSE_SECONDS = 0.01
 # Sent at a time: the read and the hash take half a millisecond of the loop.
 CHUNK_BYTES = 256 * 1024
 
@@ -92,7 +97,7 @@ class Administration:
                 "wait for its end"
             )
         self._under_way[stream.method, name] = stream
-        return _WORKS[stream.method](store, request)
+        return _WORKS[stream.method](store, request, self.runtime)
 
     def ended(self, stream: AdministrationStream) -> None:
         for key, other in list(self._under_way.items()):
@@ -199,7 +204,7 @@ class AdministrationStream:
         self._administration.ended(self)
 
 
-def _compact(store: Store, request: pb.CompactRequest) -> Work:
+def _compact(store: Store, request: pb.CompactRequest, _runtime: Runtime) -> Work:
     bytes_before = store.status().bytes
     store.compact(request.resource_version or store.head)
     while store.sweep_step():
@@ -209,7 +214,7 @@ def _compact(store: Store, request: pb.CompactRequest) -> Work:
     )
 
 
-def _defragment(store: Store, _request: pb.DefragmentRequest) -> Work:
+def _defragment(store: Store, _request: pb.DefragmentRequest, _runtime: Runtime) -> Work:
     before = store.status().bytes_on_disk
     outcomes: list[BaseException | None] = []
     store.defragment(outcomes.append)
@@ -220,7 +225,7 @@ def _defragment(store: Store, _request: pb.DefragmentRequest) -> Work:
     return pb.DefragmentReply(bytes_on_disk_before=before, bytes_on_disk=store.status().bytes_on_disk)
 
 
-def _digest(store: Store, request: pb.DigestRequest) -> Work:
+def _digest(store: Store, request: pb.DigestRequest, _runtime: Runtime) -> Work:
     steps = store.digest_steps(request.resource_version or None)
     while (digest := steps.step()) is None:
         yield DIGEST_PAUSE_SECONDS
@@ -230,7 +235,8 @@ def _digest(store: Store, request: pb.DigestRequest) -> Work:
 class _Opened:
     """The file of a snapshot, once there is one; closed by whoever comes last."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self.outcome: BinaryIO | BaseException | None = None
         self._closed = False
 
@@ -242,12 +248,21 @@ class _Opened:
     def close(self) -> None:
         self._closed = True
         if self.outcome is not None and not isinstance(self.outcome, BaseException):
-            self.outcome.close()
+            _free(self.outcome, self._runtime)
 
 
-def _snapshot(store: Store, _request: pb.SnapshotRequest) -> Work:
+def _free(file: BinaryIO, runtime: Runtime) -> None:
+    left = os.fstat(file.fileno()).st_size - FREE_BYTES
+    if left <= 0:
+        file.close()
+    else:
+        file.truncate(left)
+        runtime.call_later(FREE_PAUSE_SECONDS, partial(_free, file, runtime))
+
+
+def _snapshot(store: Store, _request: pb.SnapshotRequest, runtime: Runtime) -> Work:
     revision = store.head
-    with closing(_Opened()) as opened:
+    with closing(_Opened(runtime)) as opened:
         store.open_snapshot(opened.take)
         while opened.outcome is None:
             yield COPY_PAUSE_SECONDS

@@ -136,7 +136,7 @@ def open_unnamed(
         if outcome is None:
             try:
                 with directory.errors_of(path):
-                    outcome = path.open("rb")
+                    outcome = path.open("r+b")
                     path.unlink()
             except StoreError as refused:
                 outcome = refused

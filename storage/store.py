@@ -391,8 +391,9 @@ class Store(abc.ABC):
     def open_snapshot(self, opened: Callable[[BinaryIO | BaseException], None]) -> None:
         """`snapshot` into a file without a name, to be read at once and sent elsewhere.
 
-        `opened` is called on the loop with the whole file, open for reading at its beginning, or with the StoreError
-        that prevented it. The file is gone when it is closed; after a crash, when the store is opened again.
+        `opened` is called on the loop with the whole file, at its beginning, or with the StoreError that prevented it.
+        The file is gone when it is closed, which takes the disk half a second a gigabyte unless it was truncated step
+        by step before; after a crash, when the store is opened again.
 
         Raises:
             CopyUnderWay: there is one at a time.

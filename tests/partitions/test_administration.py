@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from ursa.partitions import administration
 from ursa.partitions.administration import (
     DIGEST_PAUSE_SECONDS,
+    FREE_PAUSE_SECONDS,
     PROGRESS_SECONDS,
     TAKE_SECONDS_MAX,
     Administration,
@@ -266,6 +267,19 @@ def test_of_a_snapshot_whose_client_went_away_nothing_is_left(stores, monkeypatc
     assert nothing_left(tmp_path)
     assert open_files(tmp_path) == []
     stores.ask("Snapshot").finish()
+
+
+def test_the_file_of_a_snapshot_that_was_sent_is_freed_in_steps(stores, monkeypatch, tmp_path):
+    monkeypatch.setattr(administration, "FREE_BYTES", 10_000)
+    asked = stores.ask("Snapshot")
+    stores.committer.finish()
+    stores.runtime.advance(0.1)
+    size = asked.finish().bytes_total
+    steps = 0
+    while open_files(tmp_path):
+        stores.runtime.advance(FREE_PAUSE_SECONDS)
+        steps += 1
+    assert steps == -(-size // 10_000) - 1 > 2
 
 
 def open_files(tmp_path: Path) -> list[str]:
