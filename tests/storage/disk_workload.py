@@ -39,6 +39,7 @@ SMALL = (
     (checkpoint, "CAPTURE_KEYS", 16),
     (checkpoint, "WRITE_BYTES", 2000),
     (snapshot, "COPY_RECORDS", 40),
+    (snapshot, "RELEASE_BYTES", 100_000),
     (sweep, "SWEEP_RECORDS", 16),
 )
 

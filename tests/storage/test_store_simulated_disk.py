@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 SOAK = "URSA_SOAK" in os.environ
 SEED = Random().getrandbits(32) if SOAK else 1
 # Crashes, each followed by another life, and images drawn from each life.
-LIVES = 10 if SOAK else 2
-IMAGES = 1000 if SOAK else 150
+LIVES = 5 if SOAK else 2
+IMAGES = 800 if SOAK else 150
 ROUNDS = 30
 # Enough for each of the bugs.
 MUTANT_ROUNDS = 16
