@@ -63,6 +63,7 @@ class ApiError(UrsaError):
         resource_version: int = 0,
         causes: Sequence[Cause] = (),
         retry_after_ms: int = 0,
+        continue_token: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -70,6 +71,7 @@ class ApiError(UrsaError):
         self.resource_version = resource_version
         self.causes = tuple(causes)
         self.retry_after_ms = retry_after_ms
+        self.continue_token = continue_token
 
     @property
     def status(self) -> pb.Status:
@@ -81,6 +83,7 @@ class ApiError(UrsaError):
             resource_version=self.resource_version,
             causes=[pb.Cause(field=c.field, reason=c.reason, message=c.message) for c in self.causes],
             retry_after_ms=self.retry_after_ms,
+            continue_token=self.continue_token,
         )
 
 
@@ -177,6 +180,7 @@ def from_status(status: pb.Status) -> ApiError:
         resource_version=status.resource_version,
         causes=[Cause(c.field, c.message, c.reason) for c in status.causes],
         retry_after_ms=status.retry_after_ms,
+        continue_token=status.continue_token,
     )
 
 

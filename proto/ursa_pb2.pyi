@@ -86,7 +86,7 @@ class Object(_message.Message):
     def __init__(self, api_version: _Optional[str] = ..., kind: _Optional[str] = ..., metadata: _Optional[_Union[ObjectMeta, _Mapping]] = ..., spec: _Optional[bytes] = ..., status: _Optional[bytes] = ..., rest: _Optional[bytes] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("code", "reason", "message", "key", "resource_version", "causes", "retry_after_ms")
+    __slots__ = ("code", "reason", "message", "key", "resource_version", "causes", "retry_after_ms", "continue_token")
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class Status(_message.Message):
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     CAUSES_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     code: int
     reason: str
     message: str
@@ -101,7 +102,8 @@ class Status(_message.Message):
     resource_version: int
     causes: _containers.RepeatedCompositeFieldContainer[Cause]
     retry_after_ms: int
-    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., key: _Optional[str] = ..., resource_version: _Optional[int] = ..., causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+    continue_token: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., key: _Optional[str] = ..., resource_version: _Optional[int] = ..., causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ..., retry_after_ms: _Optional[int] = ..., continue_token: _Optional[str] = ...) -> None: ...
 
 class Cause(_message.Message):
     __slots__ = ("field", "reason", "message")
@@ -114,22 +116,30 @@ class Cause(_message.Message):
     def __init__(self, field: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("resource", "tenant", "namespace", "name")
+    __slots__ = ("resource", "tenant", "namespace", "name", "resource_version", "incarnation")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     resource: str
     tenant: str
     namespace: str
     name: str
-    def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+    resource_version: str
+    incarnation: str
+    def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., resource_version: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class GetReply(_message.Message):
-    __slots__ = ("object",)
+    __slots__ = ("object", "resource_version", "incarnation")
     OBJECT_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     object: Object
-    def __init__(self, object: _Optional[_Union[Object, _Mapping]] = ...) -> None: ...
+    resource_version: int
+    incarnation: str
+    def __init__(self, object: _Optional[_Union[Object, _Mapping]] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class Selection(_message.Message):
     __slots__ = ("resource", "tenant", "namespace", "label_selector", "field_selector")
@@ -146,30 +156,36 @@ class Selection(_message.Message):
     def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., label_selector: _Optional[str] = ..., field_selector: _Optional[str] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("selection", "resource_version", "exact", "limit", "continue_token")
+    __slots__ = ("selection", "resource_version", "exact", "limit", "continue_token", "not_older_than", "incarnation")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NOT_OLDER_THAN_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
     resource_version: str
     exact: bool
     limit: int
     continue_token: str
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., resource_version: _Optional[str] = ..., exact: _Optional[bool] = ..., limit: _Optional[int] = ..., continue_token: _Optional[str] = ...) -> None: ...
+    not_older_than: bool
+    incarnation: str
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., resource_version: _Optional[str] = ..., exact: _Optional[bool] = ..., limit: _Optional[int] = ..., continue_token: _Optional[str] = ..., not_older_than: _Optional[bool] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class ListReply(_message.Message):
-    __slots__ = ("items", "resource_version", "continue_token", "remaining")
+    __slots__ = ("items", "resource_version", "continue_token", "remaining", "incarnation")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REMAINING_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Object]
     resource_version: int
     continue_token: str
     remaining: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Object, _Mapping]]] = ..., resource_version: _Optional[int] = ..., continue_token: _Optional[str] = ..., remaining: _Optional[int] = ...) -> None: ...
+    incarnation: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Object, _Mapping]]] = ..., resource_version: _Optional[int] = ..., continue_token: _Optional[str] = ..., remaining: _Optional[int] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class Preconditions(_message.Message):
     __slots__ = ("uid", "resource_version")
