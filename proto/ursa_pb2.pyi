@@ -23,8 +23,24 @@ class OwnerReference(_message.Message):
     block_owner_deletion: bool
     def __init__(self, api_version: _Optional[str] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., uid: _Optional[str] = ..., controller: _Optional[bool] = ..., block_owner_deletion: _Optional[bool] = ...) -> None: ...
 
+class ManagedFields(_message.Message):
+    __slots__ = ("manager", "operation", "api_version", "time_ms", "fields_v1", "subresource")
+    MANAGER_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    API_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_V1_FIELD_NUMBER: _ClassVar[int]
+    SUBRESOURCE_FIELD_NUMBER: _ClassVar[int]
+    manager: str
+    operation: str
+    api_version: str
+    time_ms: int
+    fields_v1: bytes
+    subresource: str
+    def __init__(self, manager: _Optional[str] = ..., operation: _Optional[str] = ..., api_version: _Optional[str] = ..., time_ms: _Optional[int] = ..., fields_v1: _Optional[bytes] = ..., subresource: _Optional[str] = ...) -> None: ...
+
 class ObjectMeta(_message.Message):
-    __slots__ = ("name", "generate_name", "namespace", "tenant", "uid", "resource_version", "generation", "creation_ms", "deletion_ms", "deletion_grace_seconds", "labels", "annotations", "finalizers", "owner_references")
+    __slots__ = ("name", "generate_name", "namespace", "tenant", "uid", "resource_version", "generation", "creation_ms", "deletion_ms", "deletion_grace_seconds", "labels", "annotations", "finalizers", "owner_references", "managed_fields")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +69,7 @@ class ObjectMeta(_message.Message):
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     FINALIZERS_FIELD_NUMBER: _ClassVar[int]
     OWNER_REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    MANAGED_FIELDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     generate_name: str
     namespace: str
@@ -67,7 +84,8 @@ class ObjectMeta(_message.Message):
     annotations: _containers.ScalarMap[str, str]
     finalizers: _containers.RepeatedScalarFieldContainer[str]
     owner_references: _containers.RepeatedCompositeFieldContainer[OwnerReference]
-    def __init__(self, name: _Optional[str] = ..., generate_name: _Optional[str] = ..., namespace: _Optional[str] = ..., tenant: _Optional[str] = ..., uid: _Optional[str] = ..., resource_version: _Optional[int] = ..., generation: _Optional[int] = ..., creation_ms: _Optional[int] = ..., deletion_ms: _Optional[int] = ..., deletion_grace_seconds: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., finalizers: _Optional[_Iterable[str]] = ..., owner_references: _Optional[_Iterable[_Union[OwnerReference, _Mapping]]] = ...) -> None: ...
+    managed_fields: _containers.RepeatedCompositeFieldContainer[ManagedFields]
+    def __init__(self, name: _Optional[str] = ..., generate_name: _Optional[str] = ..., namespace: _Optional[str] = ..., tenant: _Optional[str] = ..., uid: _Optional[str] = ..., resource_version: _Optional[int] = ..., generation: _Optional[int] = ..., creation_ms: _Optional[int] = ..., deletion_ms: _Optional[int] = ..., deletion_grace_seconds: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., finalizers: _Optional[_Iterable[str]] = ..., owner_references: _Optional[_Iterable[_Union[OwnerReference, _Mapping]]] = ..., managed_fields: _Optional[_Iterable[_Union[ManagedFields, _Mapping]]] = ...) -> None: ...
 
 class Object(_message.Message):
     __slots__ = ("api_version", "kind", "metadata", "spec", "status", "rest")
@@ -116,20 +134,22 @@ class Cause(_message.Message):
     def __init__(self, field: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("resource", "tenant", "namespace", "name", "resource_version", "incarnation")
+    __slots__ = ("resource", "tenant", "namespace", "name", "resource_version", "incarnation", "subresource")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    SUBRESOURCE_FIELD_NUMBER: _ClassVar[int]
     resource: str
     tenant: str
     namespace: str
     name: str
     resource_version: str
     incarnation: str
-    def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., resource_version: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
+    subresource: str
+    def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., resource_version: _Optional[str] = ..., incarnation: _Optional[str] = ..., subresource: _Optional[str] = ...) -> None: ...
 
 class GetReply(_message.Message):
     __slots__ = ("object", "resource_version", "incarnation")
@@ -210,7 +230,7 @@ class Update(_message.Message):
     def __init__(self, object: _Optional[_Union[Object, _Mapping]] = ..., subresource: _Optional[str] = ...) -> None: ...
 
 class Patch(_message.Message):
-    __slots__ = ("target", "type", "body", "subresource", "field_manager", "force")
+    __slots__ = ("target", "type", "body", "subresource", "force")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MERGE: _ClassVar[Patch.Type]
@@ -225,15 +245,13 @@ class Patch(_message.Message):
     TYPE_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
     SUBRESOURCE_FIELD_NUMBER: _ClassVar[int]
-    FIELD_MANAGER_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
     target: GetRequest
     type: Patch.Type
     body: bytes
     subresource: str
-    field_manager: str
     force: bool
-    def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., type: _Optional[_Union[Patch.Type, str]] = ..., body: _Optional[bytes] = ..., subresource: _Optional[str] = ..., field_manager: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+    def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., type: _Optional[_Union[Patch.Type, str]] = ..., body: _Optional[bytes] = ..., subresource: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class Delete(_message.Message):
     __slots__ = ("target", "preconditions", "grace_seconds", "propagation")
@@ -246,6 +264,28 @@ class Delete(_message.Message):
     grace_seconds: int
     propagation: str
     def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., grace_seconds: _Optional[int] = ..., propagation: _Optional[str] = ...) -> None: ...
+
+class DeleteCollection(_message.Message):
+    __slots__ = ("selection", "grace_seconds", "propagation", "continue_token")
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    GRACE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PROPAGATION_FIELD_NUMBER: _ClassVar[int]
+    CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    selection: Selection
+    grace_seconds: int
+    propagation: str
+    continue_token: str
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., grace_seconds: _Optional[int] = ..., propagation: _Optional[str] = ..., continue_token: _Optional[str] = ...) -> None: ...
+
+class Evict(_message.Message):
+    __slots__ = ("target", "preconditions", "grace_seconds")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    GRACE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    target: GetRequest
+    preconditions: Preconditions
+    grace_seconds: int
+    def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., grace_seconds: _Optional[int] = ...) -> None: ...
 
 class Bind(_message.Message):
     __slots__ = ("target", "preconditions", "resource_partition", "node")
@@ -260,24 +300,32 @@ class Bind(_message.Message):
     def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., resource_partition: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("resource", "create", "update", "patch", "delete", "bind", "return_object", "dry_run")
+    __slots__ = ("resource", "create", "update", "patch", "delete", "bind", "delete_collection", "evict", "return_object", "dry_run", "field_manager", "field_validation")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     CREATE_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
     PATCH_FIELD_NUMBER: _ClassVar[int]
     DELETE_FIELD_NUMBER: _ClassVar[int]
     BIND_FIELD_NUMBER: _ClassVar[int]
+    DELETE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    EVICT_FIELD_NUMBER: _ClassVar[int]
     RETURN_OBJECT_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    FIELD_MANAGER_FIELD_NUMBER: _ClassVar[int]
+    FIELD_VALIDATION_FIELD_NUMBER: _ClassVar[int]
     resource: str
     create: Create
     update: Update
     patch: Patch
     delete: Delete
     bind: Bind
+    delete_collection: DeleteCollection
+    evict: Evict
     return_object: bool
     dry_run: bool
-    def __init__(self, resource: _Optional[str] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., patch: _Optional[_Union[Patch, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., return_object: _Optional[bool] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    field_manager: str
+    field_validation: str
+    def __init__(self, resource: _Optional[str] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., patch: _Optional[_Union[Patch, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., delete_collection: _Optional[_Union[DeleteCollection, _Mapping]] = ..., evict: _Optional[_Union[Evict, _Mapping]] = ..., return_object: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., field_manager: _Optional[str] = ..., field_validation: _Optional[str] = ...) -> None: ...
 
 class MutateRequest(_message.Message):
     __slots__ = ("operations", "batch")
@@ -288,18 +336,24 @@ class MutateRequest(_message.Message):
     def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., batch: _Optional[int] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("resource_version", "uid", "name", "object", "error")
+    __slots__ = ("resource_version", "uid", "name", "object", "error", "warnings", "continue_token", "deleted")
     RESOURCE_VERSION_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
     resource_version: int
     uid: str
     name: str
     object: Object
     error: Status
-    def __init__(self, resource_version: _Optional[int] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., object: _Optional[_Union[Object, _Mapping]] = ..., error: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    continue_token: str
+    deleted: int
+    def __init__(self, resource_version: _Optional[int] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., object: _Optional[_Union[Object, _Mapping]] = ..., error: _Optional[_Union[Status, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., continue_token: _Optional[str] = ..., deleted: _Optional[int] = ...) -> None: ...
 
 class MutateReply(_message.Message):
     __slots__ = ("results", "batch")
