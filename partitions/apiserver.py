@@ -29,11 +29,12 @@ from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
 from . import frames
 from .administration import ADMINISTRATION_METHODS, Administration
+from .flow import FlowControl
 from .history import History, open_histories
 from .listing import Lister, ListStream
 from .maintenance import Maintenance
 from .metrics import ApiMetrics, gauge
-from .mutations import Answer, MutateSession, Mutator
+from .mutations import Batch, MutateSession, Mutator, Writer
 from .pacing import COMMITS_PER_SECOND, Runtime
 from .requests import parse_request
 from .selections import served_kind
@@ -85,13 +86,16 @@ class ApiServer:
         for history in self._histories:
             history.load(self._state.load(history), partial(self._state.changed, history.store))
         self._lister = Lister(self._histories, self._state, role)
-        self._mutator = Mutator(self._state, self._histories, runtime, self._metrics)
+        self._flow = FlowControl()
+        mutator = Mutator(self._state, self._histories, runtime, self._metrics)
+        self._writer = Writer(mutator, self._flow, runtime.monotonic)
         by_name = {history.name: history.store for history in self._histories}
         self._administration = Administration(name, by_name, runtime)
         self._maintenance = Maintenance(by_name, runtime)
         self._watch_sessions: dict[WatchSession, None] = {}
         self._mutate_sessions: dict[MutateSession, None] = {}
-        self._writes: dict[str, deque[tuple[Answer, Callable[[bytes | ApiError], None]]]] = {
+        # Unary writes that wait to be durable, by the history that will be the last to tell.
+        self._writes: dict[str, deque[tuple[Batch, Callable[[bytes | ApiError], None]]]] = {
             history.name: deque() for history in self._histories
         }
         self._closed = False
@@ -111,9 +115,7 @@ class ApiServer:
         started = self._runtime.monotonic()
         try:
             if method == "Write":
-                written = self._mutator.apply(request)
-                self._writes[written.last_awaited.name].append((written, reply))
-                self._answer_writes()
+                self._write(self._writer.parse(request, caller), reply)
                 return
             answer, resource = self._read(method, request)
         except ApiError as error:
@@ -133,7 +135,9 @@ class ApiServer:
             self._watch_sessions[watch_session] = None
             return watch_session
         if method == "Mutate":
-            mutate_session = MutateSession(self._mutator, wake, lambda closed: self._mutate_sessions.pop(closed, None))
+            mutate_session = MutateSession(
+                self._writer, caller, wake, lambda closed: self._mutate_sessions.pop(closed, None)
+            )
             self._mutate_sessions[mutate_session] = None
             return mutate_session
         if method == "List":
@@ -151,6 +155,14 @@ class ApiServer:
             history.stop()
         for session in list(self._watch_sessions):
             session.end(ServiceUnavailable(f"{self.name} is stopping"))
+
+    def _write(self, batch: Batch, reply: Callable[[bytes | ApiError], None]) -> None:
+        def applied() -> None:
+            assert batch.answer is not None, "it was applied, or refused"
+            self._writes[batch.answer.last_awaited.name].append((batch, reply))
+            self._answer_writes()
+
+        self._writer.submit(batch, applied)
 
     # ---------------------------------------------------------------------------------------------------- reads
 
@@ -209,9 +221,8 @@ class ApiServer:
     def _answer_writes(self) -> None:
         for waiting in self._writes.values():
             while waiting and waiting[0][0].durable:
-                answer, reply = waiting.popleft()
-                self._mutator.sent(answer)
-                reply(answer.reply)
+                batch, reply = waiting.popleft()
+                reply(self._writer.answered(batch))
 
     # --------------------------------------------------------------------------------------------------- timers
 

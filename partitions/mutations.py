@@ -6,32 +6,31 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest
+from ..proto.errors import ApiError, BadRequest, TooManyRequests
+from ..proto.sessions import Caller
+from .flow import FlowControl, Ticket
 from .history import Histories, History
 from .metrics import ApiMetrics
 from .pacing import Runtime
-from .requests import parse_request
+from .requests import Phase, Request, parse_request
 from .state import State
 
 OPERATIONS_PER_BATCH_MAX = 256
+# Ursa's own clients have one in flight; what is beyond this would only wait here, in memory.
+BATCHES_PER_STREAM_MAX = 64
 
 
 class Answer:
     """A reply that waits until what it says is durable: each of some histories up to a revision, the main one first."""
 
-    __slots__ = ("_awaited", "counts", "received_at", "reply")
+    __slots__ = ("_awaited", "counts", "reply")
 
     def __init__(
-        self,
-        awaited: Sequence[tuple[History, int]],
-        reply: bytes,
-        counts: Counter[tuple[str, str, int]],
-        received_at: float,
+        self, awaited: Sequence[tuple[History, int]], reply: bytes, counts: Counter[tuple[str, str, int]]
     ) -> None:
         self._awaited = awaited
         self.reply = reply
         self.counts = counts  # Operations by (verb, resource, code).
-        self.received_at = received_at
 
     @property
     def durable(self) -> bool:
@@ -58,16 +57,13 @@ class Mutator:
         self._runtime = runtime
         self._metrics = metrics
 
-    def apply(self, data: bytes) -> Answer:
-        """Raises BadRequest: no batch, or too large a one; nothing was applied."""
-        received_at = self._runtime.monotonic()
-        request = parse_request(pb.MutateRequest, data)
-        if len(request.operations) > OPERATIONS_PER_BATCH_MAX:
-            raise BadRequest(f"a batch takes at most {OPERATIONS_PER_BATCH_MAX} operations, send them in several")
+    def apply(self, batch: pb.MutateRequest, request: Request) -> Answer:
+        """Carry out the operations, in order, each on its own."""
+        request.enter(Phase.ADMISSION)
         now_ms = self._runtime.wall_ms()
         counts: Counter[tuple[str, str, int]] = Counter()
         results = []
-        for operation in request.operations:
+        for operation in batch.operations:
             code = 200
             try:
                 result = self._state.apply(operation, now_ms)
@@ -76,13 +72,22 @@ class Mutator:
                 code = error.code
             results.append(result)
             counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
-        reply = pb.MutateReply(results=results, batch=request.batch).SerializeToString(deterministic=True)
+        reply = pb.MutateReply(results=results, batch=batch.batch).SerializeToString(deterministic=True)
         awaited = self._concerned(counts)
+        request.enter(Phase.STORE)
         for history in awaited:
             history.poke()
         # Even a refusal waits: it may rest on a change that is not durable yet.
-        staged = [(history, history.store.staged_head) for history in awaited]
-        return Answer(staged, reply, counts, received_at)
+        return Answer([(history, history.store.staged_head) for history in awaited], reply, counts)
+
+    def refused(self, batch: pb.MutateRequest, error: ApiError) -> Answer:
+        """The answer to a batch that did not get its turn: nothing was applied."""
+        counts = Counter(
+            (operation.WhichOneof("verb") or "", operation.resource, error.code) for operation in batch.operations
+        )
+        results = [pb.Result(error=error.status) for _ in batch.operations]
+        reply = pb.MutateReply(results=results, batch=batch.batch).SerializeToString()
+        return Answer([(self._histories.main, 0)], reply, counts)
 
     def _concerned(self, counts: Counter[tuple[str, str, int]]) -> list[History]:
         """What a batch rests on: the main history (of Events, their namespaces), and others that it wrote to."""
@@ -90,52 +95,128 @@ class Mutator:
         others.pop(self._histories.main, None)
         return [self._histories.main, *others]
 
-    def sent(self, answer: Answer) -> None:
+    def sent(self, answer: Answer, request: Request) -> None:
         """The answer is on its way: count its operations."""
-        self._metrics.count_requests(answer.counts, self._runtime.monotonic() - answer.received_at)
+        request.enter(Phase.WRITE)
+        self._metrics.count_requests(answer.counts, request.age_seconds)
+
+
+class Batch:
+    """A batch of writes from its arrival to its answer."""
+
+    __slots__ = ("answer", "message", "request", "ticket")
+
+    def __init__(self, message: pb.MutateRequest, request: Request) -> None:
+        self.message = message
+        self.request = request
+        self.answer: Answer | None = None
+        self.ticket: Ticket | None = None
+
+    @property
+    def durable(self) -> bool:
+        return self.answer is not None and self.answer.durable
+
+    def release(self) -> None:
+        if self.ticket is not None:
+            self.ticket.release()
+
+
+class Writer:
+    """Takes batches through flow control to the mutator."""
+
+    def __init__(self, mutator: Mutator, flow: FlowControl, clock: Callable[[], float]) -> None:
+        self._mutator = mutator
+        self._flow = flow
+        self._clock = clock
+
+    def parse(self, data: bytes, caller: Caller) -> Batch:
+        """Raises BadRequest: no batch, or too large a one."""
+        message = parse_request(pb.MutateRequest, data)
+        if len(message.operations) > OPERATIONS_PER_BATCH_MAX:
+            raise BadRequest(f"a batch takes at most {OPERATIONS_PER_BATCH_MAX} operations, send them in several")
+        return Batch(message, Request(caller, "mutate", self._clock))
+
+    def submit(self, batch: Batch, applied: Callable[[], None]) -> None:
+        """`applied` is called, now or later, when the batch has its answer; that it is durable comes after."""
+
+        def start() -> None:
+            batch.answer = self._mutator.apply(batch.message, batch.request)
+            applied()
+
+        def refuse(error: ApiError) -> None:
+            batch.answer = self._mutator.refused(batch.message, error)
+            applied()
+
+        batch.ticket = self._flow.submit(batch.request, 1, start, refuse)
+
+    def answered(self, batch: Batch) -> bytes:
+        """The reply, which is on its way."""
+        assert batch.answer is not None, "it is durable"
+        self._mutator.sent(batch.answer, batch.request)
+        batch.release()
+        return batch.answer.reply
 
 
 class MutateSession:
-    """The server's end of one Mutate stream: a `sessions.ServerStream`."""
+    """The server's end of one Mutate stream: a `sessions.ServerStream`. Batches are applied in order, one by one."""
 
     def __init__(
         self,
-        mutator: Mutator,
+        writer: Writer,
+        caller: Caller,
         wake: Callable[[], None],
         on_close: Callable[[MutateSession], object],
     ) -> None:
-        self._mutator = mutator
+        self._writer = writer
+        self._caller = caller
         self._wake = wake
         self._on_close = on_close
-        self._answers: deque[Answer] = deque()
+        self._waiting: deque[Batch] = deque()  # Still to be submitted: the one before them has no answer yet.
+        self._batches: deque[Batch] = deque()  # Submitted, and not yet answered.
+        self._submitting = False
         self._requests_ended = False
         self._closed = False
 
     def receive(self, data: bytes) -> None:
-        self._answers.append(self._mutator.apply(data))
-        self.wake_if_durable()
+        if len(self._waiting) + len(self._batches) >= BATCHES_PER_STREAM_MAX:
+            raise TooManyRequests(f"{BATCHES_PER_STREAM_MAX} batches of this stream have no answer yet: wait for one")
+        self._waiting.append(self._writer.parse(data, self._caller))
+        self._submit()
 
     def end_requests(self) -> None:
         self._requests_ended = True
         self._wake()
 
     def wake_if_durable(self) -> None:
-        if self._answers and self._answers[0].durable:
+        if self._batches and self._batches[0].durable:
             self._wake()
 
     def take(self) -> bytes | None:
-        if not self._answers or not self._answers[0].durable:
+        if not self._batches or not self._batches[0].durable:
             return None
-        answer = self._answers.popleft()
-        self._mutator.sent(answer)
-        return answer.reply
+        return self._writer.answered(self._batches.popleft())
 
     @property
     def finished(self) -> bool:
-        return self._closed or (self._requests_ended and not self._answers)
+        return self._closed or (self._requests_ended and not self._batches and not self._waiting)
 
     def close(self) -> None:
-        """The client is gone; what it asked for stays applied."""
+        """The client is gone; what was applied stays applied, what waits for its turn is not."""
         if not self._closed:
             self._closed = True
+            self._waiting.clear()
+            for batch in self._batches:
+                batch.release()
             self._on_close(self)
+
+    def _submit(self) -> None:
+        if self._submitting or self._closed:
+            return
+        self._submitting = True
+        while self._waiting and (not self._batches or self._batches[-1].answer is not None):
+            batch = self._waiting.popleft()
+            self._batches.append(batch)
+            # When it has its answer it is the next one's turn; often that is at once, and this loop goes on.
+            self._writer.submit(batch, self._submit)
+        self._submitting = False
+        self.wake_if_durable()
