@@ -81,7 +81,11 @@ class ServerStream(Protocol):
         """The client will send no more."""
 
     def take(self) -> bytes | None:
-        """The next reply to send, or None: nothing now, wait for `wake`."""
+        """The next reply to send, or None: nothing now, wait for `wake`.
+
+        Raises:
+            ApiError: the stream ends with it.
+        """
 
     @property
     def finished(self) -> bool:

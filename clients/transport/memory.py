@@ -264,7 +264,11 @@ class _MemoryStream(Stream):
             return False
         took = False
         while self._replies.bytes < INBOUND_BYTES_MAX:
-            data = self._server.take()
+            try:
+                data = self._server.take()
+            except ApiError as error:
+                self._finish(End(error))
+                break
             if data is None:
                 if self._server.finished:
                     self._finish(End(None))

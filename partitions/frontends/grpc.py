@@ -160,8 +160,11 @@ async def _send(
     stream: ServerStream, context: Any, news: asyncio.Event, reader: asyncio.Task[None] | None = None
 ) -> None:
     while True:
-        while (message := stream.take()) is not None:
-            await context.write(message)
+        try:
+            while (message := stream.take()) is not None:
+                await context.write(message)
+        except ApiError as error:
+            await _abort(context, error)
         if reader is not None and reader.done() and (error := reader.exception()) is not None:
             await _abort(context, _as_api_error(error))
         if stream.finished:
