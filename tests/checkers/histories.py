@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 
-from ursa.storage import Change, MemoryStore, StageConflict, Store
+from ursa.storage import Change, MemoryStore, Record, StageConflict, Store
 from ursa.storage.committer import Done, Work
 from ursa.tools.checking.histories import Batch, Demand, Entry, Grant, Operation, Read, Revocation, Write
 
@@ -38,13 +38,26 @@ class CrashCommitter:
 Reopen = Callable[[Store | None, CrashCommitter], Store]
 
 
+class SurvivingStore(MemoryStore):
+    """A memory store whose records, and the floor they were written with, survive a crash."""
+
+    floor_written = 0
+
+    def _write(self, batch: Sequence[Record], floor: int | None) -> None:
+        super()._write(batch, floor)
+        self.floor_written = self.floor_written if floor is None else floor
+
+    def _erase(self, revisions: Sequence[int], floor: int) -> int:
+        self.floor_written = floor
+        return super()._erase(revisions, floor)
+
+
 def reopen_memory(before: Store | None, committer: CrashCommitter) -> Store:
-    """A memory store that survives crashes: it has what had been committed, and erased, and the floor of that."""
-    store = MemoryStore(committer, incarnation="of-the-history")
+    store = SurvivingStore(committer, incarnation="of-the-history")
     if before is not None:
-        assert isinstance(before, MemoryStore)
-        store._records = dict(before._records)
-        store._restore(store._records.values(), before._durable_floor)
+        assert isinstance(before, SurvivingStore)
+        store._records, store.floor_written = dict(before._records), before.floor_written
+        store._restore(store._records.values(), store.floor_written)
     return store
 
 

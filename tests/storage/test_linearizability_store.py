@@ -32,8 +32,8 @@ from ..checkers.store_histories import StoreRecorder, entry_of
 from .test_linearizability import reopen_lmdb
 
 SOAK = "URSA_SOAK" in os.environ
-OPERATIONS = 6000 if SOAK else 1500
-SEEDS = range(60 if SOAK else 3)
+OPERATIONS = 3000 if SOAK else 1500
+SEEDS = range(20 if SOAK else 3)
 
 
 @pytest.fixture(autouse=True)
