@@ -38,11 +38,11 @@ class Maintenance:
             return
         for name, store in self._stores.items():
             head, self._heads[name] = self._heads[name], store.staged_head
-            if head == store.staged_head:
-                self._step(store, head)
+            self._step(store, head)
         self._runtime.call_later(QUIET_SECONDS, self._look)
 
     def _step(self, store: Store, head: int) -> None:
+        """Unless something was written since `head`."""
         if self._stopped or store.staged_head != head:
             return
         try:

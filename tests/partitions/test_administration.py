@@ -34,7 +34,7 @@ from ursa.proto.errors import (
 )
 from ursa.proto.kinds import Role
 from ursa.proto.sessions import Caller
-from ursa.storage import Change, LmdbStore, MemoryStore, Store, digest, lmdb_store, log_store, snapshot
+from ursa.storage import Change, LmdbStore, MemoryStore, Store, digest, lmdb_store, log_store, snapshot, sweep
 from ursa.storage.verify import verify
 
 from .conftest import HandCommitter, HandRuntime, Partition, pod
@@ -119,7 +119,9 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 # --- each of them ----------------------------------------------------------------------------------------------------
 
 
-def test_a_compaction_is_over_when_everything_is_erased(stores):
+def test_a_compaction_is_over_when_everything_is_erased(stores, monkeypatch):
+    monkeypatch.setattr(sweep, "SWEEP_KEYS", 3)
+    monkeypatch.setattr(sweep, "SWEEP_RECORDS", 7)
     before = stores.main.status().bytes
     asked = stores.ask("Compact", resource_version=150)
     assert stores.main.compacted == 150  # At once; the rest takes its time.
@@ -358,8 +360,10 @@ def test_an_apiserver_answers_for_its_stores_and_tells_their_status():
     partition.create(pod("a"))
     stream = partition.server.open("Digest", Caller("test"), lambda: None)
     stream.receive(b"")
+    assert not stream.finished  # There is something to take.
     reply = pb.DigestReply.FromString(stream.take())
     assert reply.digest == partition.store.digest()
+    assert stream.finished
     [status] = partition.server.status().stores
     of_store = partition.store.status()
     assert (status.backend, status.keys, status.leases) == ("memory", of_store.keys, 0)
@@ -397,6 +401,8 @@ def test_a_busy_store_is_left_to_its_commits(stores):
         stores.write(stores.main, f"busy-{second}")
         stores.runtime.advance(1)
         assert stores.main.status().bytes > before
+    stores.runtime.advance(3 * QUIET_SECONDS)
+    assert stores.main.status().bytes < before / 2
 
 
 def test_a_store_that_falls_quiet_takes_its_checkpoint(tmp_path, monkeypatch):

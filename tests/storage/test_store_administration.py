@@ -226,8 +226,8 @@ def test_a_store_opened_for_reading_answers_and_changes_nothing(directory):
     expected, status = store.digest(), store.status()
     with pytest.raises(StoreInUse, match=f"{directory}: in use by process {os.getpid()}"):
         LmdbStore.open_read_only(directory)
+    store.close()
     with mock.patch("ursa.storage.lmdb_store.CHECKPOINT_CHANGES_AT_CLOSE", 1):
-        store.close()
         before = content(directory)
         reader = LmdbStore.open_read_only(directory)
         assert (reader.digest(), reader.status()) == (expected, status)
