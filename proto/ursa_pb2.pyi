@@ -162,18 +162,20 @@ class GetReply(_message.Message):
     def __init__(self, object: _Optional[_Union[Object, _Mapping]] = ..., resource_version: _Optional[int] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class Selection(_message.Message):
-    __slots__ = ("resource", "tenant", "namespace", "label_selector", "field_selector")
+    __slots__ = ("resource", "tenant", "namespace", "label_selector", "field_selector", "metadata_only")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     LABEL_SELECTOR_FIELD_NUMBER: _ClassVar[int]
     FIELD_SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    METADATA_ONLY_FIELD_NUMBER: _ClassVar[int]
     resource: str
     tenant: str
     namespace: str
     label_selector: str
     field_selector: str
-    def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., label_selector: _Optional[str] = ..., field_selector: _Optional[str] = ...) -> None: ...
+    metadata_only: bool
+    def __init__(self, resource: _Optional[str] = ..., tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., label_selector: _Optional[str] = ..., field_selector: _Optional[str] = ..., metadata_only: _Optional[bool] = ...) -> None: ...
 
 class ListRequest(_message.Message):
     __slots__ = ("selection", "resource_version", "exact", "limit", "continue_token", "not_older_than", "incarnation")
