@@ -208,7 +208,6 @@ MUTANTS = (
         "",
         "checkpoint: a record that was lost is not missed",
     ),
-    Mutant("lmdb_store.py", "return self._head >= image.revision and", "return", "checkpoint: from the future"),
     Mutant("lmdb_store.py", "if sweeping or self", "if self", "checkpoint: at closing, in the middle of a sweep"),
     Mutant(
         "lmdb_store.py", " or self._staged_head != self._head or not", " or not", "checkpoint: at closing, of staged"

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from unittest import mock
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
 from ursa.proto.errors import StoreCorrupt
-from ursa.storage import Change, InlineCommitter, LmdbStore, MemoryStore, checkpoint, lmdb_store
+from ursa.storage import Change, InlineCommitter, LmdbStore, MemoryStore, checkpoint, index, lmdb_store
 from ursa.storage.records import CheckpointName
 
 from . import test_store_model as model
@@ -277,6 +278,67 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing_but_time(tmp_path, ea
     store.close()
 
 
+def test_one_that_could_not_be_written_is_not_tried_again_until_there_is_more_to_write(tmp_path, eager):
+    store = open_store(tmp_path)
+    store.stage([Change(f"key-{number}", b"1") for number in range(9)])
+    store.commit(lambda _: None)
+    with mock.patch.object(checkpoint.os, "fsync", side_effect=OSError(28, "No space left on device")) as fsync:
+        for _ in range(30):
+            store.sweep_step()
+        assert fsync.call_count == 1
+        store.stage([Change(f"more-{number}", b"1") for number in range(4)])
+        store.commit(lambda _: None)
+        for _ in range(30):
+            store.sweep_step()
+        assert fsync.call_count == 2
+    store.close()
+
+
+def test_one_of_lives_that_began_below_the_floor_is_used(tmp_path, eager, resumes):
+    """Of such a key the index keeps one change, and the beginning of the life beside it."""
+    store = open_store(tmp_path)
+    for value in (b"1", b"2", b"3"):
+        store.stage([Change(key, value) for key in ("a", "b", "c")])
+        store.commit(lambda _: None)
+    store.compact(store.head)
+    while store.sweep_step():
+        pass
+    store.close()
+    store = open_store(tmp_path)
+    assert resumes == [False, True]
+    assert_as_replayed(store)
+    assert store.get("a").create_revision == 1
+    store.close()
+
+
+def test_the_format_is_the_one_that_is_described(tmp_path):
+    """/a was created at 3 and changed at 5, /b created at 4; what the description in checkpoint.py makes of it."""
+    key_index = index.KeyIndex()
+    key_index.append("/a", 3, False, 3)
+    key_index.append("/b", 4, False, 4)
+    key_index.append("/a", 5, False, 3)
+    draft = checkpoint.Draft(key_index, after=2)
+    assert draft.capture()
+    draft.finish(5, 105, "00ff")
+    assert draft.write(tmp_path)
+    draft.publish()
+    body = bytes.fromhex(
+        "75727361 696e6478"  # ursaindx
+        "0100"  # Version 1.
+        "0200000000000000 0500000000000000 6900000000000000"  # After 2, revision 5, 105 bytes of records.
+        "0200000000000000 0400000000000000 0400000000000000"  # Two keys, four numbers, four bytes of text.
+        "0400 30306666"  # 00ff
+        "02000000 02000000"
+        "03000000 01000000"
+        "0300000000000000 0600000000000000 0a00000000000000 0800000000000000"  # 3; 2 x 3, 2 x 5; 2 x 4.
+        "2f61 2f62"
+    )
+    assert (tmp_path / "index-5.checkpoint").read_bytes() == body + crc32(body).to_bytes(4, "little")
+    image = checkpoint.read(tmp_path, draft.name, "00ff")
+    assert image[1:] == (2, 5, 105, 2, 3)
+    assert image.key_index._entries == key_index._entries
+
+
 def test_only_the_newest_is_kept_and_what_a_crash_left_is_cleared_away(tmp_path, eager):
     make_store(tmp_path)
     (tmp_path / "index-40.checkpoint").write_bytes(b"old")
@@ -294,8 +356,8 @@ def test_one_that_knows_what_is_only_staged_is_not_named_before_that_is_committe
     store.stage([Change(f"key-{number}", b"1") for number in range(9)])
     store.commit(lambda _: None)
     store.stage([Change("staged", b"1")])
-    while store.sweep_step():
-        pass
+    for _ in range(20):
+        store.sweep_step()
     assert store._description.checkpoint is None
     store.commit(lambda _: None)
     store.sweep_step()

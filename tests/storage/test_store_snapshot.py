@@ -313,6 +313,25 @@ def test_a_store_that_is_closed_during_a_copy_says_so_and_leaves_nothing(tmp_pat
         assert not (tmp_path / "copy.partial").exists()
 
 
+def test_a_floor_that_moves_during_a_defragmentation_stays_where_it_is(tmp_path, small_steps):
+    committer = ManualCommitter()
+    store = open_store(tmp_path / "store", committer)
+    write(store, 20)
+    committer.run_one()
+    outcomes: list[BaseException | None] = []
+    store.defragment(outcomes.append)
+    committer.run_one()
+    store.compact(15)
+    store.commit(lambda _: None)
+    while not outcomes:
+        committer.run_one()
+    assert outcomes == [None]
+    store.close()
+    store = open_store(tmp_path / "store")
+    assert store.compacted == 15
+    store.close()
+
+
 def test_a_sweep_waits_for_a_copy_and_goes_on_behind_it(tmp_path, small_steps):
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(sweep, "SWEEP_RECORDS", 2))

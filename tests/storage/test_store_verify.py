@@ -131,6 +131,24 @@ def test_the_checkpoint_is_compared_with_the_log(tmp_path):
         tamper(tmp_path, lambda t: t.put(bytes(8), records.encode_description(store_description)))
         report = verify(tmp_path)
         assert "contradicts the log in 2 keys, the first is key-1" in report.problem
+        record_bytes = (41).to_bytes(8, "little") + report.bytes.to_bytes(8, "little")
+        body = good[:-4].replace(record_bytes, (41).to_bytes(8, "little") + (report.bytes - 1).to_bytes(8, "little"))
+        assert body != good[:-4]
+        checksum = records.crc32(body)
+        file.write_bytes(body + checksum.to_bytes(4, "little"))
+        store_description = records.Description(0, report.incarnation, records.CheckpointName(41, checksum))
+        tamper(tmp_path, lambda t: t.put(bytes(8), records.encode_description(store_description)))
+        assert "contradicts the log in the bytes" in verify(tmp_path).problem
+
+
+def test_the_log_is_as_long_as_it_says(path):
+    """LMDB counts what it holds. The count stands at byte 120 of each of its two first pages."""
+    data = bytearray((path / "data.mdb").read_bytes())
+    for page in (0, os.sysconf("SC_PAGESIZE")):
+        entries = int.from_bytes(data[page + 120 : page + 128], "little")
+        data[page + 120 : page + 128] = (entries + 1).to_bytes(8, "little")
+    (path / "data.mdb").write_bytes(data)
+    assert "the log counts 7 records, 6 are there" in verify(path).problem
 
 
 def test_what_is_no_store_or_is_in_use(tmp_path, path):
