@@ -30,11 +30,6 @@ _DATA_BYTES_MIN = 2 * os.sysconf("SC_PAGESIZE")
 _UNWRITTEN_BYTES_MAX = 8 << 20
 # What a commit that found no room may have left free: less than the largest of batches.
 _FULL_BYTES = 64 << 20
-# From this size on the data file is written ahead of what is in it, by so much at a time: an eighth of it at most is
-# empty, and a step takes about as long as a commit.
-AHEAD_FROM_BYTES = 8 << 20
-AHEAD_BYTES = 1 << 20
-_AHEAD = bytes(AHEAD_BYTES)
 # Secrets lie in a store.
 DIRECTORY_MODE = 0o700
 
@@ -64,7 +59,8 @@ def room_left(path: Path, error: BaseException) -> str:
         return ""
     while not path.exists():
         path = path.parent
-    free = _free_bytes(path)
+    there = os.statvfs(path)
+    free = there.f_bavail * there.f_frsize
     return f" (the disk has only {free} bytes left)" if free < _FULL_BYTES else ""
 
 
@@ -134,17 +130,11 @@ def _check_contents(path: Path) -> None:
 
 def check_length(path: Path, environment: lmdb.Environment) -> None:
     """Raises StoreCorrupt if the end of the data file is missing, as after a copy that was broken off."""
-    needed = used_bytes(environment)
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     file = path / DATA_FILE if path.is_dir() else path
     there = file.stat().st_size
     if there + _UNWRITTEN_BYTES_MAX < needed:
         raise StoreCorrupt(f"{file.name} is cut short, {there} of {needed} bytes are there: restore a copy")
-
-
-def used_bytes(environment: lmdb.Environment) -> int:
-    """How long the data file must be for all pages that were ever in use."""
-    pages: int = environment.info()["last_pgno"] + 1
-    return pages * environment.stat()["psize"]
 
 
 def sync_directory(path: Path) -> None:
@@ -154,35 +144,3 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def write_ahead(path: Path, used_bytes: int) -> None:
-    """Have the data file end well behind the bytes that are used, by adding zeros to it. To be called between commits.
-
-    Syncing what made a file longer takes the file system several writes one behind the other: for the data, for where
-    it lies, for the length. Over bytes that were there before it takes the first alone. Measured: a quarter less time
-    a commit on a quiet disk, half as much on a busy one. Room that was only reserved (fallocate) gains nothing.
-
-    What lies behind the used pages means nothing to LMDB, and only what lies behind the end is written here.
-    """
-    if used_bytes < AHEAD_FROM_BYTES:
-        return
-    file = path / DATA_FILE
-    end = os.stat(file).st_size
-    # The last bytes of a disk are for the commits themselves.
-    if end - used_bytes >= AHEAD_BYTES or _free_bytes(path) < _FULL_BYTES:
-        return
-    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.pwrite(descriptor, _AHEAD, end)
-    except OSError as error:
-        # The commit itself may need no more room; if it does, it will say so.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _free_bytes(path: Path) -> int:
-    there = os.statvfs(path)
-    return there.f_bavail * there.f_frsize

@@ -217,7 +217,6 @@ class LmdbStore(LogStore):
 
     def _write(self, batch: Sequence[Record], floor: int | None) -> None:
         failpoint("commit-before")
-        directory.write_ahead(self._path, directory.used_bytes(self._environment))
         with self._environment.begin(write=True) as transaction:
             with transaction.cursor() as cursor:
                 # Out of order it would be left out; a tree that is not the log any more must not go on.

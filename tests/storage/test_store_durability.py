@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 from ursa.proto.errors import StoreError
-from ursa.storage import Change, InlineCommitter, LmdbStore, directory
+from ursa.storage import Change, InlineCommitter, LmdbStore
 
 # `make soak`: at least 100,000 acknowledged writes over at least 200 crashes.
 ROUNDS = 200 if "URSA_SOAK" in os.environ else 3
@@ -23,9 +23,8 @@ ACKNOWLEDGED_PER_ROUND = 1000
 WRITER = """
 import queue, sys
 from random import Random
-from ursa.storage import Change, LmdbStore, ThreadCommitter, directory
+from ursa.storage import Change, LmdbStore, ThreadCommitter
 
-directory.AHEAD_FROM_BYTES = 0
 loop = queue.SimpleQueue()
 store = LmdbStore.open(sys.argv[1], ThreadCommitter(loop.put), incarnation_random=Random(1))
 random = Random(int(sys.argv[2]))
@@ -179,44 +178,6 @@ def test_the_data_is_synced_before_the_page_that_makes_it_valid_and_that_before_
     data_written = max(place for place, name in enumerate(steps) if name in ("pwrite64", "writev", "pwritev"))
     synced, made_valid = steps.index("fdatasync"), steps.index("write-through")
     assert data_written < synced < made_valid
-
-
-# --- the file is written ahead of what is in it ---
-
-
-def put_megabytes(store: LmdbStore, count: int) -> None:
-    for number in range(count * 16):
-        store.stage([Change(f"key-{number % 100}", b"%d." % number * (60_000 // len(b"%d." % number)))])
-        store.commit(lambda _: None)
-
-
-def test_the_data_file_is_written_ahead_and_nothing_is_overwritten(tmp_path, monkeypatch):
-    monkeypatch.setattr(directory, "AHEAD_FROM_BYTES", 1 << 19)
-    store = LmdbStore.open(tmp_path, InlineCommitter(), incarnation_random=Random(1))
-    file = tmp_path / directory.DATA_FILE
-    lengths = {}
-    for _ in range(5):
-        put_megabytes(store, 1)
-        used = directory.used_bytes(store._environment)
-        lengths[file.stat().st_size] = None
-        assert used + directory.AHEAD_BYTES // 2 < file.stat().st_size <= used + 2 * directory.AHEAD_BYTES
-    assert len(lengths) > 2
-    written = list(store.log(0))
-    store.close()
-    store = LmdbStore.open(tmp_path, InlineCommitter(), incarnation_random=Random(1))
-    assert list(store.log(0)) == written
-    assert [record.value[:4] for record in written[:3]] == [b"0.0.", b"1.1.", b"2.2."]
-    store.close()
-
-
-@pytest.mark.parametrize(("from_bytes", "free_bytes"), [(64 << 20, 1 << 40), (0, 1 << 20)])
-def test_a_small_store_and_a_nearly_full_disk_are_not_written_ahead(tmp_path, monkeypatch, from_bytes, free_bytes):
-    monkeypatch.setattr(directory, "AHEAD_FROM_BYTES", from_bytes)
-    monkeypatch.setattr(directory, "_free_bytes", lambda _: free_bytes)
-    store = LmdbStore.open(tmp_path, InlineCommitter(), incarnation_random=Random(1))
-    put_megabytes(store, 1)
-    assert (tmp_path / directory.DATA_FILE).stat().st_size <= directory.used_bytes(store._environment)
-    store.close()
 
 
 # --- a disk that is full ---------------------------------------------------------------------------------------------
