@@ -23,11 +23,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, InternalError, NotFound, ServiceUnavailable
+from ..proto.errors import ApiError, InternalError, ServiceUnavailable
 from ..proto.kinds import EVENTS_STORE, MAIN_STORE, Role
 from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
-from . import frames
 from .administration import ADMINISTRATION_METHODS, Administration
 from .flow import FlowControl
 from .history import History, open_histories
@@ -36,8 +35,8 @@ from .maintenance import Maintenance
 from .metrics import ApiMetrics, gauge
 from .mutations import Batch, MutateSession, Mutator, Writer
 from .pacing import COMMITS_PER_SECOND, Runtime
+from .reading import Getter
 from .requests import parse_request
-from .selections import served_kind
 from .state import State
 from .watching import WatchSession
 
@@ -85,6 +84,7 @@ class ApiServer:
         self._state = State(role, self._histories, random)
         for history in self._histories:
             history.load(self._state.load(history), partial(self._state.changed, history.store))
+        self._getter = Getter(self._histories, role)
         self._lister = Lister(self._histories, self._state, role)
         self._flow = FlowControl()
         mutator = Mutator(self._state, self._histories, runtime, self._metrics)
@@ -116,6 +116,9 @@ class ApiServer:
         try:
             if method == "Write":
                 self._write(self._writer.parse(request, caller), reply)
+                return
+            if method == "Get":
+                self._get(parse_request(pb.GetRequest, request), started, reply)
                 return
             answer, resource = self._read(method, request)
         except ApiError as error:
@@ -152,7 +155,7 @@ class ApiServer:
         self._maintenance.stop()
         self._administration.close()
         for history in self._histories:
-            history.stop()
+            history.stop(ServiceUnavailable(f"{self.name} is stopping"))
         for session in list(self._watch_sessions):
             session.end(ServiceUnavailable(f"{self.name} is stopping"))
 
@@ -167,19 +170,17 @@ class ApiServer:
     # ---------------------------------------------------------------------------------------------------- reads
 
     def _read(self, method: str, request: bytes) -> tuple[bytes, str]:
-        if method == "Get":
-            return self._get(parse_request(pb.GetRequest, request))
         if method == "Status":
             return self.status().SerializeToString(deterministic=True), ""
         raise InternalError(f"there is no method {method!r}; known are {', '.join(METHODS)}")
 
-    def _get(self, request: pb.GetRequest) -> tuple[bytes, str]:
-        kind = served_kind(request.resource, self.role)
-        key = kind.key(request.tenant, request.namespace, request.name)
-        entry = self._histories.of(kind).cache.collections[kind.resource].entries.get(key)
-        if entry is None:
-            raise NotFound(f"{key} does not exist", key=key)
-        return frames.list_item(entry.data), kind.resource
+    def _get(self, request: pb.GetRequest, started: float, reply: Callable[[bytes | ApiError], None]) -> None:
+        def answered(answer: bytes | ApiError) -> None:
+            code, resource = (answer.code, "") if isinstance(answer, ApiError) else (200, request.resource)
+            self._metrics.count_request("get", resource, code, self._runtime.monotonic() - started)
+            reply(answer)
+
+        self._getter.get(request, answered)
 
     def status(self) -> pb.PartitionStatus:
         status = pb.PartitionStatus(name=self.name, role=self.role.value)

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from ..proto.errors import ApiError
 from ..proto.kinds import KINDS, MAIN_STORE, Kind, Role
 from ..storage import RESERVED_PREFIX, AutoCompaction, Record, Store
 from ..storage import Change as StoreChange
 from .dispatching import Dispatcher
 from .entries import Entry
 from .expiry import Expiry
+from .freshness import Freshness
 from .pacing import CommitDriver, Runtime
 from .watch_cache import Change, WatchCache
 
@@ -43,7 +45,8 @@ class History:
         self.cache = WatchCache(kinds)
         self.dispatcher = Dispatcher(self.cache)
         self.expiry = Expiry()
-        self._runtime = runtime
+        self.runtime = runtime
+        self.freshness = Freshness(runtime, store.head)
         self._on_published = on_published
         self._driver = CommitDriver(store, runtime, self._publish, commits_per_second=commits_per_second)
         self._unpublished: deque[Change] = deque()
@@ -74,12 +77,14 @@ class History:
         """Something may have been staged."""
         self._driver.poke()
 
-    def stop(self) -> None:
+    def stop(self, error: ApiError) -> None:
+        """Commit nothing more, and answer reads that wait with the error."""
         self._driver.stop()
+        self.freshness.stop(error)
 
     def compact(self) -> None:
         """Forget old history when it is time; the sweep goes on with the commits."""
-        revision = self._compaction.due(self.cache.head, self._runtime.monotonic())
+        revision = self._compaction.due(self.cache.head, self.runtime.monotonic())
         if revision is not None and revision > self.store.compacted:
             self.store.compact(revision)
 
@@ -94,11 +99,12 @@ class History:
             self.cache.publish(change)
             events += self.dispatcher.dispatch(change)
             if change.kind.ttl_seconds and change.new is not None:
-                self.expiry.changed(change.kind, change.new, self._runtime.monotonic())
+                self.expiry.changed(change.kind, change.new, self.runtime.monotonic())
+        self.freshness.published(self.cache.head)
         self._on_published(self, len(records), events)
 
     def _expiring(self, entries: Iterator[tuple[Kind, Entry]]) -> Iterator[tuple[Kind, Entry]]:
-        now = self._runtime.monotonic()
+        now = self.runtime.monotonic()
         for kind, entry in entries:
             self.expiry.changed(kind, entry, now)
             yield kind, entry

@@ -1,37 +1,71 @@
-"""Lists: a stream of chunks joined from ready-made entries."""
+"""Lists: a stream of chunks joined from ready-made entries, all of one revision.
+
+                          resource_version    ""            "0"       "N"
+    limit, match unset                        consistent    any       not older than N
+    limit set, match unset                    consistent    any       exactly N, as Kubernetes has it
+    `not_older_than`                          Invalid       any       not older than N
+    `exact`                                   Invalid       Invalid   exactly N
+    `continue_token`                          its own       its own   BadRequest
+
+A list of the newest revision is read from the watch cache, which is at hand: its entries are taken at once, and sent as
+the client reads. An older revision is read from the store, a few records at a time with the loop free in between; if it
+is compacted meanwhile the list ends with Expired. Consistent means that nothing is missing that was acknowledged before
+the list was asked for: the cache must have caught up with the store. See `freshness` for lists that have to wait.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
-import msgpack
-
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest, Compacted, Expired, FutureRevision, Timeout
+from ..proto.errors import ApiError, BadRequest, Compacted, Expired, ServiceUnavailable, StoreError
 from ..proto.kinds import Role
-from ..storage import Store
+from ..storage import Record
 from . import frames
-from .entries import Entry
+from .continuing import Continue, format_continue, parse_continue, query_of
+from .freshness import Waiting
 from .history import Histories, History
+from .reading import check_incarnation, check_list_options, parse_revision
 from .requests import parse_request
 from .selections import CompiledSelection, compile_selection
 from .state import State
 
 # Measured: 256 KiB chunks cost the server least for a list of 20 MB.
 CHUNK_BYTES = 256 * 1024
-# A client that asks for a revision this partition has not reached is told to come back.
-RETRY_AFTER_MS = 1000
+# Records of the store looked at in one go, one to three milliseconds of the loop, and how long it is free afterwards.
+STEP_RECORDS = 128
+PAUSE_SECONDS = 0.001
+
+_KEY = attrgetter("key")
 
 
-class _Continue(NamedTuple):
-    """Where the next page starts, at which revision, of which query."""
+class Query(NamedTuple):
+    """A list that makes sense, and can be read once the cache has reached `awaited`.
 
-    revision: int
+    `revision` None: the newest. `remaining`: how many items from `start` on; 0: not known. `continued`: it goes on
+    where a page before it ended.
+    """
+
+    history: History
+    selection: CompiledSelection
+    request: pb.ListRequest
+    fingerprint: bytes
+    awaited: int
+    revision: int | None
     start: str
-    query: str
+    remaining: int
+    continued: bool
+
+    @property
+    def selects_by_contents(self) -> bool:
+        """Not only by what is in the key."""
+        asked = self.request.selection
+        return bool(asked.label_selector.strip() or asked.field_selector.strip())
 
 
 class Lister:
@@ -42,76 +76,183 @@ class Lister:
         self._state = state
         self._role = role
 
-    def chunks(self, request: pb.ListRequest) -> Iterator[bytes]:
-        """ListReplies, serialized; each but the last about CHUNK_BYTES long.
+    def query(self, request: pb.ListRequest) -> Query:
+        """Check a request.
 
-        Raises (before the first chunk):
-            BadRequest: a selector or a token that makes no sense. Expired: the revision is compacted.
-            Timeout: the revision is from the future.
+        Raises:
+            BadRequest, Invalid: a selector, a token or a combination of options that makes no sense.
+            Expired: the revision, or the token, belongs to another incarnation.
         """
+        check_list_options(request)
         selection = compile_selection(request.selection, self._role)
-        query = _query(request)
         history = self._histories.of(selection.kind)
-        start, revision = "", self._revision(request, history.cache.head)
+        check_incarnation(history, request.incarnation)
+        fingerprint = query_of(request.selection)
         if request.continue_token:
-            token = _parse_continue(request.continue_token)
-            if token.query != query:
-                raise BadRequest("the continue token belongs to another query: repeat the query it came with")
-            start, revision = token.start, token.revision
-        return self._joined(self._entries(history, selection, revision, start), request.limit, revision, query)
+            return self._continued(history, selection, request, fingerprint)
+        asked = parse_revision(request.resource_version)
+        awaited = history.store.head if asked is None else asked
+        exactly = bool(asked) and (request.exact or (request.limit > 0 and not request.not_older_than))
+        return Query(history, selection, request, fingerprint, awaited, asked if exactly else None, "", 0, False)
 
-    @staticmethod
-    def _revision(request: pb.ListRequest, head: int) -> int:
-        text = request.resource_version
-        if not text or text == "0":
-            return head
-        if not text.isdecimal():
-            raise BadRequest(f"resource_version {text!r} is no decimal number")
-        revision = int(text)
-        if revision > head:
-            raise Timeout(
-                f"too large resource version: {revision}, the newest is {head}",
-                resource_version=head,
-                retry_after_ms=RETRY_AFTER_MS,
-            )
-        return revision if request.exact else head
+    def read(self, query: Query) -> Iterator[bytes | None]:
+        """ListReplies, serialized, each but the last about CHUNK_BYTES long. None: give the loop to others, briefly.
 
-    def _entries(self, history: History, selection: CompiledSelection, revision: int, start: str) -> Iterator[Entry]:
-        if revision == history.cache.head:
-            entries = history.cache.collections[selection.kind.resource].select(selection)
-            return (entry for entry in entries if entry.key >= start)
+        Raises:
+            Expired: the revision is compacted. Also later, out of the iterator.
+            ServiceUnavailable: the store is closed, likewise.
+        """
+        head = query.history.cache.head
+        if query.revision is None or query.revision == head:
+            return _joined(_from_cache(query, head))
         try:
-            return self._stored(history.store, selection, revision, start)
-        except Compacted as error:
-            raise Expired(str(error), resource_version=error.floor) from None
-        except FutureRevision as error:
-            raise Expired(f"{error}: list again", resource_version=error.head) from None
-
-    def _stored(self, store: Store, selection: CompiledSelection, revision: int, start: str) -> Iterator[Entry]:
-        kind = selection.kind
-        records = store.range(f"/registry/{kind.resource}/", revision=revision, start=start)
-        entries = (self._state.entry_of(kind, r.key, r.value, r.revision)[0] for r in records)
-        return (entry for entry in entries if selection.matches(entry))
+            records = query.history.store.range(_prefix(query), revision=query.revision, start=query.start)
+        except StoreError as error:
+            raise _refusal(query, error) from None
+        return _joined(self._from_store(query, query.revision, records))
 
     @staticmethod
-    def _joined(entries: Iterator[Entry], limit: int, revision: int, query: str) -> Iterator[bytes]:
-        chunk: list[bytes] = []
-        size = 0
-        for count, entry in enumerate(entries):
-            if limit and count == limit:
-                token = _Continue(revision, entry.key, query)
-                remaining = 1 + sum(1 for _ in entries)
-                chunk.append(frames.list_trailer(revision, _format_continue(token), remaining))
-                yield b"".join(chunk)
-                return
-            item = frames.list_item(entry.data)
-            chunk.append(item)
+    def _continued(
+        history: History, selection: CompiledSelection, request: pb.ListRequest, fingerprint: bytes
+    ) -> Query:
+        token = parse_continue(request.continue_token)
+        if token.query != fingerprint or not token.start.startswith(_of_kind(selection)):
+            raise BadRequest("the continue token belongs to another query: repeat the query it came with")
+        check_incarnation(history, token.incarnation)
+        head = history.cache.head
+        if token.revision > head:
+            raise Expired(
+                f"the continue token is of revision {token.revision}, which is from the future, the newest is {head}: "
+                "list again without it",
+                resource_version=head,
+            )
+        revision = token.revision or None
+        awaited = token.revision or history.store.head
+        return Query(
+            history, selection, request, fingerprint, awaited, revision, token.start, token.remaining, continued=True
+        )
+
+    def _from_store(self, query: Query, revision: int, records: Iterator[Record]) -> Iterator[_Item]:
+        selection, limit, asked = query.selection, query.request.limit, query.request.selection
+        kind, looks_inside = selection.kind, query.selects_by_contents
+        taken = 0
+        try:
+            for looked_at, record in enumerate(records, 1):
+                if looked_at % STEP_RECORDS == 0:
+                    yield None
+                if looks_inside:
+                    entry, _ = self._state.entry_of(kind, record.key, record.value, record.revision)
+                    if not selection.matches(entry):
+                        continue
+                elif not _in_scope(record.key, asked.tenant, asked.namespace):
+                    continue
+                if limit and taken == limit:
+                    remaining = max(0, query.remaining - taken) if query.remaining else 0
+                    yield _trailer(query, revision, record.key, remaining)
+                    return
+                taken += 1
+                yield record.value
+        except StoreError as error:
+            raise _refusal(query, error) from None
+        yield _trailer(query, revision)
+
+
+# The data of an object; the last fields of the list; or None: a good moment to pause.
+_Item = bytes | pb.ListReply | None
+
+
+def _from_cache(query: Query, revision: int) -> Iterator[_Item]:
+    entries = query.history.cache.collections[query.selection.kind.resource].select(query.selection)
+    first = bisect_left(entries, query.start, key=_KEY) if query.start else 0
+    limit = query.request.limit
+    end = min(first + limit, len(entries)) if limit else len(entries)
+    for entry in islice(entries, first, end):
+        yield entry.data
+    if end < len(entries):
+        remaining = 0 if query.selects_by_contents else len(entries) - end
+        yield _trailer(query, revision, entries[end].key, remaining)
+    else:
+        yield _trailer(query, revision)
+
+
+def _joined(items: Iterator[_Item]) -> Iterator[bytes | None]:
+    """Chunks of the reply."""
+    pieces: list[bytes] = []
+    size = 0
+    for item in items:
+        if isinstance(item, bytes):
+            pieces += (_heads[len(item)], item)
             size += len(item)
             if size >= CHUNK_BYTES:
-                yield b"".join(chunk)
-                chunk, size = [], 0
-        chunk.append(frames.list_trailer(revision))
-        yield b"".join(chunk)
+                yield b"".join(pieces)
+                pieces, size = [], 0
+        elif item is None:
+            yield None
+        else:
+            pieces.append(item.SerializeToString())
+            yield b"".join(pieces)
+
+
+def _trailer(query: Query, revision: int, start: str = "", remaining: int = 0) -> pb.ListReply:
+    incarnation = query.history.store.incarnation
+    reply = pb.ListReply(resource_version=revision, incarnation=incarnation)
+    if start:
+        reply.remaining = remaining
+        reply.continue_token = format_continue(Continue(incarnation, revision, start, query.fingerprint, remaining))
+    return reply
+
+
+def _refusal(query: Query, error: StoreError) -> ApiError:
+    if not isinstance(error, Compacted):
+        return ServiceUnavailable(f"the list cannot be read: {error}")
+    if not query.continued:
+        return Expired(str(error), resource_version=error.floor)
+    token = Continue(query.history.store.incarnation, 0, query.start, query.fingerprint, 0)
+    return Expired(
+        f"{error} without the token, or go on with the one given here: what follows is then as it is now, and does not "
+        "fit what came before",
+        resource_version=error.floor,
+        continue_token=format_continue(token),
+    )
+
+
+def _of_kind(selection: CompiledSelection) -> str:
+    return f"/registry/{selection.kind.resource}/"
+
+
+def _prefix(query: Query) -> str:
+    """Under which all selected keys lie, as closely as a prefix can say."""
+    asked = query.request.selection
+    prefix = _of_kind(query.selection)
+    if asked.tenant:
+        prefix += f"{asked.tenant}/"
+        if asked.namespace:
+            prefix += f"{asked.namespace}/"
+    return prefix
+
+
+def _in_scope(key: str, tenant: str, namespace: str) -> bool:
+    """A prefix does not say all: it has no namespace without a tenant, and what is asked for may have a slash in it."""
+    if not (tenant or namespace):
+        return True
+    _, _, _, of_tenant, of_namespace, _ = key.split("/")
+    return tenant in ("", of_tenant) and namespace in ("", of_namespace)
+
+
+class _ItemHeads(dict[int, bytes]):
+    """What stands before an object's bytes in a ListReply, by their number."""
+
+    # Objects of a cluster have a few hundred lengths.
+    LENGTHS_MAX = 65_536
+
+    def __missing__(self, length: int) -> bytes:
+        if len(self) >= self.LENGTHS_MAX:
+            self.clear()
+        head = self[length] = b"\x0a" + frames.varint(length)
+        return head
+
+
+_heads = _ItemHeads()
 
 
 class ListStream:
@@ -120,58 +261,68 @@ class ListStream:
     def __init__(self, lister: Lister, wake: Callable[[], None]) -> None:
         self._lister = lister
         self._wake = wake
-        self._chunks: Iterator[bytes] | None = None
+        self._query: Query | None = None
+        self._waiting: Waiting | None = None
+        self._chunks: Iterator[bytes | None] | None = None
+        self._refusal: ApiError | None = None
+        self._pausing = False
         self._finished = False
 
     def receive(self, data: bytes) -> None:
-        if self._chunks is not None:
+        if self._query is not None:
             raise BadRequest("a List takes one request")
-        self._chunks = self._lister.chunks(parse_request(pb.ListRequest, data))
+        query = self._query = self._lister.query(parse_request(pb.ListRequest, data))
+        if query.history.cache.head < query.awaited:
+            self._waiting = query.history.freshness.wait(query.awaited, partial(self._reached, query))
+            return
+        self._chunks = self._lister.read(query)
         self._wake()
 
     def end_requests(self) -> None:
-        if self._chunks is None:
+        if self._query is None:
             self._finished = True
         self._wake()
 
     def take(self) -> bytes | None:
-        chunk = next(self._chunks, None) if self._chunks is not None else None
-        if chunk is None and self._chunks is not None:
+        if self._refusal is not None:
             self._finished = True
-        return chunk
+            raise self._refusal
+        if self._chunks is None or self._pausing:
+            return None
+        for chunk in self._chunks:
+            if chunk is None:
+                self._pause()
+            return chunk
+        self._finished = True
+        return None
 
     @property
     def finished(self) -> bool:
         return self._finished
 
     def close(self) -> None:
-        self._chunks = iter(())
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._chunks = None
         self._finished = True
 
+    def _reached(self, query: Query, error: ApiError | None) -> None:
+        """The wait is over."""
+        self._waiting = None
+        try:
+            if error is not None:
+                raise error
+            self._chunks = self._lister.read(query)
+        except ApiError as refusal:
+            self._refusal = refusal
+        self._wake()
 
-def _query(request: pb.ListRequest) -> str:
-    """What a token is bound to: the selection, in a form that does not depend on the process."""
-    selection = request.selection
-    return "|".join(
-        (
-            selection.resource,
-            selection.tenant,
-            selection.namespace,
-            selection.label_selector,
-            selection.field_selector,
-        )
-    )
+    def _pause(self) -> None:
+        assert self._query is not None
+        self._pausing = True
+        self._query.history.runtime.call_later(PAUSE_SECONDS, self._go_on)
 
-
-def _format_continue(token: _Continue) -> str:
-    return base64.urlsafe_b64encode(msgpack.packb(tuple(token))).decode()
-
-
-def _parse_continue(text: str) -> _Continue:
-    try:
-        revision, start, query = msgpack.unpackb(base64.urlsafe_b64decode(text))
-    except (ValueError, binascii.Error, msgpack.UnpackException):
-        raise BadRequest("the continue token is none of this server's: list again without it") from None
-    if not (isinstance(revision, int) and isinstance(start, str) and isinstance(query, str)):
-        raise BadRequest("the continue token is none of this server's: list again without it")
-    return _Continue(revision, start, query)
+    def _go_on(self) -> None:
+        self._pausing = False
+        if not self._finished:
+            self._wake()

@@ -163,8 +163,8 @@ async def _send(
         try:
             while (message := stream.take()) is not None:
                 await context.write(message)
-        except ApiError as error:
-            await _abort(context, error)
+        except ApiError as refusal:
+            await _abort(context, refusal)
         if reader is not None and reader.done() and (error := reader.exception()) is not None:
             await _abort(context, _as_api_error(error))
         if stream.finished:

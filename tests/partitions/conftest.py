@@ -120,9 +120,11 @@ class Partition:
         stream = self.server.open("List", Caller("test"), lambda: None)
         stream.receive(request.SerializeToString())
         reply = pb.ListReply()
-        while (chunk := stream.take()) is not None:
-            reply.MergeFromString(chunk)
-        assert stream.finished
+        while not stream.finished:
+            while (chunk := stream.take()) is not None:
+                reply.MergeFromString(chunk)
+            if not stream.finished:
+                self.runtime.advance(0.1)  # It waits for a revision, or lets others have a turn.
         return reply
 
     def watch(self, resource: str, **fields: Any) -> Watching:
