@@ -29,14 +29,96 @@ MUTANTS = (
         "a deletion is overlooked within its batch",
     ),
     Mutant("log_store.py", "created or revision, previous", "revision, previous", "each change begins a life"),
-    Mutant("log_store.py", "        self._staged_head = revision\n", "", "revisions are given out twice"),
+    Mutant(
+        "log_store.py",
+        "        self._staged_head = revision\n        self._staged_keys += keys\n",
+        "        self._staged_keys += keys\n",
+        "revisions are given out twice",
+    ),
+    Mutant(
+        "log_store.py",
+        "        self._staged_head = revision\n        self._bytes += size\n        if deleted:",
+        "        self._bytes += size\n        if deleted:",
+        "a single change: its revision is given out twice",
+    ),
+    Mutant(
+        "log_store.py",
+        "if (expected is not None and expected != newest) or (deleted and not newest):",
+        "if False:",
+        "a single change: its value is made although it is refused",
+    ),
+    Mutant(
+        "log_store.py",
+        "if self._bytes >= self._bytes_max or self._failure is not None:",
+        "if self._failure is not None:",
+        "a single change: no quota",
+    ),
+    Mutant(
+        "log_store.py",
+        "if self._bytes >= self._bytes_max or self._failure is not None:",
+        "if self._bytes >= self._bytes_max:",
+        "a single change: staged although a commit has failed",
+    ),
+    Mutant("log_store.py", "if lease or leases is None or", "if leases is None or", "a single change: no lease"),
+    Mutant(
+        "log_store.py", "            self._staged_keys -= 1\n", "            pass\n", "a single change: keys that go"
+    ),
+    Mutant("log_store.py", "key in leases.attached or key", "key", "leases: a single change does not detach"),
+    Mutant(
+        "log_store.py",
+        "key in leases.attached or key < _RESERVED_END:",
+        "key in leases.attached:",
+        "leases: a single change of the store's own",
+    ),
+    Mutant(
+        "index.py",
+        "if deleted or expected:\n                return None\n            self._entries",
+        "if deleted:\n                return None\n            self._entries",
+        "a single change: updates what never was",
+    ),
+    Mutant(
+        "index.py",
+        "if deleted or expected:\n                return None\n            entry[0]",
+        "if deleted:\n                return None\n            entry[0]",
+        "a single change: updates what is gone",
+    ),
+    Mutant(
+        "index.py",
+        "            entry[0] = revision\n            entry.append(revision * 2)\n            return",
+        "            entry.append(revision * 2)\n            return",
+        "a single change: a second life begins with the first",
+    ),
+    Mutant(
+        "index.py",
+        "if expected is not None and expected != previous:\n                return None\n            self._entries",
+        "if False:\n                return None\n            self._entries",
+        "a single change: overwrites what was changed since it was created",
+    ),
+    Mutant(
+        "index.py",
+        "if expected is not None and expected != previous:\n            return None\n        entry.append",
+        "if False:\n            return None\n        entry.append",
+        "a single change: overwrites what was changed since",
+    ),
+    Mutant("index.py", "return previous, entry[0]", "return previous, previous", "a single change: begins a life"),
     # --- quota ---
     Mutant(
         "log_store.py", "if self._bytes >= self._bytes_max:", "if self._bytes > self._bytes_max:", "quota off by one"
     ),
     Mutant("log_store.py", "not (change.deleted or change.reserve)", "not change.deleted", "no reserve"),
     Mutant("log_store.py", "any(not (change", "all(not (change", "a deletion takes puts along into a full store"),
-    Mutant("log_store.py", "        self._bytes += size\n", "", "what is staged is not counted"),
+    Mutant(
+        "log_store.py",
+        "        self._bytes += size\n        self._staged +=",
+        "        self._staged +=",
+        "what is staged is not counted",
+    ),
+    Mutant(
+        "log_store.py",
+        "        self._bytes += size\n        if deleted:",
+        "        if deleted:",
+        "a single change: not counted",
+    ),
     Mutant("log_store.py", "self._bytes -= freed[0]", "pass", "what is erased is still counted"),
     Mutant("log_store.py", "            self._nospace = True\n", "", "no alarm"),
     Mutant("log_store.py", "if self._bytes < self._bytes_max:", "if False:", "the alarm stays"),
@@ -48,11 +130,20 @@ MUTANTS = (
         "        self._committing = True\n        self._head = self._staged_head\n",
         "published before it is durable",
     ),
-    Mutant("log_store.py", "        self._staged = []\n\n", "\n", "committed twice"),
+    Mutant("log_store.py", "self._staged, self._staged_keys = [], 0\n", "self._staged_keys = 0\n", "committed twice"),
     Mutant(
         "log_store.py",
-        "            self._publish(batch, floor)\n            done(batch)\n",
-        "            done(batch)\n            self._publish(batch, floor)\n",
+        """            if batch:
+                assert batch[0].revision == self._head + 1, "commits are published in the order they were staged"
+                self._head = batch[-1].revision
+                self._keys += keys
+            done(batch)
+""",
+        """            done(batch)
+            if batch:
+                self._head = batch[-1].revision
+                self._keys += keys
+""",
         "acknowledged before it can be read",
     ),
     Mutant(
@@ -61,7 +152,10 @@ MUTANTS = (
         'self._fail("writing the commit", error)',
         "a commit that failed is acknowledged",
     ),
-    Mutant("log_store.py", "elif not record.previous_revision:", "else:", "every put counts as a key"),
+    Mutant("log_store.py", "keys += (not previous) - deleted", "keys += 1 - deleted", "every put counts as a key"),
+    Mutant(
+        "log_store.py", "        elif not previous:\n", "        else:\n", "a single change: every put counts as a key"
+    ),
     # --- reading ---
     Mutant("log_store.py", "if revision > self._head:", "if revision > self._staged_head:", "staged can be read"),
     Mutant("log_store.py", "if revision < self._floor:", "if revision <= self._floor:", "the floor is refused"),
@@ -158,7 +252,12 @@ MUTANTS = (
     Mutant("leases.py", "            self._clear_outdated()\n", "", "leases: the queue of ends leaks"),
     Mutant("leases.py", 'b"", reserve=True)', 'b"")', "leases: no attachment in the reserve"),
     Mutant("log_store.py", "key in attached or", "", "leases: a deletion does not detach"),
-    Mutant("log_store.py", " or key < _RESERVED_END:", ":", "leases: anybody writes the store's own keys"),
+    Mutant(
+        "log_store.py",
+        "in attached or key < _RESERVED_END:",
+        "in attached:",
+        "leases: anybody writes the store's own keys",
+    ),
     Mutant(
         "log_store.py", "if of_a_lease else b", "if False else b", "leases: the time to live is not read at opening"
     ),

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("__init__.py", "pyproject.toml", "proto", "storage", "clients", "partitions", "tools")
 # The apiserver's histories are judged too.
 COPIED_TESTS = ("tests/conftest.py", "tests/storage", "tests/checkers", "tests/partitions")
-# A bug that makes the store go round in circles is caught, too.
-RUN_SECONDS_MAX = 90
+# A bug that makes the store go round in circles is caught, too. Far above what all tests take on a busy machine.
+RUN_SECONDS_MAX = 300
 # The quick ones first, the slow ones last.
 FIRST = (
     "contract",
@@ -42,6 +42,8 @@ FIRST = (
     "model",
 )
 LAST = ("linearizability", "crashes", "durability", "disk")
+# They seed bugs of their own.
+PASSED_OVER = "the_images_show_it_if"
 # What fails need not be made small.
 PROFILE = """
 from hypothesis import Phase
@@ -72,7 +74,7 @@ def run_tests(folder: Path) -> str:
     # No byte code: two patches within a second may have the same length.
     environment = os.environ | {"PYTHONPATH": os.fspath(folder.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
-    command += ["--hypothesis-profile=mutants", *map(str, order)]
+    command += ["--hypothesis-profile=mutants", "-k", f"not {PASSED_OVER}", *map(str, order)]
     try:
         ended = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS_MAX

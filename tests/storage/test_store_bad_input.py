@@ -204,6 +204,33 @@ def test_one_bad_change_refuses_its_whole_batch(filled, bad):
     filled.stage([Change("a", b"3", expected_revision=3), Change("new", b"1", expected_revision=0)])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change("a", b"", expected_revision=2),
+        Change("gone", b"", expected_revision=4),
+        Change("never", b"", expected_revision=1),
+        Change("never", b"", deleted=True),
+        Change("gone", b"", deleted=True),
+        Change("a", b"", lease=7),
+        Change(f"{RESERVED_PREFIX}x", b""),
+    ],
+    ids=str,
+)
+def test_the_value_of_what_is_refused_is_not_even_made(filled, change):
+    made: list[int] = []
+
+    def make(revision: int) -> bytes:
+        made.append(revision)
+        return b"made"
+
+    with pytest.raises(StoreError):
+        filled.stage([change._replace(value=make)])
+    assert made == []
+    filled.stage([Change("a", make)])
+    assert made == [HEAD + 1]
+
+
 def test_what_is_just_not_too_large_is_kept(store):
     key, value = "k" * KEY_BYTES_MAX, bytes(VALUE_BYTES_MAX)
     store.stage([Change(key, value), Change("å" * (KEY_BYTES_MAX // 2), b"")])
