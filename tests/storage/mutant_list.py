@@ -31,76 +31,78 @@ MUTANTS = (
     Mutant("log_store.py", "created or revision, previous", "revision, previous", "each change begins a life"),
     Mutant(
         "log_store.py",
-        "        self._staged_head = revision\n        self._staged_keys += keys\n",
-        "        self._staged_keys += keys\n",
+        "        self._staged_head = revision\n        self._staged_keys",
+        "        self._staged_keys",
         "revisions are given out twice",
     ),
+    # --- staging one plain change, with one look into the index ---
     Mutant(
         "log_store.py",
-        "        self._staged_head = revision\n        self._bytes += size\n        if deleted:",
-        "        self._bytes += size\n        if deleted:",
-        "a single change: its revision is given out twice",
+        "        self._staged_head = revision\n        self._bytes",
+        "        self._bytes",
+        "plain: revisions are given out twice",
+    ),
+    Mutant(
+        "log_store.py", "        self._bytes += size\n        if deleted", "        if deleted", "plain: not counted"
+    ),
+    Mutant(
+        "log_store.py", "if lease or leases is None or", "if leases is None or", "plain: a lease asked for is forgotten"
+    ),
+    Mutant("log_store.py", "key in leases.attached or ", "", "plain: a key that had a lease keeps it"),
+    Mutant(
+        "log_store.py", "leases.attached or key < _RESERVED_END:", "leases.attached:", "plain: the store's own keys"
+    ),
+    Mutant("log_store.py", "if self._bytes >= self._bytes_max or self", "if self", "plain: the quota does not hold"),
+    Mutant(
+        "log_store.py",
+        "_bytes_max or self._failure is not None:",
+        "_bytes_max:",
+        "plain: goes on behind a failed commit",
     ),
     Mutant(
         "log_store.py",
         "if (expected is not None and expected != newest) or (deleted and not newest):",
         "if False:",
-        "a single change: its value is made although it is refused",
+        "plain: a value is made before its preconditions are checked",
     ),
+    Mutant("log_store.py", "        elif not previous:", "        else:", "plain: every put counts as a key"),
     Mutant(
         "log_store.py",
-        "if self._bytes >= self._bytes_max or self._failure is not None:",
-        "if self._failure is not None:",
-        "a single change: no quota",
-    ),
-    Mutant(
-        "log_store.py",
-        "if self._bytes >= self._bytes_max or self._failure is not None:",
-        "if self._bytes >= self._bytes_max:",
-        "a single change: staged although a commit has failed",
-    ),
-    Mutant("log_store.py", "if lease or leases is None or", "if leases is None or", "a single change: no lease"),
-    Mutant(
-        "log_store.py", "            self._staged_keys -= 1\n", "            pass\n", "a single change: keys that go"
-    ),
-    Mutant("log_store.py", "key in leases.attached or key", "key", "leases: a single change does not detach"),
-    Mutant(
-        "log_store.py",
-        "key in leases.attached or key < _RESERVED_END:",
-        "key in leases.attached:",
-        "leases: a single change of the store's own",
+        "            self._staged_keys -= 1\n",
+        "            pass\n",
+        "plain: a deleted key still counts",
     ),
     Mutant(
         "index.py",
-        "if deleted or expected:\n                return None\n            self._entries",
-        "if deleted:\n                return None\n            self._entries",
-        "a single change: updates what never was",
+        "            if deleted or expected:\n                return None\n            self._entries",
+        "            self._entries",
+        "plain: what does not exist is deleted",
     ),
     Mutant(
         "index.py",
-        "if deleted or expected:\n                return None\n            entry[0]",
-        "if deleted:\n                return None\n            entry[0]",
-        "a single change: updates what is gone",
+        "            if deleted or expected:\n                return None\n            entry[0]",
+        "            entry[0]",
+        "plain: what was deleted is deleted again",
     ),
     Mutant(
         "index.py",
-        "            entry[0] = revision\n            entry.append(revision * 2)\n            return",
-        "            entry.append(revision * 2)\n            return",
-        "a single change: a second life begins with the first",
+        "            entry[0] = revision\n            entry.append(revision * 2)",
+        "            entry.append(revision * 2)",
+        "plain: a new life begins with the old one",
     ),
     Mutant(
         "index.py",
-        "if expected is not None and expected != previous:\n                return None\n            self._entries",
-        "if False:\n                return None\n            self._entries",
-        "a single change: overwrites what was changed since it was created",
+        "expected != previous:\n                return None",
+        "False:\n                return None",
+        "plain: stale, second change",
     ),
     Mutant(
         "index.py",
-        "if expected is not None and expected != previous:\n            return None\n        entry.append",
-        "if False:\n            return None\n        entry.append",
-        "a single change: overwrites what was changed since",
+        "expected != previous:\n            return None",
+        "False:\n            return None",
+        "plain: stale, later change",
     ),
-    Mutant("index.py", "return previous, entry[0]", "return previous, previous", "a single change: begins a life"),
+    Mutant("index.py", "return previous, entry[0]", "return previous, previous", "plain: each change begins a life"),
     # --- quota ---
     Mutant(
         "log_store.py", "if self._bytes >= self._bytes_max:", "if self._bytes > self._bytes_max:", "quota off by one"
@@ -108,16 +110,7 @@ MUTANTS = (
     Mutant("log_store.py", "not (change.deleted or change.reserve)", "not change.deleted", "no reserve"),
     Mutant("log_store.py", "any(not (change", "all(not (change", "a deletion takes puts along into a full store"),
     Mutant(
-        "log_store.py",
-        "        self._bytes += size\n        self._staged +=",
-        "        self._staged +=",
-        "what is staged is not counted",
-    ),
-    Mutant(
-        "log_store.py",
-        "        self._bytes += size\n        if deleted:",
-        "        if deleted:",
-        "a single change: not counted",
+        "log_store.py", "        self._bytes += size\n        self._staged +=", "        self._staged +=", "not counted"
     ),
     Mutant("log_store.py", "self._bytes -= freed[0]", "pass", "what is erased is still counted"),
     Mutant("log_store.py", "            self._nospace = True\n", "", "no alarm"),
@@ -130,20 +123,12 @@ MUTANTS = (
         "        self._committing = True\n        self._head = self._staged_head\n",
         "published before it is durable",
     ),
-    Mutant("log_store.py", "self._staged, self._staged_keys = [], 0\n", "self._staged_keys = 0\n", "committed twice"),
+    Mutant("log_store.py", "self._staged, self._staged_keys = [], 0", "self._staged_keys = 0", "committed twice"),
+    Mutant("log_store.py", "self._staged, self._staged_keys = [], 0", "self._staged = []", "keys counted twice"),
     Mutant(
         "log_store.py",
-        """            if batch:
-                assert batch[0].revision == self._head + 1, "commits are published in the order they were staged"
-                self._head = batch[-1].revision
-                self._keys += keys
-            done(batch)
-""",
-        """            done(batch)
-            if batch:
-                self._head = batch[-1].revision
-                self._keys += keys
-""",
+        "            self._durable_floor = floor\n            if batch:",
+        "            done(batch)\n            self._durable_floor = floor\n            if batch:",
         "acknowledged before it can be read",
     ),
     Mutant(
@@ -153,9 +138,6 @@ MUTANTS = (
         "a commit that failed is acknowledged",
     ),
     Mutant("log_store.py", "keys += (not previous) - deleted", "keys += 1 - deleted", "every put counts as a key"),
-    Mutant(
-        "log_store.py", "        elif not previous:\n", "        else:\n", "a single change: every put counts as a key"
-    ),
     # --- reading ---
     Mutant("log_store.py", "if revision > self._head:", "if revision > self._staged_head:", "staged can be read"),
     Mutant("log_store.py", "if revision < self._floor:", "if revision <= self._floor:", "the floor is refused"),
@@ -254,8 +236,8 @@ MUTANTS = (
     Mutant("log_store.py", "key in attached or", "", "leases: a deletion does not detach"),
     Mutant(
         "log_store.py",
-        "in attached or key < _RESERVED_END:",
-        "in attached:",
+        "key in attached or key < _RESERVED_END:",
+        "key in attached:",
         "leases: anybody writes the store's own keys",
     ),
     Mutant(
