@@ -1,8 +1,8 @@
 """Crashes of the traced workload: images of its disk at chosen moments, and what must be found in each.
 
-    python -c "from tests.storage.disk_images import main; main()" FOLDER SEED IMAGES
+    python -c "from tests.storage.disk_images import main; main()" FOLDER SEED IMAGES PLACE
 
-from the folder above `tests`. In FOLDER:
+from the folder above `tests`. In PLACE the images are laid out, one by one. In FOLDER:
 
     disk       what the workload wrote to
     trace      how, disk_trace.py; records: what, disk_workload.py
@@ -16,11 +16,9 @@ is wrong, with 1. A process of its own, because LMDB reads by maps of memory: wh
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import sys
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -41,8 +39,6 @@ from .disk_trace import Replay, parse
 from .disk_workload import MAP_BYTES
 
 DISK, TRACE, RECORDS, BEFORE, NEXT = "disk", "trace", "records", "before", "next"
-# In memory, if there is such a place: the images need no durability.
-MEMORY = Path("/dev/shm")
 
 
 @dataclass
@@ -288,11 +284,10 @@ def go_on(store: LmdbStore) -> None:
 
 
 def main() -> None:
-    folder, random, count = Path(sys.argv[1]), Random(int(sys.argv[2])), int(sys.argv[3])
+    folder, random, count, place = Path(sys.argv[1]), Random(int(sys.argv[2])), int(sys.argv[3]), Path(sys.argv[4])
     workload = Workload(folder)
     check_replay(workload)
     checker = Checker(workload.history)
-    place = Path(tempfile.mkdtemp(dir=MEMORY if os.access(MEMORY, os.W_OK) else folder))
     carried_over = random.randrange(count)
     try:
         for number, (what, crash) in enumerate(workload.crashes(random, count)):
@@ -308,8 +303,6 @@ def main() -> None:
         traceback.print_exc(file=sys.stdout)
         print({path: None if content is None else len(content) for path, content in crash.image.items()})
         sys.exit(1)
-    finally:
-        shutil.rmtree(place)
     print("found", json.dumps(checker.found))
 
 

@@ -31,12 +31,14 @@ from unittest import mock
 from ursa.storage import Change, LmdbStore, Record, ThreadCommitter, checkpoint, directory, lmdb_store, snapshot, sweep
 
 KEYS = 40
+# In between is time for a checkpoint.
+COMPACTION_ROUNDS = 7
 MAP_BYTES = 1 << 30
 # All of them much smaller than they are: so that everything happens, many times.
 SMALL = (
-    (lmdb_store, "CHECKPOINT_CHANGES", 60),
-    (lmdb_store, "CHECKPOINT_CHANGES_AT_CLOSE", 10),
-    (checkpoint, "CAPTURE_KEYS", 16),
+    (lmdb_store, "CHECKPOINT_CHANGES", 20),
+    (lmdb_store, "CHECKPOINT_CHANGES_AT_CLOSE", 5),
+    (checkpoint, "CAPTURE_KEYS", 32),
     (checkpoint, "WRITE_BYTES", 2000),
     (snapshot, "COPY_RECORDS", 40),
     (snapshot, "RELEASE_BYTES", 100_000),
@@ -64,8 +66,10 @@ class Workload:
         return store
 
     def run(self, rounds: int) -> None:
-        for number in range(rounds):
+        for number in range(1, rounds + 1):
             self.commit()
+            if number % COMPACTION_ROUNDS == 0 or self.random.random() < 0.05:
+                self.compact()
             if number == rounds // 8:
                 self.start_outgoing_snapshot()
             if number == rounds // 4:
@@ -101,11 +105,17 @@ class Workload:
         self.stage()  # What arrives meanwhile is the next commit's.
         while waiting:
             self.loop.get()()
-        if self.random.random() < 0.1:
-            floor = self.random.randint(self.store.compacted, self.store.head)
-            mark("compacting", floor)
-            self.store.compact(floor)
-        self.store.sweep_step()
+        for _ in range(4):
+            self.store.sweep_step()
+
+    def compact(self) -> None:
+        """Most of what there is, and sweep it all: what a life leaves is the burden of the next."""
+        floor = self.random.randint(max(self.store.compacted, self.store.head - 100), self.store.head)
+        mark("compacting", floor)
+        self.store.compact(floor)
+        while self.store.sweep_step():
+            if self.store._erasing:
+                self.loop.get()()
 
     def stage(self) -> None:
         changes: dict[str, Change] = {}
@@ -130,8 +140,9 @@ class Workload:
         return self.random.choice(leases)
 
     def end_copying(self) -> None:
+        """Without commits: the longer a copy takes, the more of them there were."""
         while self.copying:
-            self.commit()
+            self.loop.get()()
 
     def start_outgoing_snapshot(self) -> None:
         def opened(file: BinaryIO | BaseException) -> None:
