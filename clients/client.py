@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .client_set import ClientSet, open_clients
-from .partition_client import ObjectList, PartitionClient, open_client
+from .partition_client import PartitionClient, open_client
+from .reads import ObjectList
 from .watches import Watch, WatchSink
 
 __all__ = [

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import trio
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, ServiceUnavailable, TooManyRequests, Unreachable
-from ..proto.kinds import BY_KIND
+from ..proto.kinds import BY_KIND, EVENTS_STORE, MAIN_STORE
 from ..proto.objects import Object, ObjectKey
 from . import operations as ops
 from .actor import Actor
-from .backoff import Backoff
-from .metrics import counter, histogram
 from .mutations import Mutations
 from .nurseries import open_background
-from .transport.interface import UNARY_TIMEOUT_SECONDS, Transport
+from .reads import ObjectList, Reads
+from .sightings import Sightings
+from .transport.interface import Transport
 from .watches import Watch, Watches, WatchSink
 
-_Reply = TypeVar("_Reply")
 _Results = list[pb.Result]  # `list` is a method below.
 _EVENTS = BY_KIND["Event"].resource
 
 # Giving a link back takes no longer than this, whatever its other end does.
 CLOSE_SECONDS_MAX = 5.0
-
-
-class ObjectList(NamedTuple):
-    """`resource_version` is the one revision at which all items were read; `continue_token` is empty at the end."""
-
-    items: list[Object]
-    resource_version: int
-    continue_token: str
 
 
 class PartitionClient:
@@ -54,31 +44,27 @@ class PartitionClient:
         self._transport = transport
         self._mutations = Mutations(transport, actor)
         self._event_mutations = Mutations(transport, actor)
-        self._watches = Watches(transport, actor)
-        self._requests = counter(
-            actor.registry,
-            "rest_client_requests_total",
-            "Requests to partitions; writes that travel in batches are not counted here.",
-            ["host", "method", "code"],
-        )
-        self._seconds = histogram(
-            actor.registry,
-            "rest_client_request_duration_seconds",
-            "Duration of requests to partitions.",
-            ["host", "verb"],
-        )
+        self._sightings = Sightings()
+        self._reads = Reads(transport, actor, self._sightings)
+        self._watches = Watches(transport, actor, self._sightings)
 
     # ---------------------------------------------------------------------------------------------------- reads
 
-    async def get(self, resource: str, key: ObjectKey) -> Object:
-        """Raises NotFound, or Unreachable (reads are retried until the timeout)."""
+    async def get(self, resource: str, key: ObjectKey, *, resource_version: str = "") -> Object:
+        """The object, with nothing missing that anybody was told of before.
+
+        Args:
+            resource_version: "0": any state will do that is not older than what this client has seen. A revision: not
+                older than that; it must be one of this partition's.
+
+        Raises:
+            NotFound.
+            Timeout: the partition has not reached the revision.
+            Unreachable: retries are used up.
+        """
         request = ops.target(resource, key)
-
-        async def attempt(seconds: float) -> Object:
-            reply = await self._transport.unary("Get", request, timeout_seconds=seconds)
-            return Object(reply.object, self.partition)
-
-        return await self._read("Get", attempt)
+        request.resource_version = resource_version
+        return await self._reads.get(request)
 
     async def list(
         self,
@@ -88,40 +74,47 @@ class PartitionClient:
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
         resource_version: str = "",
         exact: bool = False,
+        not_older_than: bool = False,
         limit: int = 0,
         continue_token: str = "",
     ) -> ObjectList:
-        """Empty tenant or namespace: all of them. Raises Expired, BadRequest; Unreachable once retries are used up."""
+        """All objects, or a page of at most `limit`; empty tenant or namespace: all of them.
+
+        Args:
+            resource_version: as for `get`. With `exact`, the state at just that revision; also with a limit, unless
+                `not_older_than`.
+            continue_token: of the page before. All pages of a list show one revision.
+
+        Raises:
+            Expired: the revision is compacted. With a token, the error has a `continue_token`, too, which goes on with
+                what is there now.
+            BadRequest, Invalid: what was asked for makes no sense.
+            Timeout: the partition has not reached the revision.
+            Unreachable: retries are used up.
+        """
+        selection = pb.Selection(
+            resource=resource,
+            tenant=tenant,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            metadata_only=metadata_only,
+        )
         request = pb.ListRequest(
-            selection=pb.Selection(
-                resource=resource,
-                tenant=tenant,
-                namespace=namespace,
-                label_selector=label_selector,
-                field_selector=field_selector,
-            ),
+            selection=selection,
             resource_version=resource_version,
             exact=exact,
+            not_older_than=not_older_than,
             limit=limit,
+            continue_token=continue_token,
         )
-        request.continue_token = continue_token
-
-        async def attempt(seconds: float) -> ObjectList:
-            with trio.move_on_after(seconds):
-                return await self._list_once(request)
-            raise Unreachable(self.partition, f"no complete list of {resource} within {seconds:.0f} s")
-
-        return await self._read("List", attempt)
+        return await self._reads.list(request)
 
     async def status(self) -> pb.PartitionStatus:
-        async def attempt(seconds: float) -> pb.PartitionStatus:
-            reply = await self._transport.unary("Status", pb.StatusRequest(), timeout_seconds=seconds)
-            assert isinstance(reply, pb.PartitionStatus)
-            return reply
-
-        return await self._read("Status", attempt)
+        return await self._reads.status()
 
     # --------------------------------------------------------------------------------------------------- writes
 
@@ -133,7 +126,9 @@ class PartitionClient:
             OutcomeUnknown: sent, and the link was lost before the answer.
         """
         of_events = bool(operations) and operations[0].resource == _EVENTS
-        return await (self._event_mutations if of_events else self._mutations).mutate(operations)
+        results = await (self._event_mutations if of_events else self._mutations).mutate(operations)
+        self._saw_results(operations, results)
+        return results
 
     async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Returns the object as written. Raises ApiError, Unreachable, OutcomeUnknown; so do all below."""
@@ -207,45 +202,18 @@ class PartitionClient:
         ops.raise_for_error(result)
         return Object(result.object, self.partition)
 
-    async def _list_once(self, request: pb.ListRequest) -> ObjectList:
-        items: list[Object] = []
-        last = pb.ListReply()
-        async with self._transport.stream("List") as stream:
-            await stream.send(request)
-            while chunks := await stream.receive():
-                for chunk in chunks:
-                    items.extend(Object(item, self.partition) for item in chunk.items)
-                last = chunks[-1]
-        return ObjectList(items, last.resource_version, last.continue_token)
-
-    async def _read(self, method: str, attempt: Callable[[float], Awaitable[_Reply]]) -> _Reply:
-        """Repeat a read, which changes nothing, until it is answered or its time is up."""
-        give_up_at = trio.current_time() + UNARY_TIMEOUT_SECONDS
-        backoff = Backoff(self.actor.random)
-        while True:
-            pause = backoff.next_seconds()
-            try:
-                return await self._measured(method, attempt, give_up_at - trio.current_time())
-            except (Unreachable, TooManyRequests, ServiceUnavailable) as error:
-                if isinstance(error, ApiError):
-                    pause = max(pause, error.retry_after_ms / 1000)
-                if trio.current_time() + pause >= give_up_at:
-                    raise
-            await trio.sleep(pause)
-
-    async def _measured(self, method: str, attempt: Callable[[float], Awaitable[_Reply]], seconds: float) -> _Reply:
-        began = trio.current_time()
-        code = "<error>"  # As client-go counts a request that got no answer.
-        try:
-            reply = await attempt(seconds)
-            code = "200"
-            return reply
-        except ApiError as error:
-            code = str(error.code)
-            raise
-        finally:
-            self._requests.labels(self.partition, method, code).inc()
-            self._seconds.labels(self.partition, method).observe(trio.current_time() - began)
+    def _saw_results(self, operations: Sequence[pb.Operation], results: _Results) -> None:
+        newest = newest_event = 0
+        for operation, result in zip(operations, results, strict=True):
+            revision = result.resource_version
+            if operation.resource != _EVENTS:
+                newest = max(newest, revision)
+            else:
+                newest_event = max(newest_event, revision)
+        if newest:
+            self._sightings.learned(MAIN_STORE, newest)
+        if newest_event:
+            self._sightings.learned(EVENTS_STORE, newest_event)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from ..proto import ursa_pb2 as pb
 from ..proto.errors import UrsaError
 from .actor import Actor
 from .links import Link
+from .sightings import Sightings
 from .transport.interface import Transport
 
 # A partition bookmarks its streams every few seconds; one that has been silent for this long is gone, whatever the
@@ -97,8 +98,9 @@ class Watches(Link):
 
     method: ClassVar[str] = "Watch"
 
-    def __init__(self, transport: Transport, actor: Actor) -> None:
+    def __init__(self, transport: Transport, actor: Actor, sightings: Sightings | None = None) -> None:
         super().__init__(transport, actor)
+        self._sightings = sightings or Sightings()
         self._last_id = 0
         self._open: dict[int, Watch] = {}  # Sent or not.
         self._starts: dict[int, Watch] = {}  # Of these, the ones not yet sent.
@@ -162,6 +164,7 @@ class Watches(Link):
             for watch in lane.uncovered:
                 watch.covered_by = lane
             lane.uncovered.clear()
+            self._sightings.saw(message.store, lane.incarnation, resource_version)
 
     def _give_up_at(self) -> float:
         return math.inf
