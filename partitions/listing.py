@@ -18,7 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -162,17 +162,17 @@ _Item = bytes | pb.ListReply | None
 
 
 def _from_cache(query: Query, revision: int) -> Iterator[_Item]:
+    """The entries are taken now, not when the client reads: what is published in between is of a later revision."""
     entries = query.history.cache.collections[query.selection.kind.resource].select(query.selection)
     first = bisect_left(entries, query.start, key=_KEY) if query.start else 0
     limit = query.request.limit
     end = min(first + limit, len(entries)) if limit else len(entries)
-    for entry in islice(entries, first, end):
-        yield entry.data
     if end < len(entries):
         remaining = 0 if query.selects_by_contents else len(entries) - end
-        yield _trailer(query, revision, entries[end].key, remaining)
+        last = _trailer(query, revision, entries[end].key, remaining)
     else:
-        yield _trailer(query, revision)
+        last = _trailer(query, revision)
+    return chain((entry.data for entry in entries[first:end]), (last,))
 
 
 def _joined(items: Iterator[_Item]) -> Iterator[bytes | None]:
