@@ -42,6 +42,7 @@ STEP_RECORDS = 128
 PAUSE_SECONDS = 0.001
 
 _KEY = attrgetter("key")
+_DATA = attrgetter("data")
 
 
 class Query(NamedTuple):
@@ -162,17 +163,17 @@ _Item = bytes | pb.ListReply | None
 
 
 def _from_cache(query: Query, revision: int) -> Iterator[_Item]:
-    """The entries are taken now, not when the client reads: what is published in between is of a later revision."""
+    # Selected now, not when the first chunk is taken: by then the cache may have gone on.
     entries = query.history.cache.collections[query.selection.kind.resource].select(query.selection)
     first = bisect_left(entries, query.start, key=_KEY) if query.start else 0
     limit = query.request.limit
     end = min(first + limit, len(entries)) if limit else len(entries)
-    if end < len(entries):
-        remaining = 0 if query.selects_by_contents else len(entries) - end
-        last = _trailer(query, revision, entries[end].key, remaining)
+    if end == len(entries):
+        trailer = _trailer(query, revision)
     else:
-        last = _trailer(query, revision)
-    return chain((entry.data for entry in entries[first:end]), (last,))
+        remaining = 0 if query.selects_by_contents else len(entries) - end
+        trailer = _trailer(query, revision, entries[end].key, remaining)
+    return chain(map(_DATA, entries[first:end]), (trailer,))
 
 
 def _joined(items: Iterator[_Item]) -> Iterator[bytes | None]:
