@@ -1,126 +1,88 @@
 """Who wants which change.
 
-A change is encoded as an event at most once per type and shared by all watches that want it. Watches that select by an
-indexed field are found through that field, so an event costs the watches that want it and not the others.
+Watches that select the same form a group. A change is matched once for a group, encoded once for all groups that see it
+as the same event, and what a commit means to a group is joined once; its watches share the bytes:
+
+    commit of revisions 91..96 ──> group "pods"                     events 91 92 95 96   ──> 100 watches
+                               └─> group "spec.nodeName=n1"         event     92         ──> 1 watch
+
+A watch that is told of events reads them when its stream has room: a watch is a revision up to which it has been sent
+everything, and has no queue of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from ..proto import ursa_pb2 as pb
-from . import frames
-from .entries import Entry
+from .entries import Change
+from .groups import Follower, Group, Groups
 from .selections import CompiledSelection
-from .watch_cache import Change, Collection, WatchCache
-
-
-class EventFrames:
-    """The encoded events of one change, each made when first wanted."""
-
-    __slots__ = ("_change", "_frames")
-
-    def __init__(self, change: Change) -> None:
-        self._change = change
-        self._frames: dict[int, bytes] = {}
-
-    def of(self, kind: pb.WatchEvent.Type, entry: Entry) -> bytes:
-        frame = self._frames.get(kind)
-        if frame is None:
-            frame = self._frames[kind] = frames.watch_event(kind, entry.data, self._change.revision)
-        return frame
-
-
-class Watch:
-    """One watch on one stream. `enqueue` is called with each event it wants, encoded."""
-
-    __slots__ = ("collection", "enqueue", "id", "initial", "queue", "selection", "waiting")
-
-    def __init__(
-        self,
-        watch_id: int,
-        selection: CompiledSelection,
-        collection: Collection,
-        enqueue: Callable[[Watch, bytes], None],
-    ) -> None:
-        self.id = watch_id
-        self.selection = selection
-        self.collection = collection
-        self.enqueue = enqueue
-        self.initial: Iterator[Entry] | None = None  # Objects still to be sent before any event.
-        self.queue: list[bytes] = []
-        self.waiting = False  # It stands in its lane's line of watches with something to send.
-
-    def event(self, change: Change, shared: EventFrames) -> bytes | None:
-        """What this watch sees of a change: entering its selection is ADDED, leaving it DELETED."""
-        matches = self.selection.matches
-        old, new = change.old, change.new
-        was = old is not None and matches(old)
-        if new is not None and matches(new):
-            return shared.of(frames.MODIFIED if was else frames.ADDED, new)
-        if was:
-            last = change.final or old
-            assert last is not None
-            return shared.of(frames.DELETED, last)
-        return None
+from .sharing import EventFrames, SharedEvents
+from .watch_cache import WatchCache
 
 
 class Dispatcher:
-    """Finds the watches a change may concern."""
+    """The watches on one store. Followers are told of a commit in the order in which they joined their group."""
 
     def __init__(self, cache: WatchCache) -> None:
-        self._plain: dict[str, dict[Watch, None]] = {name: {} for name in cache.collections}
-        self._indexed: dict[str, list[tuple[int, dict[str, dict[Watch, None]]]]] = {}
-        self._by_field: dict[tuple[str, str], dict[str, dict[Watch, None]]] = {}
-        for name, collection in cache.collections.items():
-            kind = collection.kind
-            self._indexed[name] = []
-            for field in kind.indexes:
-                by_value: dict[str, dict[Watch, None]] = {}
-                self._indexed[name].append((list(kind.fields).index(field), by_value))
-                self._by_field[name, field] = by_value
-        self.count = 0
+        self.count = 0  # Of followers.
+        self.shared = SharedEvents()
+        self._cache = cache
+        self._groups = {name: Groups() for name in cache.collections}
+        # Followers that are being sent objects as they were at a revision; the oldest first.
+        self._holding: dict[Follower, int] = {}
+        self._wakes: dict[Callable[[], None], None] = {}
 
-    def add(self, watch: Watch) -> None:
-        self._bucket(watch)[watch] = None
+    def join(self, selection: CompiledSelection, follower: Follower) -> Group:
+        """Follow what will be committed from now on."""
         self.count += 1
+        return self._groups[selection.kind.resource].join(selection, follower)
 
-    def remove(self, watch: Watch) -> None:
-        bucket = self._bucket(watch)
-        if bucket.pop(watch, False) is None:
-            self.count -= 1
-        if not bucket and watch.selection.indexed_by is not None:
-            field, value = watch.selection.indexed_by
-            del self._by_field[watch.collection.kind.resource, field][value]
+    def leave(self, group: Group, follower: Follower) -> None:
+        self.count -= 1
+        self._holding.pop(follower, None)
+        self._groups[group.selection.kind.resource].leave(group, follower)
+
+    def hold(self, follower: Follower) -> None:
+        """It is being sent the objects as they are now, until it lets go of them or leaves.
+
+        As long as the changes since are in the window, so are all objects that have been replaced since, and holding
+        them costs nothing; then the follower is outrun.
+        """
+        self._holding[follower] = self._cache.head
+
+    def let_go(self, follower: Follower) -> None:
+        del self._holding[follower]
 
     def dispatch(self, change: Change) -> int:
-        """Queue a change for every watch that wants it; returns how many did."""
-        shared = EventFrames(change)
-        sent = 0
-        for watch in self._candidates(change):
-            frame = watch.event(change, shared)
+        """A change is being published; returns how many followers see something of it."""
+        encoded = EventFrames(change)
+        told = 0
+        for group in self._groups[change.kind.resource].concerned(change):
+            frame = encoded.seen_by(group.selection)
             if frame is not None:
-                watch.enqueue(watch, frame)
-                sent += 1
-        return sent
+                self.shared.add(group, change.revision, frame)
+                told += len(group)
+        return told
 
-    def _candidates(self, change: Change) -> Iterator[Watch]:
-        resource = change.kind.resource
-        # A full stream drops its watches while we walk, so the walk is over a copy.
-        yield from list(self._plain[resource])
-        for position, by_value in self._indexed[resource]:
-            if not by_value:
-                continue
-            old = change.old.fields[position] if change.old is not None else None
-            new = change.new.fields[position] if change.new is not None else None
-            if old is not None and old in by_value:
-                yield from list(by_value[old])
-            if new is not None and new != old and new in by_value:
-                yield from list(by_value[new])
+    def committed(self, start: int) -> None:
+        """All changes of the commit behind `start` have been published: tell who sees some of them."""
+        for group in self.shared.committed(self._cache.head):
+            for follower in group:
+                follower.follow(start)
+        floor = self._cache.floor
+        while self._holding:
+            follower, revision = next(iter(self._holding.items()))
+            if revision >= floor:
+                break
+            follower.outrun()
 
-    def _bucket(self, watch: Watch) -> dict[Watch, None]:
-        resource = watch.collection.kind.resource
-        if watch.selection.indexed_by is None:
-            return self._plain[resource]
-        field, value = watch.selection.indexed_by
-        return self._by_field[resource, field].setdefault(value, {})
+    def to_wake(self, wake: Callable[[], None]) -> None:
+        """To be called by `wake`; being asked for several times is being asked for once."""
+        self._wakes[wake] = None
+
+    def wake(self) -> None:
+        """Wake the streams of all who were told."""
+        wakes, self._wakes = self._wakes, {}
+        for wake in wakes:
+            wake()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..proto import ursa_pb2 as pb
 from ..proto.kinds import Kind
 from ..proto.objects import decode
-from ..proto.selectors import Selector
 
 NO_LABELS: Mapping[str, str] = {}
 
@@ -39,6 +38,25 @@ class Entry:
     def message(self) -> pb.Object:
         """A fresh copy that the caller may change."""
         return pb.Object.FromString(self.data)
+
+
+class Change(NamedTuple):
+    """One committed change. `old` and `new` are the object before and after; None: it did not exist.
+
+    `final` is, for a deletion, the object's last state with the revision of its deletion.
+    """
+
+    revision: int
+    kind: Kind
+    old: Entry | None
+    new: Entry | None
+    final: Entry | None
+
+    @property
+    def size_bytes(self) -> int:
+        kept = self.new or self.final
+        assert kept is not None, "a change leaves an object, or the last state of one"
+        return len(kept.data)
 
 
 def text_of(value: Any) -> str:
@@ -94,36 +112,3 @@ def _at(contents: Any, path: tuple[str, ...]) -> Any:
             return None
         contents = contents.get(step)
     return contents
-
-
-class Matcher:
-    """A Selection compiled for one kind: tells of an entry whether it is wanted."""
-
-    __slots__ = ("_fields", "_labels", "_namespace", "_requirements", "_tenant", "everything")
-
-    def __init__(self, kind: Kind, tenant: str, namespace: str, labels: Selector, fields: Selector) -> None:
-        self._tenant = tenant
-        self._namespace = namespace
-        self._labels = labels
-        self._fields = {name: index for index, name in enumerate(kind.fields)}
-        self._requirements = fields
-        self.everything = not (tenant or namespace or labels or fields)
-
-    def __call__(self, entry: Entry) -> bool:
-        if self.everything:
-            return True
-        if self._tenant and entry.tenant != self._tenant:
-            return False
-        if self._namespace and entry.namespace != self._namespace:
-            return False
-        for requirement in self._requirements:
-            if not requirement.matches(self._field(entry, requirement.key)):
-                return False
-        labels = entry.labels
-        return all(requirement.matches(labels.get(requirement.key)) for requirement in self._labels)
-
-    def _field(self, entry: Entry, name: str) -> str:
-        index = self._fields.get(name)
-        if index is not None:
-            return entry.fields[index]
-        return entry.name if name == "metadata.name" else entry.namespace

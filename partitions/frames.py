@@ -6,22 +6,40 @@ encoded once. The numbers here are those of `ursa.proto`; a test compares every 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..proto import ursa_pb2 as pb
 
 ADDED = pb.WatchEvent.ADDED
 MODIFIED = pb.WatchEvent.MODIFIED
 DELETED = pb.WatchEvent.DELETED
 
+_VARINT_MORE = 0x80
+# The tags of an Object's first fields: api_version, kind, metadata. Fields are encoded in the order of their numbers.
+_METADATA_AND_BEFORE = (0x0A, 0x12, 0x1A)
+
 
 def varint(value: int) -> bytes:
-    if value < 0x80:
+    if value < _VARINT_MORE:
         return bytes((value,))
     out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
+    while value >= _VARINT_MORE:
+        out.append(value & 0x7F | _VARINT_MORE)
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def metadata_only(data: bytes) -> bytes:
+    """An encoded Object without spec, status and rest: the beginning of its bytes."""
+    at, end = 0, len(data)
+    while at < end and data[at] in _METADATA_AND_BEFORE:
+        length = shift = 0
+        while (byte := data[at := at + 1]) >= _VARINT_MORE:
+            length |= (byte & 0x7F) << shift
+            shift += 7
+        at += 1 + (length | byte << shift)
+    return data[:at]
 
 
 def list_item(data: bytes) -> bytes:
@@ -44,21 +62,22 @@ def watch_event(kind: pb.WatchEvent.Type, data: bytes, revision: int) -> bytes:
     return b"".join((b"\x12", varint(length), head, body, data, tail))
 
 
-def watch_batch(watch_id: int, events: list[bytes], initial_events_end: bool = False, error: bytes = b"") -> bytes:
-    """`WatchReply.batches`: field 2 of a reply, holding id (1), events (2), initial_events_end (3), error (4)."""
-    pieces = [b"\x08" + varint(watch_id), *events]
-    if initial_events_end:
-        pieces.append(b"\x18\x01")
+def watch_batch(
+    watch_id: int, events: Sequence[bytes], initial_events_end: bool = False, error: bytes = b""
+) -> list[bytes]:
+    """`WatchReply.batches`, in pieces: field 2 of a reply, holding id (1), events (2), initial_events_end (3), error
+    (4). Each of `events` is the join of any number of events."""
+    head = b"\x08" + varint(watch_id)
+    tail = b"\x18\x01" if initial_events_end else b""
     if error:
-        pieces.append(b"\x22" + varint(len(error)) + error)
-    body = b"".join(pieces)
-    return b"\x12" + varint(len(body)) + body
+        tail += b"\x22" + varint(len(error)) + error
+    length = len(head) + sum(map(len, events)) + len(tail)
+    return [b"\x12" + varint(length) + head, *events, tail]
 
 
-def watch_reply(batches: list[bytes], resource_version: int, incarnation: str = "", store: str = "") -> bytes:
-    """A WatchReply: resource_version (1), batches (2), incarnation (3), store (4)."""
-    pieces = [b"\x08" + varint(resource_version)] if resource_version else []
-    pieces += batches
+def watch_reply(batches: Sequence[bytes], resource_version: int, incarnation: str = "", store: str = "") -> bytes:
+    """A WatchReply: resource_version (1), batches (2, in pieces), incarnation (3), store (4)."""
+    pieces = [b"\x08" + varint(resource_version), *batches] if resource_version else list(batches)
     for tag, text in ((b"\x1a", incarnation), (b"\x22", store)):
         if text:
             data = text.encode()

@@ -90,6 +90,7 @@ class History:
 
     def _publish(self, records: Sequence[Record]) -> None:
         events = 0
+        before = self.cache.head
         for record in records:
             if _reserved(record):
                 self.cache.pass_over(record.revision)
@@ -100,8 +101,10 @@ class History:
             events += self.dispatcher.dispatch(change)
             if change.kind.ttl_seconds and change.new is not None:
                 self.expiry.changed(change.kind, change.new, self.runtime.monotonic())
+        self.dispatcher.committed(before)
         self.freshness.published(self.cache.head)
         self._on_published(self, len(records), events)
+        self.dispatcher.wake()
 
     def _expiring(self, entries: Iterator[tuple[Kind, Entry]]) -> Iterator[tuple[Kind, Entry]]:
         now = self.runtime.monotonic()

@@ -1,24 +1,120 @@
-"""From the Selection of a request to the matcher and the index that serve it."""
+"""From the Selection of a request to what it selects, and to the index by which its candidates are found."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import BadRequest
 from ..proto.kinds import BY_RESOURCE, KINDS, Kind, Role
-from ..proto.selectors import parse_field_selector, parse_label_selector
-from .entries import Matcher
+from ..proto.selectors import Requirement, Selector, parse_field_selector, parse_label_selector
+from .entries import Entry
 
-_METADATA_FIELDS = ("metadata.name", "metadata.namespace")
+_NAME, _NAMESPACE = "metadata.name", "metadata.namespace"
+_METADATA_FIELDS = (_NAME, _NAMESPACE)
+# The place of each field among an entry's fields, by resource.
+_PLACES: dict[str, dict[str, int]] = {
+    kind.resource: {field: place for place, field in enumerate(kind.fields)} for kind in KINDS
+}
+_INDEXED = {kind.resource: tuple(_PLACES[kind.resource][field] for field in kind.indexes) for kind in KINDS}
+_NOT_INDEXED = -1
 
 
-class CompiledSelection(NamedTuple):
-    """`indexed_by`: the (field, value) by which the kind's index finds all candidates; None: look at every object."""
+class CompiledSelection:
+    """A selection of one kind. Immutable.
 
-    kind: Kind
-    matches: Matcher
-    indexed_by: tuple[str, str] | None
+    There may be hundreds of thousands of these, so they are small: what one equality says stands in a slot of its own,
+    and only the rest in requirements. `place` and `value`: the indexed field, by its place among an entry's fields, and
+    the value it must have; a place below 0: none. Empty tenant, namespace, name: any.
+    """
+
+    __slots__ = (
+        "everything",
+        "kind",
+        "labels",
+        "metadata_only",
+        "name",
+        "namespace",
+        "place",
+        "requirements",
+        "tenant",
+        "value",
+    )
+
+    def __init__(self, kind: Kind, selection: pb.Selection, labels: Selector, fields: Selector) -> None:
+        self.kind = kind
+        self.tenant = selection.tenant
+        self.namespace = selection.namespace
+        self.name = ""
+        self.place = _NOT_INDEXED
+        self.value = ""
+        self.labels = labels
+        self.metadata_only = selection.metadata_only
+        self.requirements = tuple(requirement for requirement in fields if not self._settled(requirement))
+        self.everything = not (
+            self.tenant or self.namespace or self.name or self.indexed or labels or self.requirements
+        )
+
+    @property
+    def indexed(self) -> bool:
+        return self.place >= 0
+
+    def matches(self, entry: Entry) -> bool:
+        if self.everything:
+            return True
+        if self.place >= 0 and entry.fields[self.place] != self.value:
+            return False
+        if self.name and entry.name != self.name:
+            return False
+        if self.namespace and entry.namespace != self.namespace:
+            return False
+        if self.tenant and entry.tenant != self.tenant:
+            return False
+        for requirement in self.requirements:
+            if not requirement.matches(self._field(entry, requirement.key)):
+                return False
+        labels = entry.labels
+        return all(requirement.matches(labels.get(requirement.key)) for requirement in self.labels)
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """Selections with equal parts select the same."""
+        return (
+            self.kind.resource,
+            self.tenant,
+            self.namespace,
+            self.name,
+            self.place,
+            self.value,
+            self.requirements,
+            self.labels,
+            self.metadata_only,
+        )
+
+    def _settled(self, requirement: Requirement) -> bool:
+        """Whether a slot of its own could be given to what a requirement says."""
+        if requirement.operator != "In":
+            return False
+        value = requirement.values[0]
+        if requirement.key == _NAME and value and not self.name:
+            self.name = value
+        elif requirement.key == _NAMESPACE and value and not self.namespace:
+            self.namespace = value
+        elif requirement.key in self.kind.indexes and not self.indexed:
+            self.place = _PLACES[self.kind.resource][requirement.key]
+            self.value = value
+        else:
+            return False
+        return True
+
+    def _field(self, entry: Entry, name: str) -> str:
+        place = _PLACES[self.kind.resource].get(name)
+        if place is not None:
+            return entry.fields[place]
+        return entry.name if name == _NAME else entry.namespace
+
+
+def indexed_places(kind: Kind) -> tuple[int, ...]:
+    """The places of a kind's indexed fields among an entry's fields."""
+    return _INDEXED[kind.resource]
 
 
 def served_kind(resource: str, role: Role) -> Kind:
@@ -46,12 +142,4 @@ def compile_selection(selection: pb.Selection, role: Role) -> CompiledSelection:
         if requirement.key not in kind.fields and requirement.key not in _METADATA_FIELDS:
             known = ", ".join((*_METADATA_FIELDS, *kind.fields))
             raise BadRequest(f"{kind.resource} cannot be selected by field {requirement.key!r}; known are {known}")
-    index = next(
-        (
-            (requirement.key, requirement.values[0])
-            for requirement in fields
-            if requirement.operator == "In" and requirement.key in kind.indexes
-        ),
-        None,
-    )
-    return CompiledSelection(kind, Matcher(kind, selection.tenant, selection.namespace, labels, fields), index)
+    return CompiledSelection(kind, selection, labels, fields)

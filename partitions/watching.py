@@ -3,76 +3,127 @@
 Each store of a partition has revisions of its own, so a stream carries the watches on each in a lane of its own: a
 reply speaks of one lane, and its bookmark is for that lane's watches.
 
-A lane's queue is bounded in bytes: a watch whose events would exceed it is ended with an explicit Expired, and the
-lane's other watches, other lanes and all other streams go on. Order within a lane is the order of revisions: initial
-objects are taken at one revision, and what is committed meanwhile queues behind them.
+A watch has no queue. It is a position, the revision up to which its events have been sent; what follows is taken, when
+the stream has room, from what its group shares, or if it is further behind from the window of the cache:
+
+    window  ┆ 31 ...                              90 │ 91  92  93  94  95  96 │  newest commits, joined for each group
+            └ a slow watch at 47: encoded anew       └ most watches, at 90: a chunk of ready bytes
+
+A watch whose position has fallen out of the window is ended with an explicit Expired; the lane's other watches, other
+lanes and all other streams never notice. Order within a watch is the order of revisions: initial objects are taken at
+one revision, and what is committed meanwhile comes behind them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Expired
+from ..proto.errors import ApiError, BadRequest, Expired, TooManyRequests
 from ..proto.kinds import Role
 from . import frames
-from .dispatching import EventFrames, Watch
+from .entries import Entry
+from .groups import Group
 from .history import Histories, History
 from .requests import parse_request
 from .selections import CompiledSelection, compile_selection
+from .sharing import EventFrames
 
 # What one reply carries: enough to make a message cheap, little enough to keep others waiting briefly.
 REPLY_BYTES = 256 * 1024
-# A stream that lets this much pile up does not read; its watches end and list again when it is back.
-QUEUE_BYTES_MAX = 64 * 1024 * 1024
 WATCHES_PER_STREAM_MAX = 100_000
+# Answers to starts that a client does not read. One that goes on starting watches gets no more of them.
+UNREAD_ENDS_MAX = 100_000
+_PIECES_OF_AN_END = 2
+# Fewer that have ended are not worth clearing away.
+ENDED_IN_LINE_MIN = 1024
+
+
+class Watch:
+    """One watch on one stream: a `groups.Follower`."""
+
+    __slots__ = ("group", "id", "lane", "position", "waiting")
+
+    def __init__(self, watch_id: int, lane: Lane, position: int) -> None:
+        self.id = watch_id
+        self.lane = lane
+        self.group: Group | None = None  # None also when it has ended.
+        self.position = position  # While it waits: its events up to here have been sent.
+        self.waiting = False  # It stands in its lane's line of watches with something to send.
+
+    def follow(self, start: int) -> None:
+        if not self.waiting:
+            self.position = start
+            self.lane.line_up(self)
+
+    def outrun(self) -> None:
+        self.lane.outrun(self)
+
+
+class _Turn(NamedTuple):
+    """What a watch sends in one reply. `finished`: it has nothing more to send."""
+
+    events: Sequence[bytes]
+    bytes: int
+    finished: bool
+    initial_events_end: bool = False
 
 
 class Lane:
-    """The watches of one stream on one store, and what of theirs waits to be sent."""
+    """The watches of one stream on one store. `wake` is called when there is something to take."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, wake: Callable[[], None]) -> None:
         self.watches: dict[int, Watch] = {}
         self._history = history
+        self._wake = wake
         self._incarnation_told = False
-        self._ready: deque[Watch] = deque()  # Watches with something to send, each once, in order of their turn.
-        self._ended: list[bytes] = []  # Last words of watches that have ended.
-        self._queued_bytes = 0
+        self._ready: deque[Watch] = deque()  # With something to send, in order of their turn; some may have ended.
+        self._ready_ended = 0  # How many of these have.
+        self._ended: list[bytes] = []  # Last words of watches that have ended, in pieces.
         self._bookmark_due = False
+        # Watches that are not yet where their group is: with initial objects to send, or None: behind a revision.
+        self._opening: dict[Watch, Iterator[Entry] | None] = {}
 
     # -------------------------------------------------------------------------------------------- start and end
 
     def start(self, start: pb.WatchStart, selection: CompiledSelection) -> None:
         """Raises Expired: it cannot go on where it says; nothing was started."""
         history = self._history
-        collection = history.cache.collections[selection.kind.resource]
-        watch = Watch(start.id, selection, collection, self._enqueue)
+        head = history.cache.head
+        watch = Watch(start.id, self, head)
         if start.initial_events:
-            watch.initial = iter(collection.select(selection))
+            self._opening[watch] = iter(history.cache.collections[selection.kind.resource].select(selection))
+            history.dispatcher.hold(watch)
         elif start.resource_version:
-            self._resume(watch, start)
+            self._check_start(start)
+            watch.position = start.resource_version
+            self._opening[watch] = None
+        watch.group = history.dispatcher.join(selection, watch)
         self.watches[start.id] = watch
-        history.dispatcher.add(watch)
-        self._line_up(watch)  # Its first batch, perhaps empty, tells the client that it is open.
+        self.line_up(watch)  # Its first batch, perhaps empty, tells the client that it is open.
 
     def drop(self, watch_id: int) -> None:
         watch = self.watches.pop(watch_id, None)
         if watch is None:
             return
-        self._history.dispatcher.remove(watch)
-        self._queued_bytes -= sum(map(len, watch.queue))
-        watch.queue.clear()
-        watch.initial = None
+        assert watch.group is not None
+        self._history.dispatcher.leave(watch.group, watch)
+        self._opening.pop(watch, None)
+        watch.group = None
         if watch.waiting:
-            self._ready.remove(watch)
+            self._ready_ended += 1
+            # A client may start and stop watches for ever without reading what is said of them.
+            if self._ready_ended > len(self.watches) + ENDED_IN_LINE_MIN:
+                self._ready = deque(each for each in self._ready if each.group is not None)
+                self._ready_ended = 0
 
     def drop_all(self) -> None:
-        for watch in self._ready:
-            watch.waiting = False
-        self._ready.clear()
         for watch_id in list(self.watches):
             self.drop(watch_id)
+        self._ready.clear()
+        self._ready_ended = 0
 
     def end_all(self, error: ApiError) -> None:
         ended = list(self.watches)
@@ -83,9 +134,16 @@ class Lane:
     def end(self, watch_id: int, error: ApiError) -> None:
         """The watch, if it was ever open, has ended, and its client is told why."""
         self.drop(watch_id)
-        self._ended.append(frames.watch_batch(watch_id, [], error=error.status.SerializeToString()))
+        self._ended += frames.watch_batch(watch_id, (), error=error.status.SerializeToString())
 
-    def _resume(self, watch: Watch, start: pb.WatchStart) -> None:
+    def outrun(self, watch: Watch) -> None:
+        """It has been too slow for what is kept."""
+        floor = self._history.cache.floor
+        message = f"you read too slowly: changes are kept behind revision {floor}, your events before it are gone"
+        self.end(watch.id, Expired(f"{message}: list again", resource_version=floor))
+        self._history.dispatcher.to_wake(self._wake)
+
+    def _check_start(self, start: pb.WatchStart) -> None:
         history = self._history
         cache = history.cache
         if start.incarnation and start.incarnation != history.store.incarnation:
@@ -95,18 +153,12 @@ class Lane:
                 f"revision {start.resource_version} is from the future, the newest is {cache.head}: list again",
                 resource_version=cache.head,
             )
-        missed = cache.changes_behind(start.resource_version, watch.selection.kind)
-        if missed is None:
+        if start.resource_version < cache.floor:
             raise Expired(
                 f"changes behind revision {start.resource_version} are no longer kept, the oldest are behind "
                 f"{cache.floor}: list again",
                 resource_version=cache.floor,
             )
-        for change in missed:
-            frame = watch.event(change, EventFrames(change))
-            if frame is not None:
-                watch.queue.append(frame)
-                self._queued_bytes += len(frame)
 
     # -------------------------------------------------------------------------------------------------- replies
 
@@ -114,70 +166,110 @@ class Lane:
     def has_news(self) -> bool:
         return bool(self._ready or self._ended or self._bookmark_due)
 
+    @property
+    def is_read(self) -> bool:
+        """The client takes in what it is told of watches that have ended."""
+        return len(self._ended) < UNREAD_ENDS_MAX * _PIECES_OF_AN_END
+
     def want_bookmark(self) -> None:
         if self.watches:
             self._bookmark_due = True
+
+    def line_up(self, watch: Watch) -> None:
+        """It has something to send."""
+        watch.waiting = True
+        if not self._ready:
+            self._history.dispatcher.to_wake(self._wake)
+        self._ready.append(watch)
 
     def take(self) -> bytes | None:
         """The next reply, if there is anything to say."""
         if not self.has_news:
             return None
         self._bookmark_due = False
-        batches, self._ended = self._ended, []
+        pieces, self._ended = self._ended, []
         room = REPLY_BYTES
         while self._ready and room > 0:
             watch = self._ready[0]
-            events, finished_initial, size = self._events_of(watch, room)
-            room -= size
-            batches.append(frames.watch_batch(watch.id, events, finished_initial))
-            if watch.initial is None and not watch.queue:
+            if watch.group is None:
+                self._ready.popleft()
+                self._ready_ended -= 1
+                continue
+            turn = self._turn(watch, watch.group, room)
+            if turn is None:
+                self.outrun(watch)
+                continue
+            room -= turn.bytes
+            pieces += frames.watch_batch(watch.id, turn.events, turn.initial_events_end)
+            if turn.finished:
                 self._ready.popleft()
                 watch.waiting = False
+        pieces += self._ended
+        self._ended = []
         history = self._history
         incarnation = "" if self._incarnation_told else history.store.incarnation
         self._incarnation_told = True
-        # A bookmark only when nothing older is still queued behind it.
-        return frames.watch_reply(batches, 0 if self._ready else history.cache.head, incarnation, history.wire_name)
+        # A bookmark only when nothing older is still to be sent.
+        return frames.watch_reply(pieces, 0 if self._ready else history.cache.head, incarnation, history.wire_name)
 
-    def _enqueue(self, watch: Watch, frame: bytes) -> None:
-        if self._queued_bytes > QUEUE_BYTES_MAX:
-            self.end(
-                watch.id,
-                Expired(f"more than {QUEUE_BYTES_MAX} bytes of events are waiting for you: list again"),
-            )
-            return
-        watch.queue.append(frame)
-        self._queued_bytes += len(frame)
-        self._line_up(watch)
+    # ------------------------------------------------------------------------------------------ a watch's turn
 
-    def _line_up(self, watch: Watch) -> None:
-        if not watch.waiting:
-            watch.waiting = True
-            self._ready.append(watch)
+    def _turn(self, watch: Watch, group: Group, room: int) -> _Turn | None:
+        """None: its events are gone."""
+        if watch in self._opening:
+            initial = self._opening[watch]
+            if initial is not None:
+                return self._initial(watch, group, initial, room)
+        else:
+            chunks = self._history.dispatcher.shared.behind(watch.position, group)
+            if chunks is not None:
+                bodies: list[bytes] = []
+                size = 0
+                for chunk in chunks:
+                    if size and size + len(chunk.body) > room:
+                        return _Turn(bodies, size, finished=False)
+                    bodies.append(chunk.body)
+                    size += len(chunk.body)
+                    watch.position = chunk.last
+                return _Turn(bodies, size, finished=True)
+        return self._missed(watch, group, room)
 
-    def _events_of(self, watch: Watch, room: int) -> tuple[list[bytes], bool, int]:
+    def _initial(self, watch: Watch, group: Group, initial: Iterator[Entry], room: int) -> _Turn:
+        """Objects as they were at its position."""
         events: list[bytes] = []
         size = 0
-        finished_initial = False
-        if watch.initial is not None:
-            for entry in watch.initial:
-                frame = frames.watch_event(frames.ADDED, entry.data, entry.revision)
-                events.append(frame)
-                size += len(frame)
-                if size >= room:
-                    return events, False, size
-            watch.initial = None
-            finished_initial = True
-        sent = 0
-        for frame in watch.queue:
-            if size >= room:
-                break
+        metadata_only = group.selection.metadata_only
+        for entry in initial:
+            data = frames.metadata_only(entry.data) if metadata_only else entry.data
+            frame = frames.watch_event(frames.ADDED, data, entry.revision)
             events.append(frame)
             size += len(frame)
-            self._queued_bytes -= len(frame)
-            sent += 1
-        del watch.queue[:sent]
-        return events, finished_initial, size
+            if size >= room:
+                return _Turn(events, size, finished=False)
+        del self._opening[watch]
+        self._history.dispatcher.let_go(watch)
+        # What came meanwhile is another turn's.
+        finished = watch.position == self._history.cache.head
+        return _Turn(events, size, finished, initial_events_end=True)
+
+    def _missed(self, watch: Watch, group: Group, room: int) -> _Turn | None:
+        """Events out of the window."""
+        cache = self._history.cache
+        if watch.position < cache.floor:
+            return None
+        selection = group.selection
+        events: list[bytes] = []
+        size = 0
+        for change in cache.changes_behind(watch.position, selection):
+            frame = EventFrames(change).seen_by(selection)
+            if frame is not None:
+                events.append(frame)
+                size += len(frame)
+            watch.position = change.revision
+            if size >= room:
+                return _Turn(events, size, finished=False)
+        self._opening.pop(watch, None)
+        return _Turn(events, size, finished=True)
 
 
 class WatchSession:
@@ -194,7 +286,7 @@ class WatchSession:
         self._wake = wake
         self._on_close = on_close
         self._histories = histories
-        self._lanes = {history.name: Lane(history) for history in histories}
+        self._lanes = {history.name: Lane(history, wake) for history in histories}
         self._requests_ended = False
         self._closed = False
 
@@ -206,6 +298,8 @@ class WatchSession:
             for lane in self._lanes.values():
                 lane.drop(stop.id)
         for start in request.start:
+            if not all(lane.is_read for lane in self._lanes.values()):
+                raise TooManyRequests(f"{UNREAD_ENDS_MAX} watches have ended that you have not read of: read first")
             if not start.id or any(start.id in lane.watches for lane in self._lanes.values()):
                 raise BadRequest(f"watch id {start.id} is zero or in use on this stream; choose another")
             self._start(start)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ursa.partitions import apiserver, stores, watching
+from ursa.partitions import apiserver, sharing, stores, window
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, Expired, InputError, NotFound, ServiceUnavailable, StoreError, UrsaError
 from ursa.proto.kinds import EVENT_TTL_SECONDS, Role
@@ -192,7 +192,8 @@ def test_a_watch_of_events_goes_on_in_their_own_history(partition: Apart) -> Non
 
 
 def test_a_flood_of_events_on_a_stream_ends_no_other_watch(partition: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "QUEUE_BYTES_MAX", 1000)
+    monkeypatch.setattr(window, "WINDOW_CHANGES_MAX", 10)
+    monkeypatch.setattr(sharing, "SHARED_COMMITS_MAX", 10)
     watching_pods = Watching(partition, "pods")
     start = pb.WatchStart(id=2, selection=pb.Selection(resource="events"))
     watching_pods.stream.receive(pb.WatchRequest(start=[start]).SerializeToString())

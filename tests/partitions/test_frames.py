@@ -42,10 +42,10 @@ def test_a_watch_reply_joined_from_events_parses_as_the_reply_that_protobuf_buil
     error = pb.Status(code=410, reason="Expired")
     joined = frames.watch_reply(
         [
-            frames.watch_batch(
+            *frames.watch_batch(
                 watch_id, [frames.watch_event(kind, item.SerializeToString(), at) for kind, item, at in events], synced
             ),
-            frames.watch_batch(7, [], error=error.SerializeToString()),
+            *frames.watch_batch(7, [], error=error.SerializeToString()),
         ],
         revision,
         incarnation,

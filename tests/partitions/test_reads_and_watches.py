@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions import watch_cache, watching
+from ursa.partitions import sharing, watching, window
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, BadRequest, Expired, NotFound, Timeout
 from ursa.proto.kinds import Role
@@ -157,7 +157,7 @@ def test_a_lost_watch_goes_on_where_it_stopped(tenant_partition: Partition) -> N
 def test_a_watch_from_before_the_window_must_list_again(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_cache, "WINDOW_CHANGES_MAX", 2)
+    monkeypatch.setattr(window, "WINDOW_CHANGES_MAX", 2)
     first = tenant_partition.create(pod("a")).resource_version
     for number in range(3):
         tenant_partition.create(pod(f"p{number}"))
@@ -180,12 +180,15 @@ def test_a_slow_watch_is_ended_and_the_others_go_on(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, quick = tenant_partition.watch("pods"), tenant_partition.watch("pods")
-    monkeypatch.setattr(watching, "QUEUE_BYTES_MAX", 1000)
+    monkeypatch.setattr(window, "WINDOW_CHANGES_MAX", 3)
+    monkeypatch.setattr(sharing, "SHARED_COMMITS_MAX", 3)
     for number in range(10):
         tenant_partition.create(pod(f"p{number}"))
         quick.read()
     slow.read()
     assert isinstance(slow.error, Expired)
+    # From here on nothing is missing, for one who lists again.
+    assert slow.error.resource_version == tenant_partition.server.status().stores[0].resource_version - 3
     assert len(quick.events) == 10
 
 
