@@ -13,8 +13,7 @@ from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, NotFound
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object
-from ursa.proto.sessions import ServerStream
-from ursa.proto.sessions import Caller
+from ursa.proto.sessions import Caller, ServerStream
 from ursa.storage import Record
 from ursa.tools.checking.linearizability import Entry, Operation, Read, Write, violations
 
