@@ -22,17 +22,21 @@ from ..proto.errors import (
     UrsaError,
 )
 from ..proto.kinds import BY_KIND, BY_RESOURCE, SYSTEM_TENANT, Kind, Role, Scope
-from ..proto.objects import new_uid
+from ..proto.objects import Object, new_uid
 from ..storage import Change as StoreChange
-from ..storage import Record, Store
+from ..storage import InvalidKey, Record, Store, ValueTooLarge
 from . import plans
 from .admission import Ledger, strategies
-from .admission.validation import OBJECT_BYTES_MAX
+from .admission.contents import check_decodes
+from .admission.validation import OBJECT_BYTES_MAX, Causes, check_scope
 from .entries import Entry, FieldReader
 from .expiry import Expiring
 from .history import Histories, History
+from .ownership import Writer, check_manager
+from .patch_plans import applied_object, plan_patch
+from .patching import check_validation, report_unknown, shape_of
 from .plans import Plan, Write
-from .selections import served_kind
+from .selections import compile_selection, served_kind
 from .watch_cache import Change
 
 _NAMESPACE = BY_KIND["Namespace"]
@@ -45,6 +49,10 @@ _SYSTEM_NAMESPACES = (DEFAULT_NAMESPACE, "kube-system")
 # Kubernetes leaves out vowels and look-alikes, so that no made-up name is a word.
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _NAME_SUFFIX_LENGTH = 5
+# How many objects one DeleteCollection deletes: some 10 ms of the loop, as much as the largest batch.
+DELETE_COLLECTION_STEP = 256
+_VERBS = ("create", "update", "patch", "delete", "bind", "evict", "delete_collection")
+_UNNAMED = Writer()
 
 
 class State:
@@ -116,7 +124,12 @@ class State:
             ApiError: refused; nothing was changed.
         """
         kind = served_kind(operation.resource, self._role)
-        plan = self._plan(kind, operation, now_ms)
+        writer = _UNNAMED._replace(now_ms=now_ms)
+        if operation.field_manager or operation.field_validation:
+            check_manager(operation.field_manager)
+            check_validation(operation.field_validation)
+            writer = Writer(operation.field_manager, now_ms, operation.field_validation)
+        plan = self._plan(kind, operation, writer)
         if not operation.dry_run:
             self._stage(plan.writes)
         metadata = plan.result.metadata
@@ -124,7 +137,11 @@ class State:
         if metadata.generate_name:
             result.name = metadata.name
         if operation.return_object:
-            result.object.CopyFrom(plan.result)
+            result.object.CopyFrom(plan.result if plan.view is None else plan.view(plan.result))
+        if plan.warnings:
+            result.warnings.extend(plan.warnings)
+        if plan.deleted or plan.continue_token:
+            result.deleted, result.continue_token = plan.deleted, plan.continue_token
         return result
 
     def expire(self, expiring: Expiring, now_ms: int) -> None:
@@ -134,24 +151,77 @@ class State:
             plan = plans.plan_delete(kind, self._strategies[kind.resource], entry, pb.Delete(), now_ms=now_ms)
             self._stage(plan.writes)
 
-    def _plan(self, kind: Kind, operation: pb.Operation, now_ms: int) -> Plan:
+    def _plan(self, kind: Kind, operation: pb.Operation, writer: Writer) -> Plan:
         verb = operation.WhichOneof("verb")
         strategy = self._strategies[kind.resource]
+        now_ms = writer.now_ms
         if verb == "create":
-            return self._plan_create(kind, operation.create.object, now_ms)
+            return self._plan_new(kind, operation.create.object, writer)
         if verb == "update":
             new = operation.update.object
             metadata = new.metadata
             entry = self._entry(kind, metadata.tenant, metadata.namespace, metadata.name)
-            return plans.plan_update(kind, strategy, entry, new, operation.update.subresource)
+            return plans.plan_update(kind, strategy, entry, new, operation.update.subresource, writer)
         if verb == "bind":
             return plans.plan_bind(kind, self._target(kind, operation.bind.target), operation.bind)
         if verb == "delete":
             target = self._target(kind, operation.delete.target)
             return plans.plan_delete(kind, strategy, target, operation.delete, now_ms=now_ms)
         if verb == "patch":
-            return plans.plan_patch(kind, strategy, self._target(kind, operation.patch.target), operation.patch)
-        raise BadRequest("the operation has no verb: set one of create, update, patch, delete, bind")
+            return self._plan_patch(kind, operation.patch, writer)
+        if verb == "evict":
+            target = self._target(kind, operation.evict.target)
+            return plans.plan_eviction(kind, strategy, target, operation.evict, now_ms=now_ms)
+        if verb == "delete_collection":
+            return self._plan_delete_collection(kind, operation.delete_collection, now_ms)
+        raise BadRequest(f"the operation has no verb: set one of {', '.join(_VERBS)}")
+
+    def _plan_new(self, kind: Kind, message: pb.Object, writer: Writer) -> Plan:
+        del message.metadata.managed_fields[:]  # The server's to keep.
+        if not writer.field_validation:
+            return self._plan_create(kind, message, writer.now_ms)
+        check_decodes(message, message.metadata.name)
+        warnings = report_unknown(Object(message).to_dict(), None, shape_of(kind), writer.field_validation)
+        return self._plan_create(kind, message, writer.now_ms)._replace(warnings=warnings)
+
+    def _plan_patch(self, kind: Kind, patch: pb.Patch, writer: Writer) -> Plan:
+        target = patch.target
+        key = kind.key(target.tenant, target.namespace, target.name)
+        if patch.type == pb.Patch.APPLY and not patch.subresource and key not in self._latest:
+            message, warnings = applied_object(kind, patch, writer)
+            return self._plan_create(kind, message, writer.now_ms)._replace(warnings=warnings)
+        return plan_patch(kind, self._strategies[kind.resource], self._target(kind, target), patch, writer)
+
+    def _plan_delete_collection(self, kind: Kind, request: pb.DeleteCollection, now_ms: int) -> Plan:
+        selection = request.selection
+        if selection.resource != kind.resource:
+            raise BadRequest(f"the operation is for {kind.resource}, its selection for {selection.resource!r}")
+        causes = Causes()
+        check_scope(kind, selection.tenant, selection.namespace, causes)
+        causes.raise_if_any(f"Collection of {kind.plural}", "")
+        entries, continue_token = self._collection(kind, request)
+        strategy = self._strategies[kind.resource]
+        return plans.plan_delete_collection(
+            kind, strategy, entries, request, now_ms=now_ms, continue_token=continue_token
+        )
+
+    def _collection(self, kind: Kind, request: pb.DeleteCollection) -> tuple[list[Entry], str]:
+        """The next objects of a collection as they are now, and where to go on."""
+        start = request.continue_token
+        if start and not start.startswith(kind.key("", "", "").rstrip("/")):
+            raise BadRequest("the continue_token is of another kind: begin again without it")
+        compiled = compile_selection(request.selection, self._role)
+        history = self._histories.of(kind)
+        keys = {entry.key: None for entry in history.cache.collections[kind.resource].select(compiled)}
+        keys.update(dict.fromkeys(history.unpublished_keys(kind)))
+        found: list[Entry] = []
+        for key in sorted(keys):
+            entry = self._latest.get(key)
+            if key >= start and entry is not None and compiled.matches(entry):
+                if len(found) == DELETE_COLLECTION_STEP:
+                    return found, key
+                found.append(entry)
+        return found, ""
 
     def _plan_create(self, kind: Kind, message: pb.Object, now_ms: int) -> Plan:
         metadata = message.metadata
@@ -220,10 +290,12 @@ class State:
         try:
             records = history.stage(
                 [
-                    StoreChange(write.key, _Encoder(write.message), write.deleted, reserve=_must_go_on(write))
+                    StoreChange(write.key, _Encoder(write), write.deleted, reserve=_must_go_on(write))
                     for write in writes
                 ]
             )
+        except (InvalidKey, ValueTooLarge) as error:
+            raise Invalid(str(error)) from None
         except StoreFull as error:
             raise ServiceUnavailable(f"the {history.name} store is full: {error}") from None
         for write, record in zip(writes, records, strict=True):
@@ -265,14 +337,16 @@ def _must_go_on(write: Write) -> bool:
 class _Encoder:
     """The one encoding of an object: stamped with the revision of this very write."""
 
-    __slots__ = ("_message",)
+    __slots__ = ("_write",)
 
-    def __init__(self, message: pb.Object) -> None:
-        self._message = message
+    def __init__(self, write: Write) -> None:
+        self._write = write
 
     def __call__(self, revision: int) -> bytes:
-        self._message.metadata.resource_version = revision
-        data = self._message.SerializeToString(deterministic=True)
-        if len(data) > OBJECT_BYTES_MAX:
+        write, message = self._write, self._write.message
+        message.metadata.resource_version = revision
+        data = message.SerializeToString(deterministic=True)
+        # What leads to a deletion makes an object larger, and must not fail for its size. The store has room for it.
+        if len(data) > OBJECT_BYTES_MAX and not (write.deleted or message.metadata.deletion_ms):
             raise Invalid(f"the object has {len(data)} bytes, at most {OBJECT_BYTES_MAX} are allowed")
         return data

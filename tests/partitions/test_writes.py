@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ursa.partitions.admission.validation import OBJECT_BYTES_MAX
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import (
     AlreadyExists,
@@ -325,3 +326,24 @@ def test_a_propagation_that_is_not_served_is_refused_and_not_ignored(tenant_part
         tenant_partition.do(operation)
     operation.delete.propagation = "Background"
     tenant_partition.do(operation)
+
+
+def test_the_largest_object_there_may_be_can_go(tenant_partition: Partition) -> None:
+    """Its deletion says more than its last write did."""
+    created = tenant_partition.create(pod("a", annotations={"padding": ""}, finalizers=["ursa.dev/test"]))
+    room = OBJECT_BYTES_MAX - created.message.ByteSize()
+    largest = pod("b", annotations={"padding": "x" * (room - 8)}, finalizers=["ursa.dev/test"])
+    size = tenant_partition.create(largest).message.ByteSize()
+    assert OBJECT_BYTES_MAX - 4 <= size <= OBJECT_BYTES_MAX
+    for _ in range(200):  # Revisions take more bytes by and by.
+        tenant_partition.create(pod("c"))
+        tenant_partition.do(delete("pods", "c", grace_seconds=0))
+    tenant_partition.do(delete("pods", "b", grace_seconds=0))
+    marked = tenant_partition.get("pods", "b")
+    assert marked.message.ByteSize() > OBJECT_BYTES_MAX
+    update = pb.Operation(resource="pods")
+    update.update.object.CopyFrom(marked.message)
+    del update.update.object.metadata.finalizers[:]
+    tenant_partition.do(update)
+    with pytest.raises(NotFound):
+        tenant_partition.get("pods", "b")
