@@ -120,8 +120,9 @@ class Host:
         while self._store.sweep_step():
             pass
 
-    def digest(self, revision: int | None = None) -> str:
-        return self._store.digest(revision)
+    def stored(self) -> dict[str, bytes]:
+        """All objects, as the store has them."""
+        return {record.key: record.value for record in self._store.range("/registry/")}
 
     def crash(self) -> None:
         """Kill the apiserver; another one opens what was durable. The clients' streams are gone."""

@@ -47,6 +47,8 @@ TEST_SECONDS_MAX = 600
 # Time passes in steps of this, and in all so much for one task: more than it may take, and less than history is kept.
 STEP_SECONDS = 0.5
 PASSING_SECONDS_MAX = 20.0
+# Looks at what should happen, before it is said that it does not: thousands of times what it takes.
+TURNS_MAX = 10_000
 
 
 class Event(NamedTuple):
@@ -104,6 +106,7 @@ class Watching:
             self.initial = len(self.events) + len(events)
         if batch.HasField("error"):
             self.error = from_status(batch.error)
+            bookmark = 0  # It speaks for those that go on.
         if events or bookmark:
             self.deliveries.append((events, bookmark))
         self.wake()
@@ -134,13 +137,15 @@ class Controls(Protocol):
     def head(self) -> int: ...
     def log(self) -> list[Any]: ...
     def compact(self, revision: int) -> None: ...
-    def digest(self, revision: int | None = None) -> str: ...
+    def stored(self) -> dict[str, bytes]: ...
     def crash(self) -> None: ...
     def replace_store(self, incarnation: str) -> None: ...
 
 
 class Subject:
     """A partition, as one of the three sees it."""
+
+    turn_seconds = 0.5  # Of a clock that jumps; of the real one little more than a message needs.
 
     def __init__(self, host: Controls) -> None:
         self.host = host
@@ -188,7 +193,7 @@ class Subject:
                 await self.mutate(probe)
                 return
             except (LinkError, ServiceUnavailable):  # It has not yet noticed.
-                await trio.lowlevel.checkpoint()
+                await self.turn()
 
     async def settled(self, *watches: Watching) -> None:
         """Until each has told all there is to tell, and said so."""
@@ -213,13 +218,17 @@ class Subject:
 
     async def _pass_time(self) -> None:
         passed = 0.0
-        while True:
-            for _ in range(20):  # Turns for what is on its way: time is for what waits.
-                await trio.lowlevel.checkpoint()
+        for _ in range(TURNS_MAX):
+            await self.turn()  # For what is on its way: time is for what waits.
             if passed < PASSING_SECONDS_MAX:
                 self.host.advance(STEP_SECONDS)
                 passed += STEP_SECONDS
             await self._pumped()
+        raise AssertionError(f"{PASSING_SECONDS_MAX} s have passed, and it has not happened")
+
+    async def turn(self) -> None:
+        """Let everybody else go on."""
+        await trio.sleep(self.turn_seconds)
 
     async def _pumped(self) -> None:
         """Hand on what the partition has got ready."""
@@ -300,6 +309,10 @@ class CoreSubject(Subject):
         self._watches.append(watching)
         return watching
 
+    def slow_watch(self, resource: str, **options: Any) -> SlowWatching:
+        """A watch that is read only when the test says."""
+        return SlowWatching(self._host, pb.WatchStart(id=1, selection=selection_of(resource, options), **options))
+
     def stream(self, method: str) -> AbstractAsyncContextManager[Stream]:
         return _CoreStream(self._host, method)
 
@@ -323,30 +336,46 @@ class CoreSubject(Subject):
             watching.pump()
 
 
-class _CoreWatching(Watching):
-    """A watch on a stream of its own."""
+class SlowWatching(Watching):
+    """A watch on a stream of its own, that is read one reply at a time."""
 
     def __init__(self, host: Host, start: pb.WatchStart) -> None:
         super().__init__()
         self._stream = host.open("Watch", CALLER, lambda: None)
         self._stream.receive(pb.WatchRequest(start=[start]).SerializeToString())
+
+    def read_one(self) -> bool:
+        """False: there is nothing to read."""
+        data = self._stream.take()
+        if data is None:
+            if self._stream.finished and not self.lost:
+                self.lost = True
+                self.wake()
+            return False
+        reply = pb.WatchReply.FromString(data)
+        for batch in reply.batches or [pb.WatchBatch(id=1)]:
+            self.take(batch, reply.resource_version)
+        return True
+
+    def stop(self) -> None:
+        self._stream.close()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if not self.read_one():
+                await trio.sleep(0.1)  # Of a clock that jumps.
+
+
+class _CoreWatching(SlowWatching):
+    """A watch on a stream of its own, that is read at once."""
+
+    def __init__(self, host: Host, start: pb.WatchStart) -> None:
+        super().__init__(host, start)
         self.pump()
 
     def pump(self) -> None:
-        while (data := self._stream.take()) is not None:
-            reply = pb.WatchReply.FromString(data)
-            for batch in reply.batches or [pb.WatchBatch(id=1)]:
-                self.take(batch, reply.resource_version)
-        if self._stream.finished and not self.lost:
-            self.lost = True
-            self.wake()
-
-    def stop(self) -> None:
-        self._stream.receive(pb.WatchRequest(stop=[pb.WatchStop(id=1)]).SerializeToString())
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        self.pump()
-        await super().until(condition)
+        while self.read_one():
+            pass
 
 
 class _CoreStream(Stream):
@@ -426,8 +455,9 @@ class ClientSubject(Subject):
         for watching in watches:
             assert isinstance(watching, _ClientWatching)
             while watching.watch.resource_version < head and watching.open:
-                await trio.lowlevel.checkpoint()
-            watching.deliveries.append(([], watching.watch.resource_version))
+                await self.turn()
+            if watching.open:
+                watching.deliveries.append(([], watching.watch.resource_version))
 
 
 class _ClientWatching(Watching, WatchSink):
@@ -510,7 +540,9 @@ async def open_grpc(process: Process, role: Role) -> AsyncIterator[Subject]:
     async with GrpcBridge() as bridge:
         transport = GrpcTransport("p-1", process.address, bridge, user="test")
         async with open_client(transport, _actor()) as client:
-            yield ClientSubject(process, transport, client)
+            subject = ClientSubject(process, transport, client)
+            subject.turn_seconds = 0.001
+            yield subject
 
 
 def _actor() -> Actor:
