@@ -29,10 +29,10 @@ from .groups import Group
 from .history import Histories, History
 from .requests import parse_request
 from .selections import CompiledSelection, compile_selection
-from .sharing import EventFrames
+from .sharing import Chunk, EventFrames
 
 # What one reply carries: enough to make a message cheap, little enough to keep others waiting briefly.
-REPLY_BYTES = 256 * 1024
+REPLY_BYTES = 512 * 1024
 WATCHES_PER_STREAM_MAX = 100_000
 # Answers to starts that a client does not read. One that goes on starting watches gets no more of them.
 UNREAD_ENDS_MAX = 100_000
@@ -63,12 +63,16 @@ class Watch:
 
 
 class _Turn(NamedTuple):
-    """What a watch sends in one reply. `finished`: it has nothing more to send."""
+    """What a watch sends in one reply. `finished`: it has nothing more to send.
+
+    `shared`: these are events that its group shares, and the first and the last of their revisions.
+    """
 
     events: Sequence[bytes]
     bytes: int
     finished: bool
     initial_events_end: bool = False
+    shared: tuple[int, int] | None = None
 
 
 class Lane:
@@ -188,29 +192,48 @@ class Lane:
             return None
         self._bookmark_due = False
         pieces, self._ended = self._ended, []
+        turns: list[tuple[Watch, Group, _Turn]] = []
         room = REPLY_BYTES
         while self._ready and room > 0:
             watch = self._ready[0]
-            if watch.group is None:
+            group = watch.group
+            if group is None:
                 self._ready.popleft()
                 self._ready_ended -= 1
                 continue
-            turn = self._turn(watch, watch.group, room)
+            turn = self._turn(watch, group, room)
             if turn is None:
                 self.outrun(watch)
                 continue
             room -= turn.bytes
-            pieces += frames.watch_batch(watch.id, turn.events, turn.initial_events_end)
+            turns.append((watch, group, turn))
             if turn.finished:
                 self._ready.popleft()
                 watch.waiting = False
-        pieces += self._ended
-        self._ended = []
+        last_words, self._ended = self._ended, []
+        # A bookmark only when nothing older is still to be sent.
+        bookmark = 0 if self._ready else self._history.cache.head
+        if len(turns) == 1 and self._incarnation_told and not pieces and not last_words:
+            return self._only(*turns[0], bookmark)
+        for watch, _, turn in turns:
+            pieces += frames.watch_batch(watch.id, turn.events, turn.initial_events_end)
+        return self._reply(pieces + last_words, bookmark)
+
+    def _only(self, watch: Watch, group: Group, turn: _Turn, bookmark: int) -> bytes:
+        """One watch's events, which the only watches of other streams are mostly sent, too."""
+
+        def reply() -> bytes:
+            return self._reply(frames.watch_batch(watch.id, turn.events, turn.initial_events_end), bookmark)
+
+        if not turn.shared:
+            return reply()
+        return self._history.dispatcher.shared.reply((group, watch.id, *turn.shared, bookmark), reply)
+
+    def _reply(self, pieces: Sequence[bytes], bookmark: int) -> bytes:
         history = self._history
         incarnation = "" if self._incarnation_told else history.store.incarnation
         self._incarnation_told = True
-        # A bookmark only when nothing older is still to be sent.
-        return frames.watch_reply(pieces, 0 if self._ready else history.cache.head, incarnation, history.wire_name)
+        return frames.watch_reply(pieces, bookmark, incarnation, history.wire_name)
 
     # ------------------------------------------------------------------------------------------ a watch's turn
 
@@ -223,16 +246,22 @@ class Lane:
         else:
             chunks = self._history.dispatcher.shared.behind(watch.position, group)
             if chunks is not None:
-                bodies: list[bytes] = []
-                size = 0
-                for chunk in chunks:
-                    if size and size + len(chunk.body) > room:
-                        return _Turn(bodies, size, finished=False)
-                    bodies.append(chunk.body)
-                    size += len(chunk.body)
-                    watch.position = chunk.last
-                return _Turn(bodies, size, finished=True)
+                return self._joined(watch, chunks, room)
         return self._missed(watch, group, room)
+
+    @staticmethod
+    def _joined(watch: Watch, chunks: Sequence[Chunk], room: int) -> _Turn:
+        """Events that the group shares."""
+        bodies: list[bytes] = []
+        size = 0
+        for chunk in chunks:
+            if size and size + len(chunk.body) > room:
+                break
+            bodies.append(chunk.body)
+            size += len(chunk.body)
+            watch.position = chunk.last
+        revisions = (chunks[0].first, watch.position) if chunks else None
+        return _Turn(bodies, size, len(bodies) == len(chunks), shared=revisions)
 
     def _initial(self, watch: Watch, group: Group, initial: Iterator[Entry], room: int) -> _Turn:
         """Objects as they were at its position."""
