@@ -15,7 +15,6 @@ the list was asked for: the cache must have caught up with the store. See `fresh
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -41,7 +40,6 @@ CHUNK_BYTES = 256 * 1024
 STEP_RECORDS = 128
 PAUSE_SECONDS = 0.001
 
-_KEY = attrgetter("key")
 _DATA = attrgetter("data")
 
 
@@ -152,7 +150,7 @@ class Lister:
                     yield _trailer(query, revision, record.key, remaining)
                     return
                 taken += 1
-                yield record.value
+                yield frames.metadata_only(record.value) if selection.metadata_only else record.value
         except StoreError as error:
             raise _refusal(query, error) from None
         yield _trailer(query, revision)
@@ -164,16 +162,15 @@ _Item = bytes | pb.ListReply | None
 
 def _from_cache(query: Query, revision: int) -> Iterator[_Item]:
     # Selected now, not when the first chunk is taken: by then the cache may have gone on.
-    entries = query.history.cache.collections[query.selection.kind.resource].select(query.selection)
-    first = bisect_left(entries, query.start, key=_KEY) if query.start else 0
-    limit = query.request.limit
-    end = min(first + limit, len(entries)) if limit else len(entries)
-    if end == len(entries):
-        trailer = _trailer(query, revision)
-    else:
-        remaining = 0 if query.selects_by_contents else len(entries) - end
-        trailer = _trailer(query, revision, entries[end].key, remaining)
-    return chain(map(_DATA, entries[first:end]), (trailer,))
+    selection, limit = query.selection, query.request.limit
+    entries = query.history.cache.collections[selection.kind.resource].select(selection, query.start)
+    trailer = _trailer(query, revision)
+    if limit and limit < len(entries):
+        remaining = 0 if query.selects_by_contents else len(entries) - limit
+        trailer = _trailer(query, revision, entries[limit].key, remaining)
+        del entries[limit:]
+    data = map(_DATA, entries)
+    return chain(map(frames.metadata_only, data) if selection.metadata_only else data, (trailer,))
 
 
 def _joined(items: Iterator[_Item]) -> Iterator[bytes | None]:
@@ -286,14 +283,19 @@ class ListStream:
 
     def take(self) -> bytes | None:
         if self._refusal is not None:
-            self._finished = True
-            raise self._refusal
+            refusal, self._refusal = self._refusal, None
+            self.close()
+            raise refusal
         if self._chunks is None or self._pausing:
             return None
-        for chunk in self._chunks:
-            if chunk is None:
-                self._pause()
-            return chunk
+        try:
+            for chunk in self._chunks:
+                if chunk is None:
+                    self._pause()
+                return chunk
+        except ApiError:
+            self.close()
+            raise
         self._finished = True
         return None
 
@@ -304,6 +306,7 @@ class ListStream:
     def close(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
+            self._waiting = None
         self._chunks = None
         self._finished = True
 

@@ -113,7 +113,7 @@ class Partition:
     def list(self, resource: str, **fields: Any) -> pb.ListReply:
         selection = {
             name: fields.pop(name)
-            for name in ("tenant", "namespace", "label_selector", "field_selector")
+            for name in ("tenant", "namespace", "label_selector", "field_selector", "metadata_only")
             if name in fields
         }
         request = pb.ListRequest(selection=pb.Selection(resource=resource, **selection), **fields)

@@ -78,6 +78,7 @@ def test_a_consistent_list_is_not_answered_from_a_cache_that_is_behind_its_store
     with pytest.raises(Timeout, match="too large resource version") as refused:
         stream.take()
     assert stream.finished
+    assert stream.take() is None
     assert [cause.reason for cause in refused.value.causes] == ["ResourceVersionTooLarge"]
     assert refused.value.retry_after_ms
     assert refused.value.resource_version < tenant_partition.store.head
