@@ -22,7 +22,11 @@ DATA_FILE = "data.mdb"
 NEW_DATA_FILE = f"{DATA_FILE}.new"
 LOCK_FILE = "store.lock"
 # What an interrupted creation may have left, and what a fresh file system has: with these alone a directory is empty.
-_EMPTY = (LOCK_FILE, "lock.mdb", DATA_FILE, NEW_DATA_FILE, "lost+found")
+# LMDB's table of readers.
+LMDB_LOCK_FILE = "lock.mdb"
+# At least as long as LMDB makes it for the readers that a store has.
+_LMDB_LOCK_BYTES = 16 << 10
+_EMPTY = (LOCK_FILE, LMDB_LOCK_FILE, DATA_FILE, NEW_DATA_FILE, "lost+found")
 # LMDB creates its file by writing two pages at once, before anything is stored.
 _DATA_BYTES_MIN = 2 * os.sysconf("SC_PAGESIZE")
 # LMDB may leave pages unwritten that it took at the end of the file and gave up in the same transaction: at most those
@@ -101,6 +105,20 @@ def locked_for_reading(path: Path) -> Iterator[None]:
     try:
         _flock(descriptor, fcntl.LOCK_SH)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def reserve_lock_pages(path: Path) -> None:
+    """Give LMDB's table of readers its room on the disk.
+
+    LMDB maps the file and writes to it as to memory; where the disk then has no page for it the process gets SIGBUS.
+
+    Raises OSError: the disk is full.
+    """
+    descriptor = os.open(path / LMDB_LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _LMDB_LOCK_BYTES)
     finally:
         os.close(descriptor)
 

@@ -454,6 +454,7 @@ class LmdbStore(LogStore):
 
 
 def _open_environment(path: Path, map_bytes: int) -> lmdb.Environment:
+    directory.reserve_lock_pages(path)
     return lmdb.open(
         os.fspath(path),
         map_size=map_bytes,

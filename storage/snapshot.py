@@ -203,7 +203,7 @@ class DefragmentCopy:
         self.swapping = True
         (self._directory / directory.DATA_FILE).rename(self._path / directory.DATA_FILE)
         failpoint("defragment-after-data")
-        (self._directory / "lock.mdb").rename(self._path / "lock.mdb")
+        (self._directory / directory.LMDB_LOCK_FILE).rename(self._path / directory.LMDB_LOCK_FILE)
         directory.sync_directory(self._path)
         self._directory.rmdir()
         failpoint("defragment-after-swap")
@@ -256,8 +256,9 @@ def _fill(path: Path, description: Description, entries: Iterable[tuple[bytes, b
     making = path / RESTORE_DIRECTORY
     making.mkdir(directory.DIRECTORY_MODE)
     entries = iter(entries)
-    # The size of the map is where the data may end up; the file has what it needs.
-    with closing(lmdb.open(os.fspath(making), map_size=1 << 40, mode=directory.DIRECTORY_MODE)) as environment:
+    # The size of the map is where the data may end up; the file has what it needs. Nobody else knows of it: no locks.
+    options = {"map_size": 1 << 40, "mode": directory.DIRECTORY_MODE, "lock": False}
+    with closing(lmdb.open(os.fspath(making), **options)) as environment:
         while _fill_some(environment, entries):
             failpoint("restore-after-step")
         with environment.begin(write=True) as transaction:

@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 from ursa.proto.errors import StoreError
 from ursa.storage import Change, InlineCommitter, LmdbStore, lmdb_store
+from ursa.storage.directory import LMDB_LOCK_FILE
 from ursa.storage.snapshot import restore
 from ursa.storage.verify import verify
 
@@ -99,6 +100,30 @@ def test_copies_that_find_no_room_leave_nothing_and_the_store_goes_on(disk, tmp_
     (disk / "ballast").unlink()
     restore(tmp_path / "whole", disk / "restored", Random(2))
     assert verify(disk / "restored").keys == 100
+    store.close()
+
+
+@pytest.mark.parametrize("left_bytes", [0, 4096, 8192, 12288, 16384, 20480])
+def test_a_disk_without_a_single_page_is_told_not_died_of(disk, left_bytes):
+    """LMDB maps its table of readers: without a page for it the process gets SIGBUS."""
+    store = open_store(disk / "store")
+    store.stage([Change(f"key-{number}", bytes(10_000)) for number in range(50)])
+    store.commit(lambda _: None)
+    ballast = fill(disk, left_bytes)
+    outcomes: list[BaseException | None] = []
+    store.defragment(outcomes.append)
+    assert re.search(r"the disk has only \d+ bytes left", str(outcomes[0]))
+    store.close()
+    (disk / "store" / LMDB_LOCK_FILE).unlink()
+    ballast.write_bytes(bytes(ballast.stat().st_size))  # What the file had is free; the rest goes, too.
+    fill_more = disk / "more"
+    fill_more.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
+    with pytest.raises(StoreError, match="bytes left"):
+        open_store(disk / "store")
+    fill_more.unlink()
+    ballast.unlink()
+    store = open_store(disk / "store")
+    assert store.head == 50
     store.close()
 
 
