@@ -141,6 +141,9 @@ def test_a_token_from_the_future_is_expired(tenant_partition: Partition) -> None
         tenant_partition.list("pods", continue_token=token_with(token, revision=2**64 - 1))
 
 
+EMPTY = Partition(Role.TENANT)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.one_of(st.text(max_size=60), st.binary(max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode()))
