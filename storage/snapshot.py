@@ -257,8 +257,8 @@ def _fill(path: Path, description: Description, entries: Iterable[tuple[bytes, b
     making.mkdir(directory.DIRECTORY_MODE)
     entries = iter(entries)
     # The size of the map is where the data may end up; the file has what it needs. Nobody else knows of it: no locks.
-    options = {"map_size": 1 << 40, "mode": directory.DIRECTORY_MODE, "lock": False}
-    with closing(lmdb.open(os.fspath(making), **options)) as environment:
+    environment = lmdb.open(os.fspath(making), map_size=1 << 40, mode=directory.DIRECTORY_MODE, lock=False)
+    with closing(environment):
         while _fill_some(environment, entries):
             failpoint("restore-after-step")
         with environment.begin(write=True) as transaction:
