@@ -9,7 +9,6 @@ whatever else the machine does meets both; a figure is the median of its rounds.
     alone      opening and compacting a store of 1,000,000 revisions; memory; growth of the file
 
 CPU is the server's: of the process for etcd and the apiserver; for the store in process it is that of the writers too.
-Garbage is collected as rarely as in an apiserver's process, for the writers of both.
 Every write is synced to the disk before it is acknowledged. `--quick` runs all of it small, to see that it works.
 
 Writes build/bench/store.json: a list of {"figure", "value", "unit", "bound", "met"}. Exit status 4: a bound is missed.
@@ -19,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import platform
 import signal
@@ -37,7 +35,6 @@ import _etcd
 import _store_load as load
 from _bench import Figure, at_least, at_most, print_figures, save_figures
 from _etcd import ServerProcess
-from ursa.partitions.process import GC_THRESHOLD
 
 WRITERS = (64, 256)
 CREATES_IN_FLIGHT = 256
@@ -63,7 +60,6 @@ Samples = dict[str, list[float]]
 
 async def measure_rounds(directory: Path, sizes: Sizes) -> Samples:
     """Everything that both do, a list of values for each name; etcd's are missing if it is not installed."""
-    gc.set_threshold(GC_THRESHOLD)
     samples: Samples = defaultdict(list)
     store = directory / "store"
     load.fill_store(store, sizes.keys)
