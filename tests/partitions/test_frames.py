@@ -29,6 +29,42 @@ def test_a_list_joined_from_items_parses_as_the_list_that_protobuf_builds(
     )
 
 
+@given(st.lists(objects, max_size=20), st.integers(1, 2000), st.booleans())
+def test_chunks_of_a_list_are_its_items_and_no_longer_than_one_item_too_many(
+    items: list[pb.Object], bytes_max: int, without_contents: bool
+) -> None:
+    datas = [item.SerializeToString() for item in items]
+    chunks = list(frames.list_chunks(datas, bytes_max, without_contents=without_contents))
+    if without_contents:
+        for item in items:
+            item.ClearField("spec")
+    assert pb.ListReply.FromString(b"".join(chunks)) == pb.ListReply(items=items)
+    for chunk in chunks:
+        *others, last = [item.SerializeToString() for item in pb.ListReply.FromString(chunk).items]
+        assert sum(map(len, others)) < bytes_max
+        assert sum(map(len, others)) + len(last) >= bytes_max or chunk is chunks[-1]
+
+
+def test_only_as_much_of_a_list_is_looked_at_as_a_chunk_needs() -> None:
+    small, large = b"\x0a\x01v", b"\x22\x80\x80\x04" + bytes(1 << 16)
+    chunks = list(frames.list_chunks([small] * 2000 + [large] * 3, 1 << 16))
+    assert sum(len(pb.ListReply.FromString(chunk).items) for chunk in chunks) == 2003
+    assert max(map(len, chunks)) < 2 << 16
+
+
+@given(
+    st.text(max_size=300),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=50), max_size=9),
+    st.binary(max_size=300),
+    st.binary(max_size=5),
+)
+def test_metadata_is_the_beginning_of_an_object(name: str, labels: dict[str, str], spec: bytes, rest: bytes) -> None:
+    metadata = pb.ObjectMeta(name=name, labels=labels)
+    whole = pb.Object(api_version="v1", kind="Pod", metadata=metadata, spec=spec, status=spec, rest=rest)
+    data = frames.metadata_only(whole.SerializeToString(deterministic=True))
+    assert pb.Object.FromString(data) == pb.Object(api_version="v1", kind="Pod", metadata=metadata)
+
+
 @given(
     st.lists(st.tuples(st.sampled_from([0, 1, 2]), objects, revisions), max_size=4),
     st.integers(1, 2**32 - 1),
