@@ -28,6 +28,7 @@ from ..proto.kinds import EVENTS_STORE, MAIN_STORE, Role
 from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
 from .administration import ADMINISTRATION_METHODS, Administration
+from .consistency import ConsistencyChecker
 from .flow import FlowControl
 from .history import History, open_histories
 from .listing import Lister, ListStream
@@ -92,6 +93,7 @@ class ApiServer:
         by_name = {history.name: history.store for history in self._histories}
         self._administration = Administration(name, by_name, runtime)
         self._maintenance = Maintenance(by_name, runtime)
+        self._consistency = ConsistencyChecker(self._histories, runtime, self._metrics.count_consistency_check)
         self._watch_sessions: dict[WatchSession, None] = {}
         self._mutate_sessions: dict[MutateSession, None] = {}
         # Unary writes that wait to be durable, by the history that will be the last to tell.
@@ -153,6 +155,7 @@ class ApiServer:
         """End all watches; take no more requests. The store is its opener's to close."""
         self._closed = True
         self._maintenance.stop()
+        self._consistency.stop()
         self._administration.close()
         for history in self._histories:
             history.stop(ServiceUnavailable(f"{self.name} is stopping"))

@@ -49,6 +49,11 @@ class Collection:
         entries = map(self.entries.__getitem__, keys)
         return list(entries) if selection.everything else [entry for entry in entries if matches(entry)]
 
+    def between(self, first: str, end: str) -> list[Entry]:
+        """The objects from the key `first` on that are below `end`, in key order."""
+        entries = self.entries
+        return [entries[key] for key in self._order.between(first, end)]
+
     def _candidates(self, selection: CompiledSelection, start: str) -> list[str]:
         """The keys that the parts of the selection which stand in a key allow."""
         prefix = f"/registry/{self.kind.resource}/"

@@ -31,6 +31,13 @@ class ApiMetrics:
         self._duration = lru_cache(maxsize=1024)(durations.labels)
         self._total = lru_cache(maxsize=1024)(totals.labels)
         self.watch_events = Counter("apiserver_watch_events_total", "Events queued for watches", registry=registry)
+        checks = Counter(
+            "apiserver_watch_cache_consistency_checks_total",
+            "Comparisons of the watch cache with the store, by outcome: success, failure, error",
+            ("store", "status"),
+            registry=registry,
+        )
+        self._consistency = checks.labels
         self.commits = Counter("ursa_store_commits_total", "Commits of the store", registry=registry)
         self.committed = Counter("ursa_store_committed_changes_total", "Changes committed", registry=registry)
 
@@ -44,6 +51,9 @@ class ApiMetrics:
     def count_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         self._total(verb, resource, str(code)).inc()
         self._duration(verb, resource).observe(seconds)
+
+    def count_consistency_check(self, store: str, status: str) -> None:
+        self._consistency(store, status).inc()
 
     def add_gauges(self, read: Callable[[], Iterable[Metric]]) -> None:
         """Gauges that are read when they are scraped."""
