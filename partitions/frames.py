@@ -67,24 +67,32 @@ _item_heads = _ItemHeads()
 _LOOK_AHEAD = 512
 
 
-def list_chunks(objects: Sequence[bytes], bytes_max: int, *, without_contents: bool = False) -> Iterator[bytes]:
-    """`ListReply.items` of all objects, joined in chunks that end with the object that fills `bytes_max`.
+def list_chunks(
+    objects: Sequence[bytes], trailer: bytes, bytes_max: int, *, without_contents: bool = False
+) -> Iterator[bytes]:
+    """`ListReply.items` of all objects, joined in chunks that end with the object that fills `bytes_max`; the last one
+    ends with `trailer`.
 
     Nothing is done in Python for each object: 0.2 us instead of 0.5. `without_contents`: their metadata only.
     """
     at = 0
-    while at < len(objects):
+    while True:
         part = objects[at : at + _LOOK_AHEAD]
         if without_contents:
             part = list(map(metadata_only, part))
         lengths = list(map(len, part))
         count = bisect_left(list(accumulate(lengths)), bytes_max) + 1
         part, lengths = part[:count], lengths[:count]
+        at += len(part)
+        last = at == len(objects)
         pieces = [b""] * (2 * len(part))
         pieces[::2] = map(_item_heads.__getitem__, lengths)
         pieces[1::2] = part
+        if last:
+            pieces.append(trailer)
         yield b"".join(pieces)
-        at += len(part)
+        if last:
+            return
 
 
 def list_trailer(resource_version: int, continue_token: str = "", remaining: int = 0) -> bytes:

@@ -34,20 +34,25 @@ def test_chunks_of_a_list_are_its_items_and_no_longer_than_one_item_too_many(
     items: list[pb.Object], bytes_max: int, without_contents: bool
 ) -> None:
     datas = [item.SerializeToString() for item in items]
-    chunks = list(frames.list_chunks(datas, bytes_max, without_contents=without_contents))
+    trailer = frames.list_trailer(7)
+    chunks = list(frames.list_chunks(datas, trailer, bytes_max, without_contents=without_contents))
     if without_contents:
         for item in items:
             item.ClearField("spec")
-    assert pb.ListReply.FromString(b"".join(chunks)) == pb.ListReply(items=items)
+    assert pb.ListReply.FromString(b"".join(chunks)) == pb.ListReply(items=items, resource_version=7)
+    assert [b"" if chunk is not chunks[-1] else trailer for chunk in chunks] == [
+        pb.ListReply(resource_version=pb.ListReply.FromString(chunk).resource_version).SerializeToString()
+        for chunk in chunks
+    ]
     for chunk in chunks:
-        *others, last = [item.SerializeToString() for item in pb.ListReply.FromString(chunk).items]
-        assert sum(map(len, others)) < bytes_max
-        assert sum(map(len, others)) + len(last) >= bytes_max or chunk is chunks[-1]
+        lengths = [item.ByteSize() for item in pb.ListReply.FromString(chunk).items]
+        assert sum(lengths[:-1]) < bytes_max
+        assert sum(lengths) >= bytes_max or chunk is chunks[-1]
 
 
 def test_only_as_much_of_a_list_is_looked_at_as_a_chunk_needs() -> None:
     small, large = b"\x0a\x01v", b"\x22\x80\x80\x04" + bytes(1 << 16)
-    chunks = list(frames.list_chunks([small] * 2000 + [large] * 3, 1 << 16))
+    chunks = list(frames.list_chunks([small] * 2000 + [large] * 3, b"", 1 << 16))
     assert sum(len(pb.ListReply.FromString(chunk).items) for chunk in chunks) == 2003
     assert max(map(len, chunks)) < 2 << 16
 
