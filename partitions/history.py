@@ -73,6 +73,10 @@ class History:
         """What one of the records just staged means; to be published once it is committed."""
         self._unpublished.append(change)
 
+    def unpublished_keys(self, kind: Kind) -> Iterator[str]:
+        """Of the objects of a kind whose newest change is not in the cache yet."""
+        return (change.new.key for change in self._unpublished if change.kind is kind and change.new is not None)
+
     def poke(self) -> None:
         """Something may have been staged."""
         self._driver.poke()

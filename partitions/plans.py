@@ -6,17 +6,21 @@ object that the caller is told about. Nothing here touches the state, so a dry r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest, Conflict, Forbidden, UnsupportedMediaType
+from ..proto.errors import BadRequest, Conflict, Forbidden
 from ..proto.kinds import Kind
-from ..proto.objects import Object, decode, require_kind
+from ..proto.objects import Object, require_kind
+from .admission.contents import check_contents, check_decodes
 from .admission.strategy import Strategy
 from .admission.validation import Causes, check_metadata
 from .entries import Entry
+from .ownership import Writer, keep_managed_fields, track_update
+from .patching import report_unknown, shape_of
 from .spec_bytes import append_fields
+from .subresources import check_subresource, scale_of, scaled
 
 
 class Write(NamedTuple):
@@ -30,10 +34,18 @@ class Write(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """`writes` is empty where the object is as wanted already; `result` is what it then is."""
+    """`writes` is empty where the object is as wanted already; `result` is what it then is.
+
+    `warnings` are lines for the caller. `view`: what the caller is shown of the result, where it is not the result.
+    Of a collection: `deleted` of its objects are deleted or marked, and it goes on at `continue_token` if there is one.
+    """
 
     writes: tuple[Write, ...]
     result: pb.Object
+    warnings: tuple[str, ...] = ()
+    view: Callable[[pb.Object], pb.Object] | None = None
+    deleted: int = 0
+    continue_token: str = ""
 
 
 def no_change(entry: Entry) -> Plan:
@@ -91,15 +103,43 @@ def plan_create(kind: Kind, strategy: Strategy, key: str, message: pb.Object, *,
 # ------------------------------------------------------------------------------------------------------------ update
 
 
-def plan_update(kind: Kind, strategy: Strategy, entry: Entry, new: pb.Object, subresource: str) -> Plan:
+def plan_update(kind: Kind, strategy: Strategy, entry: Entry, new: pb.Object, subresource: str, writer: Writer) -> Plan:
     """Raises BadRequest, Conflict or Invalid."""
+    check_subresource(kind, subresource)
+    if subresource == "scale":
+        return plan_scale(kind, strategy, entry, new, writer)
     check_preconditions(entry, new.metadata.uid, new.metadata.resource_version)
-    if subresource == "status":
-        return _plan_status(kind, strategy, entry, new)
-    if subresource:
-        raise BadRequest(f"{kind.resource} have no subresource {subresource!r}; known is status")
-    require_kind(new, kind.kind, kind.api_version)
     old = entry.message()
+    keep_managed_fields(new.metadata, old.metadata)
+    if not subresource:
+        require_kind(new, kind.kind, kind.api_version)
+    warnings: tuple[str, ...] = ()
+    if writer.field_validation or new.metadata.managed_fields:
+        check_decodes(new, entry.name)
+        warnings = report_unknown(Object(new).to_dict(), Object(old).to_dict(), shape_of(kind), writer.field_validation)
+        track_update(kind, old, new, subresource, writer)
+    return plan_replacement(kind, strategy, entry, old, new, subresource)._replace(warnings=warnings)
+
+
+def plan_scale(kind: Kind, strategy: Strategy, entry: Entry, scale: pb.Object, writer: Writer) -> Plan:
+    """Only the number of replicas. Raises BadRequest, Conflict or Invalid."""
+    check_preconditions(entry, scale.metadata.uid, scale.metadata.resource_version)
+    old, new = entry.message(), entry.message()
+    scaled(new, scale)
+    track_update(kind, old, new, "scale", writer)
+    return plan_replacement(kind, strategy, entry, old, new)._replace(view=scale_of)
+
+
+def plan_replacement(
+    kind: Kind, strategy: Strategy, entry: Entry, old: pb.Object, new: pb.Object, subresource: str = ""
+) -> Plan:
+    """For an object whose preconditions hold, and whose managed fields are those it shall have.
+
+    Raises:
+        Invalid: it breaks rules, all of which are listed.
+    """
+    if subresource == "status":
+        return _plan_status(kind, strategy, entry, old, new)
     _keep_what_the_server_owns(kind, new, old)
     causes = Causes()
     check_metadata(kind, new.metadata, causes)
@@ -107,20 +147,30 @@ def plan_update(kind: Kind, strategy: Strategy, entry: Entry, new: pb.Object, su
     if not causes.found:
         strategy.check_update(new, old, causes)
     causes.raise_if_any(kind.kind, entry.name)
+    metadata = new.metadata
     if new.spec != old.spec:
-        new.metadata.generation = old.metadata.generation + 1
-    return _plan_replacement(kind, entry, new)
+        metadata.generation = old.metadata.generation + 1
+    if metadata.deletion_ms and not metadata.finalizers and not metadata.deletion_grace_seconds:
+        # The last finalizer of an object that was being deleted is gone.
+        return Plan((Write(kind, entry.key, new, entry, deleted=True),), new)
+    if new.SerializeToString(deterministic=True) == entry.data:
+        return Plan((), new)
+    return Plan((Write(kind, entry.key, new, entry),), new)
 
 
-def _plan_status(kind: Kind, strategy: Strategy, entry: Entry, new: pb.Object) -> Plan:
-    if not kind.has_status:
-        raise BadRequest(f"{kind.resource} have no status")
-    message = entry.message()
-    if message.status == new.status:
+def _plan_status(kind: Kind, strategy: Strategy, entry: Entry, message: pb.Object, new: pb.Object) -> Plan:
+    """`message` is the object as it is; it becomes what it shall be."""
+    metadata = message.metadata
+    if message.status == new.status and metadata.managed_fields == new.metadata.managed_fields:
         return Plan((), message)
     message.status = new.status
+    if new.metadata.managed_fields or metadata.managed_fields:
+        del metadata.managed_fields[:]
+        metadata.managed_fields.extend(new.metadata.managed_fields)
     causes = Causes()
-    strategy.check_object(message, causes)
+    check_contents(message, causes)
+    if not causes.found:
+        strategy.check_object(message, causes)
     causes.raise_if_any(kind.kind, entry.name)
     return Plan((Write(kind, entry.key, message, entry),), message)
 
@@ -136,54 +186,6 @@ def _keep_what_the_server_owns(kind: Kind, new: pb.Object, old: pb.Object) -> No
     metadata.generate_name = kept.generate_name
     if kind.has_status:
         new.status = old.status
-
-
-def _plan_replacement(kind: Kind, entry: Entry, new: pb.Object) -> Plan:
-    metadata = new.metadata
-    if metadata.deletion_ms and not metadata.finalizers and not metadata.deletion_grace_seconds:
-        # The last finalizer of an object that was being deleted is gone.
-        return Plan((Write(kind, entry.key, new, entry, deleted=True),), new)
-    if new.SerializeToString(deterministic=True) == entry.data:
-        return Plan((), new)
-    return Plan((Write(kind, entry.key, new, entry),), new)
-
-
-def plan_patch(kind: Kind, strategy: Strategy, entry: Entry, patch: pb.Patch) -> Plan:
-    """A merge patch (RFC 7386) on the Kubernetes form of the object.
-
-    Raises:
-        UnsupportedMediaType: another type of patch. BadRequest, Conflict, Invalid: as for an update.
-    """
-    if patch.type != pb.Patch.MERGE:
-        raise UnsupportedMediaType(f"{pb.Patch.Type.Name(patch.type)} patches are not served; send a MERGE patch")
-    body = decode(patch.body)
-    if not isinstance(body, Mapping):
-        raise BadRequest("the patch must be a map")
-    current = Object(entry.message()).to_dict()
-    merged = Object.from_dict(merge_patch(current, body)).message
-    if (merged.metadata.name, merged.metadata.namespace, merged.metadata.tenant) != (
-        entry.name,
-        entry.namespace,
-        entry.tenant,
-    ):
-        raise BadRequest("a patch cannot change the name, the namespace or the tenant of an object")
-    asked = body.get("metadata") or {}
-    if not (isinstance(asked, Mapping) and asked.get("resourceVersion")):
-        merged.metadata.resource_version = 0
-    return plan_update(kind, strategy, entry, merged, patch.subresource)
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7386: maps are merged, None removes, anything else replaces."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(target) if isinstance(target, Mapping) else {}
-    for field, value in patch.items():
-        if value is None:
-            result.pop(field, None)
-        else:
-            result[field] = merge_patch(result.get(field), value)
-    return result
 
 
 # ------------------------------------------------------------------------------------------------------------ delete
@@ -208,9 +210,43 @@ def plan_delete(kind: Kind, strategy: Strategy, entry: Entry, request: pb.Delete
         return Plan((Write(kind, entry.key, message, entry, deleted=True),), message)
     if entry.deleting and grace_seconds >= metadata.deletion_grace_seconds:
         return Plan((), message)
+    if not entry.deleting:
+        metadata.generation += 1
     metadata.deletion_ms = now_ms + grace_seconds * 1000
     metadata.deletion_grace_seconds = grace_seconds
     return Plan((Write(kind, entry.key, message, entry),), message)
+
+
+def plan_eviction(kind: Kind, strategy: Strategy, entry: Entry, request: pb.Evict, *, now_ms: int) -> Plan:
+    """A delete that asks first. There is no PodDisruptionBudget yet that could say no.
+
+    Raises:
+        BadRequest: not a pod, or as for a delete. Conflict: a precondition does not hold.
+    """
+    if kind.kind != "Pod":
+        raise BadRequest(f"only pods are evicted, not {kind.resource}")
+    delete = pb.Delete(preconditions=request.preconditions)
+    if request.HasField("grace_seconds"):
+        delete.grace_seconds = request.grace_seconds
+    return plan_delete(kind, strategy, entry, delete, now_ms=now_ms)
+
+
+def plan_delete_collection(
+    kind: Kind,
+    strategy: Strategy,
+    entries: Iterable[Entry],
+    request: pb.DeleteCollection,
+    *,
+    now_ms: int,
+    continue_token: str,
+) -> Plan:
+    """Each as by a delete, in one step."""
+    delete = pb.Delete(propagation=request.propagation)
+    if request.HasField("grace_seconds"):
+        delete.grace_seconds = request.grace_seconds
+    plans = [plan_delete(kind, strategy, entry, delete, now_ms=now_ms) for entry in entries]
+    writes = tuple(write for plan in plans for write in plan.writes)
+    return Plan(writes, pb.Object(), deleted=len(writes), continue_token=continue_token)
 
 
 # -------------------------------------------------------------------------------------------------------------- bind

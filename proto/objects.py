@@ -9,6 +9,7 @@ A timestamp is milliseconds since 1970, UTC; in a manifest it is RFC 3339.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -316,6 +317,22 @@ def _metadata_to_dict(metadata: pb.ObjectMeta) -> dict[str, Any]:
             }
             for owner in metadata.owner_references
         ]
+    if metadata.managed_fields:
+        result["managedFields"] = [_managed_to_dict(entry) for entry in metadata.managed_fields]
+    return result
+
+
+def _managed_to_dict(entry: pb.ManagedFields) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "manager": entry.manager,
+        "operation": entry.operation,
+        "apiVersion": entry.api_version,
+        "time": format_time(entry.time_ms),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": json.loads(entry.fields_v1 or b"{}"),
+    }
+    if entry.subresource:
+        result["subresource"] = entry.subresource
     return result
 
 
@@ -368,6 +385,15 @@ class _MetadataReader:
                 controller=bool(owner.get("controller", False)),
                 block_owner_deletion=bool(owner.get("blockOwnerDeletion", False)),
             )
+        for entry in self._list("managedFields", Mapping):
+            message.managed_fields.add(
+                manager=str(entry.get("manager", "")),
+                operation=str(entry.get("operation", "")),
+                api_version=str(entry.get("apiVersion", "")),
+                time_ms=self._time_of(entry.get("time"), "managedFields.time"),
+                fields_v1=_fields_v1(entry.get("fieldsV1")),
+                subresource=str(entry.get("subresource", "")),
+            )
         return message
 
     def raise_if_broken(self, kind: str) -> None:
@@ -403,7 +429,9 @@ class _MetadataReader:
         return 0
 
     def _time(self, field: str) -> int:
-        value = self._metadata.get(field)
+        return self._time_of(self._metadata.get(field), field)
+
+    def _time_of(self, value: Any, field: str) -> int:
         if value is None:
             return 0
         try:
@@ -432,6 +460,13 @@ class _MetadataReader:
             self._broken(field, f"must be a list of {'maps' if of is Mapping else 'strings'}")
             return []
         return value
+
+
+def _fields_v1(value: Any) -> bytes:
+    """As the server writes them, so that what was read comes back byte for byte."""
+    if not value:
+        return b""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=repr).encode()
 
 
 def require_kind(message: pb.Object, kind: str, api_version: str) -> None:

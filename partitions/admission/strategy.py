@@ -8,8 +8,9 @@ from typing import Any
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import Cause
 from ...proto.kinds import Kind
-from ...proto.objects import decode, encode
-from .validation import Causes, mapping
+from ...proto.objects import encode
+from .contents import check_contents, decoded
+from .validation import Causes
 
 
 class Strategy:
@@ -60,12 +61,14 @@ class Strategy:
         else:
             message.spec, found = self._admitted(encode({}))
         causes.found.extend(found)
-        self.check_object(message, causes)
+        known = len(causes.found)
+        check_contents(message, causes)
+        if len(causes.found) == known:
+            self.check_object(message, causes)
 
     def _admit_spec(self, data: bytes) -> tuple[bytes, tuple[Cause, ...]]:
         causes = Causes()
-        spec = decode(data)
-        mapping(spec, "spec", causes)
+        spec = decoded(data, "spec", causes)
         if not causes.found:
             self.check_spec(spec, causes)
         if not causes.found:

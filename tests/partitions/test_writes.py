@@ -15,7 +15,6 @@ from ursa.proto.errors import (
     Invalid,
     NotFound,
     ServiceUnavailable,
-    UnsupportedMediaType,
 )
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, encode
@@ -241,10 +240,6 @@ def test_a_merge_patch_merges_and_removes(tenant_partition: Partition) -> None:
     assert patched.rest == {"data": {"b": "2", "c": "3"}}
     with pytest.raises(BadRequest, match="cannot change the name"):
         tenant_partition.do(patch("configmaps", "c", {"metadata": {"name": "d"}}))
-    other = patch("configmaps", "c", {})
-    other.patch.type = pb.Patch.STRATEGIC_MERGE
-    with pytest.raises(UnsupportedMediaType):
-        tenant_partition.do(other)
 
 
 def test_a_dry_run_answers_and_changes_nothing(tenant_partition: Partition) -> None:

@@ -1,0 +1,113 @@
+"""The forms of the kinds: what patches, apply and field validation know of each."""
+
+from __future__ import annotations
+
+from ...proto.kinds import Kind
+from .pod_shapes import CONDITIONS, LABEL_SELECTOR, NODE_CONDITIONS, POD_SPEC, POD_STATUS
+from .shapes import ANY, LIST, SET, STRINGS, Form, Shape, atomic, keyed, list_of, merged_only, struct
+
+_OWNER = atomic(struct("apiVersion kind name uid controller blockOwnerDeletion"))
+
+METADATA = struct(
+    "name generateName namespace tenant uid resourceVersion generation creationTimestamp deletionTimestamp "
+    "deletionGracePeriodSeconds selfLink",
+    labels=STRINGS,
+    annotations=STRINGS,
+    finalizers=SET,
+    ownerReferences=keyed(_OWNER, "uid"),
+    managedFields=LIST,
+)
+_TEMPLATE = struct(metadata=METADATA, spec=POD_SPEC)
+
+
+def _kind(scalars: str = "", **fields: Shape) -> Shape:
+    return struct(f"apiVersion kind {scalars}", metadata=METADATA, **fields)
+
+
+_PHASED = struct("phase", conditions=CONDITIONS)
+_PARTITION = _kind(spec=struct("address"), status=ANY)
+_OBJECT_REFERENCE = atomic(struct("apiVersion kind namespace name uid resourceVersion fieldPath tenant"))
+
+_BY_KIND: dict[str, Shape] = {
+    "Tenant": _kind(spec=struct(), status=_PHASED),
+    "Namespace": _kind(spec=struct(finalizers=LIST), status=_PHASED),
+    "Pod": _kind(spec=POD_SPEC, status=POD_STATUS),
+    "ReplicaSet": _kind(
+        spec=struct("replicas minReadySeconds", selector=LABEL_SELECTOR, template=_TEMPLATE),
+        status=struct(
+            "replicas fullyLabeledReplicas readyReplicas availableReplicas terminatingReplicas observedGeneration",
+            conditions=CONDITIONS,
+        ),
+    ),
+    "Deployment": _kind(
+        spec=struct(
+            "replicas minReadySeconds revisionHistoryLimit paused progressDeadlineSeconds",
+            selector=LABEL_SELECTOR,
+            template=_TEMPLATE,
+            strategy=struct("type", rollingUpdate=struct("maxUnavailable maxSurge")),
+        ),
+        status=struct(
+            "observedGeneration replicas updatedReplicas readyReplicas availableReplicas unavailableReplicas "
+            "terminatingReplicas collisionCount",
+            conditions=CONDITIONS,
+        ),
+    ),
+    "ConfigMap": _kind("immutable", data=STRINGS, binaryData=STRINGS),
+    "Secret": _kind("immutable type", data=STRINGS, stringData=STRINGS),
+    "Event": _kind(
+        "reason message firstTimestamp lastTimestamp count type eventTime action reportingComponent reportingInstance",
+        involvedObject=_OBJECT_REFERENCE,
+        related=_OBJECT_REFERENCE,
+        source=struct("component host"),
+        series=struct("count lastObservedTime"),
+    ),
+    "Node": _kind(
+        spec=struct(
+            "podCIDR providerID unschedulable externalID",
+            podCIDRs=SET,
+            taints=merged_only(struct("key value effect timeAdded"), ""),
+            configSource=ANY,
+        ),
+        status=struct(
+            "phase",
+            capacity=STRINGS,
+            allocatable=STRINGS,
+            conditions=NODE_CONDITIONS,
+            addresses=keyed(struct("type address"), "type"),
+            daemonEndpoints=struct(kubeletEndpoint=struct("Port")),
+            nodeInfo=ANY,
+            images=LIST,
+            volumesInUse=LIST,
+            volumesAttached=list_of(struct("name devicePath")),
+            config=ANY,
+            runtimeHandlers=LIST,
+            features=ANY,
+        ),
+    ),
+    "Lease": _kind(
+        spec=struct(
+            "holderIdentity leaseDurationSeconds acquireTime renewTime leaseTransitions strategy preferredHolder"
+        )
+    ),
+    "Placement": _kind(
+        spec=struct("node nodeUID tenantPartition", pod=struct("tenant namespace name uid"), requests=STRINGS)
+    ),
+    "TenantPartition": _PARTITION,
+    "ResourcePartition": _PARTITION,
+}
+
+# What is known of any object, of a kind that is not in the table.
+_OTHER = Shape(Form.ANY, {"metadata": METADATA})
+
+# autoscaling/v1
+SCALE = _kind(spec=struct("replicas"), status=struct("replicas selector"))
+
+
+def shape_of(kind: Kind) -> Shape:
+    """Of the objects of a kind; of one that the table does not have, that of their metadata alone."""
+    return _BY_KIND.get(kind.kind, _OTHER)
+
+
+def has_merge_keys(kind: Kind) -> bool:
+    """Whether strategic merge patches are served; for custom kinds they are not, as in Kubernetes."""
+    return kind.kind in _BY_KIND
