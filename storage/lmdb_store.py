@@ -40,6 +40,7 @@ from .records import (
     DESCRIPTION_KEY,
     Description,
     decode,
+    decode_at,
     decode_description,
     encode,
     encode_description,
@@ -253,12 +254,13 @@ class LmdbStore(LogStore):
         records: list[Record] = []
         size = 0
         with directory.errors_of(self._path), self._environment.begin() as transaction:
+            get = transaction.get
             for revision in revisions:
                 key = encode_key(revision)
-                data = transaction.get(key)
+                data = get(key)
                 if data is None:
                     raise StoreCorrupt(f"revision {revision} is missing from the log: restore a copy")
-                records.append(decode(key, data))
+                records.append(decode_at(revision, key, data))
                 size += len(data)
                 if size > READ_BYTES:
                     break

@@ -26,7 +26,7 @@ from .store import NOSPACE, RESERVED_PREFIX, Change, CopyUnderWay, Guard, Record
 from .sweep import Sweep
 from .watch import LogWatch
 
-# The largest quota etcd recommends; beyond it opening the store (5 s per million records) is what hurts first.
+# The largest quota etcd recommends.
 BYTES_MAX = 8 << 30
 # Records read from the backend at a time: one short read transaction, about a quarter of a millisecond.
 READ_RECORDS = 128

@@ -40,7 +40,11 @@ FORMAT_VERSION = 1
 _REVISION = struct.Struct(">Q")
 _HEADER = struct.Struct(">BQQH")
 _CHECKSUM = struct.Struct(">I")
+_HEADER_BYTES, _CHECKSUM_BYTES = _HEADER.size, _CHECKSUM.size
+# Ranges and logs decode hundreds of thousands of records: looked up once, and made without Record's own __new__.
 _pack_revision, _pack_header, _pack_checksum = _REVISION.pack, _HEADER.pack, _CHECKSUM.pack
+_unpack_header, _unpack_checksum = _HEADER.unpack_from, _CHECKSUM.unpack_from
+_new_record = tuple.__new__
 _DELETED = 1
 # What a record takes beside its key and its value.
 OVERHEAD_BYTES = _REVISION.size + _HEADER.size + _CHECKSUM.size
@@ -120,21 +124,20 @@ def encode(record: Record) -> tuple[bytes, bytes]:
 
 def decode(key: bytes, data: bytes) -> Record:
     """Raises StoreCorrupt, naming the revision, if the checksum is wrong."""
-    revision = decode_key(key)
-    end = len(data) - _CHECKSUM.size
+    return decode_at(decode_key(key), key, data)
+
+
+def decode_at(revision: int, key: bytes, data: bytes) -> Record:
+    """The same, of a record whose revision is known."""
+    end = len(data) - _CHECKSUM_BYTES
     # A record too short for its own fields has no checksum to speak of.
-    if end < _HEADER.size or _CHECKSUM.unpack_from(data, end)[0] != crc32(data[:end], crc32(key)):
+    if end < _HEADER_BYTES or _unpack_checksum(data, end)[0] != crc32(data[:end], crc32(key)):
         raise StoreCorrupt(f"revision {revision} fails its checksum: the data is damaged, restore a copy")
-    flags, create_revision, previous_revision, key_length = _HEADER.unpack_from(data)
-    value_start = _HEADER.size + key_length
-    return Record(
-        revision,
-        data[_HEADER.size : value_start].decode(),
-        data[value_start:end],
-        bool(flags & _DELETED),
-        create_revision,
-        previous_revision,
-    )
+    flags, create_revision, previous_revision, key_bytes = _unpack_header(data)
+    value_start = _HEADER_BYTES + key_bytes
+    name = data[_HEADER_BYTES:value_start].decode()
+    deleted = flags & _DELETED != 0
+    return _new_record(Record, (revision, name, data[value_start:end], deleted, create_revision, previous_revision))
 
 
 def encode_description(description: Description) -> bytes:
