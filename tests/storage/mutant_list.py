@@ -187,7 +187,12 @@ MUTANTS = (
     Mutant("compaction.py", "max(revision, head - self._keep_changes)", "head", "no history is kept"),
     # --- opening and the disk ---
     Mutant("log_store.py", "if record.revision != self._head:", "if False:", "a gap in the log is not found"),
-    Mutant("records.py", "if end < _HEADER_BYTES or _unpack_checksum", "if end < _HEADER_BYTES and _unpack_checksum", "no checksum"),
+    Mutant(
+        "records.py",
+        "if end < _HEADER_BYTES or _unpack_checksum",
+        "if end < _HEADER_BYTES and _unpack_checksum",
+        "no checksum",
+    ),
     Mutant("records.py", "crc32(data[:end], crc32(key))", "crc32(data[:end])", "a checksum without its revision"),
     Mutant("lmdb_store.py", "create=False,", "create=False, sync=False,", "no sync"),
     Mutant("lmdb_store.py", "create=False,", "create=False, metasync=False,", "half a sync"),
