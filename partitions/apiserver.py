@@ -31,7 +31,8 @@ from .administration import ADMINISTRATION_METHODS, Administration
 from .consistency import ConsistencyChecker
 from .flow import FlowControl
 from .history import History, open_histories
-from .listing import Lister, ListStream
+from .list_stream import ListStream
+from .listing import Lister
 from .maintenance import Maintenance
 from .metrics import ApiMetrics, gauge
 from .mutations import Batch, MutateSession, Mutator, Writer

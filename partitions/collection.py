@@ -41,20 +41,22 @@ class Collection:
     def select(self, selection: CompiledSelection, start: str = "") -> list[Entry]:
         """The selected objects from the key `start` on, in key order."""
         matches = selection.matches
+        candidates = self.candidates(selection, start)
+        return candidates if selection.everything else [entry for entry in candidates if matches(entry)]
+
+    def candidates(self, selection: CompiledSelection, start: str = "") -> list[Entry]:
+        """The objects among which the selected ones are: those that an index has, or the range of a namespace."""
         if selection.indexed:
-            candidates = self._indexes[selection.place].get(selection.value, {})
-            found = sorted(key for key, entry in candidates.items() if key >= start and matches(entry))
-            return [candidates[key] for key in found]
-        keys = self._candidates(selection, start)
-        entries = map(self.entries.__getitem__, keys)
-        return list(entries) if selection.everything else [entry for entry in entries if matches(entry)]
+            entries = self._indexes[selection.place].get(selection.value, {})
+            return [entries[key] for key in sorted(entries) if key >= start]
+        return list(map(self.entries.__getitem__, self._candidate_keys(selection, start)))
 
     def between(self, first: str, end: str) -> list[Entry]:
         """The objects from the key `first` on that are below `end`, in key order."""
         entries = self.entries
         return [entries[key] for key in self._order.between(first, end)]
 
-    def _candidates(self, selection: CompiledSelection, start: str) -> list[str]:
+    def _candidate_keys(self, selection: CompiledSelection, start: str) -> list[str]:
         """The keys that the parts of the selection which stand in a key allow."""
         prefix = f"/registry/{self.kind.resource}/"
         if selection.tenant:

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions import listing
+from ursa.partitions import list_stream, listing
 from ursa.partitions.continuing import TOKEN_CHARACTERS_MAX
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, BadRequest, Expired, Invalid, ServiceUnavailable
@@ -264,16 +264,50 @@ def test_a_list_of_an_old_revision_leaves_the_loop_to_others(old_list: tuple[Par
         if not stream.finished:
             pauses += 1
             woken.clear()
-            partition.runtime.advance(listing.PAUSE_SECONDS)
+            partition.runtime.advance(list_stream.PAUSE_SECONDS)
             assert woken
     assert len(reply.items) == (0 if selector else 40)
     assert reply.resource_version == then
     assert pauses == 4
 
 
+def test_a_selective_list_of_the_newest_revision_leaves_the_loop_to_others_and_keeps_its_revision(
+    tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "STEP_ENTRIES", 10)
+    for number in range(40):
+        tenant_partition.create(pod(f"p{number:02}", labels={"odd": str(number % 2)}))
+    now = tenant_partition.store.head
+    stream = tenant_partition.server.open("List", Caller("test"), lambda: None)
+    request = pb.ListRequest(selection=pb.Selection(resource="pods", label_selector="odd=1"))
+    stream.receive(request.SerializeToString())
+    reply = pb.ListReply()
+    pauses = 0
+    while not stream.finished:
+        if (chunk := stream.take()) is not None:
+            reply.MergeFromString(chunk)
+        elif not stream.finished:
+            pauses += 1
+            tenant_partition.do(delete("pods", f"p{40 - pauses:02}"))
+            tenant_partition.create(pod(f"p{40 - pauses:02}-new", labels={"odd": "1"}))
+    assert pauses == 3
+    assert names(reply) == [f"p{number:02}" for number in range(1, 40, 2)]
+    assert reply.resource_version == now
+
+
+def test_a_page_looks_no_further_than_it_must(tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "STEP_ENTRIES", 10)
+    for number in range(40):
+        tenant_partition.create(pod(f"p{number:02}", labels={"app": "web"}))
+    stream = tenant_partition.server.open("List", Caller("test"), lambda: None)
+    request = pb.ListRequest(selection=pb.Selection(resource="pods", label_selector="app=web"), limit=9)
+    stream.receive(request.SerializeToString())
+    assert stream.take() is not None, "there was no pause: all was found in the first step"
+
+
 def read_on(partition: Partition, stream: ServerStream) -> None:
     while not stream.finished:
-        partition.runtime.advance(listing.PAUSE_SECONDS)
+        partition.runtime.advance(list_stream.PAUSE_SECONDS)
         stream.take()
 
 

@@ -1,0 +1,94 @@
+"""The stream of a List: it may wait for a revision, and gives the loop to others between the steps of a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from ..proto import ursa_pb2 as pb
+from ..proto.errors import ApiError, BadRequest
+from .freshness import Waiting
+from .listing import Lister, Query
+from .requests import parse_request
+
+# How long the loop is free between two steps of a list.
+PAUSE_SECONDS = 0.001
+
+
+class ListStream:
+    """The server's end of one List: a `sessions.ServerStream`."""
+
+    def __init__(self, lister: Lister, wake: Callable[[], None]) -> None:
+        self._lister = lister
+        self._wake = wake
+        self._query: Query | None = None
+        self._waiting: Waiting | None = None
+        self._chunks: Iterator[bytes | None] | None = None
+        self._refusal: ApiError | None = None
+        self._pausing = False
+        self._finished = False
+
+    def receive(self, data: bytes) -> None:
+        if self._query is not None:
+            raise BadRequest("a List takes one request")
+        query = self._query = self._lister.query(parse_request(pb.ListRequest, data))
+        if query.history.cache.head < query.awaited:
+            self._waiting = query.history.freshness.wait(query.awaited, partial(self._reached, query))
+            return
+        self._chunks = self._lister.read(query)
+        self._wake()
+
+    def end_requests(self) -> None:
+        if self._query is None:
+            self._finished = True
+        self._wake()
+
+    def take(self) -> bytes | None:
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            self.close()
+            raise refusal
+        if self._chunks is None or self._pausing:
+            return None
+        try:
+            for chunk in self._chunks:
+                if chunk is None:
+                    self._pause()
+                return chunk
+        except ApiError:
+            self.close()
+            raise
+        self._finished = True
+        return None
+
+    @property
+    def finished(self) -> bool:
+        return self._finished
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        self._chunks = None
+        self._finished = True
+
+    def _reached(self, query: Query, error: ApiError | None) -> None:
+        """The wait is over."""
+        self._waiting = None
+        try:
+            if error is not None:
+                raise error
+            self._chunks = self._lister.read(query)
+        except ApiError as refusal:
+            self._refusal = refusal
+        self._wake()
+
+    def _pause(self) -> None:
+        assert self._query is not None
+        self._pausing = True
+        self._query.history.runtime.call_later(PAUSE_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pausing = False
+        if not self._finished:
+            self._wake()
