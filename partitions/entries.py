@@ -14,6 +14,8 @@ from ..proto import ursa_pb2 as pb
 from ..proto.kinds import Kind
 from ..proto.objects import decode
 
+# As long as a status that says little more than Pending.
+SHARED_STATUS_BYTES = 64
 NO_LABELS: Mapping[str, str] = {}
 
 
@@ -31,7 +33,8 @@ class Entry:
         self.namespace = metadata.namespace
         self.name = metadata.name
         self.uid = metadata.uid
-        self.labels = dict(metadata.labels) or NO_LABELS
+        labels = metadata.labels
+        self.labels = {name: labels[name] for name in labels} if labels else NO_LABELS  # Twice as fast as dict().
         self.deleting = metadata.deletion_ms != 0
         self.fields = fields  # Values of the kind's field selectors, in the order of the table.
 
@@ -81,22 +84,27 @@ class FieldReader:
         )
         self._count = len(kind.fields)
         self._of_spec = lru_cache(maxsize=8192)(lambda data: self._read(self._by_part["spec"], data))
+        self._of_status = lru_cache(maxsize=1024)(lambda data: self._read(self._by_part["status"], data))
 
     def fields(self, message: pb.Object) -> tuple[str, ...]:
         if not self._count:
             return ()
         values = [""] * self._count
         found: list[tuple[int, str]] = []
-        if message.spec:
-            # Specs are shared between objects; a status or an event is nobody else's.
-            found += self._of_spec(message.spec)
-        if message.status:
-            found += self._read(self._by_part["status"], message.status)
-        if message.rest:
-            found += self._read(self._of_rest, message.rest)
+        # Specs are shared between objects, and so is the status of the new ones; other contents are nobody else's.
+        if spec := message.spec:
+            found += self._of_spec(spec)
+        if status := message.status:
+            read = self._of_status if len(status) <= SHARED_STATUS_BYTES else self._status
+            found += read(status)
+        if rest := message.rest:
+            found += self._read(self._of_rest, rest)
         for index, value in found:
             values[index] = value
         return tuple(values)
+
+    def _status(self, data: bytes) -> list[tuple[int, str]]:
+        return self._read(self._by_part["status"], data)
 
     @staticmethod
     def _read(wanted: tuple[tuple[int, tuple[str, ...]], ...], data: bytes) -> list[tuple[int, str]]:
@@ -108,7 +116,7 @@ class FieldReader:
 
 def _at(contents: Any, path: tuple[str, ...]) -> Any:
     for step in path:
-        if not isinstance(contents, Mapping):
+        if not isinstance(contents, dict):
             return None
         contents = contents.get(step)
     return contents

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .errors import BadRequest, NotFound
 
@@ -71,7 +72,7 @@ class Kind:
     store: str = MAIN_STORE
     ttl_seconds: int = 0
 
-    @property
+    @cached_property
     def resource(self) -> str:
         """`pods`, `deployments.apps`: the name on the wire, in keys and in metrics."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
