@@ -25,6 +25,7 @@ from ..proto.errors import ApiError, BadRequest, Expired, TooManyRequests
 from ..proto.kinds import Role
 from . import frames
 from .entries import Entry
+from .freshness import too_large
 from .groups import Group
 from .history import Histories, History
 from .requests import parse_request
@@ -93,10 +94,11 @@ class Lane:
     # -------------------------------------------------------------------------------------------- start and end
 
     def start(self, start: pb.WatchStart, selection: CompiledSelection) -> None:
-        """Raises Expired: it cannot go on where it says; nothing was started."""
+        """Raises Expired: it cannot go on where it says. Timeout: not yet. Nothing was started."""
         history = self._history
         head = history.cache.head
         watch = Watch(start.id, self, head)
+        self._check_caught_up(start)
         if start.initial_events:
             self._opening[watch] = iter(history.cache.collections[selection.kind.resource].select(selection))
             history.dispatcher.hold(watch)
@@ -146,6 +148,18 @@ class Lane:
         message = f"you read too slowly: changes are kept behind revision {floor}, your events before it are gone"
         self.end(watch.id, Expired(f"{message}: list again", resource_version=floor))
         self._history.dispatcher.to_wake(self._wake)
+
+    def _check_caught_up(self, start: pb.WatchStart) -> None:
+        """A cache that is behind its store lacks what others were told of: nobody begins there, or goes back to it."""
+        store, reached = self._history.store, self._history.cache.head
+        newest = store.head
+        begins = start.initial_events or not start.resource_version
+        if (
+            start.incarnation in ("", store.incarnation)
+            and reached < newest
+            and (begins or reached < start.resource_version <= newest)
+        ):
+            raise too_large(newest if begins else start.resource_version, reached)
 
     def _check_start(self, start: pb.WatchStart) -> None:
         history = self._history

@@ -95,6 +95,24 @@ def test_a_consistent_get_is_not_answered_from_a_cache_that_is_behind_its_store(
     assert [type(answer) for answer in answers] == [Timeout]
 
 
+@pytest.mark.parametrize("start", ["initial events", "now", "behind what the cache has not seen"])
+def test_no_watch_begins_in_a_cache_that_is_behind_its_store(
+    tenant_partition: Partition, behind: Partition, start: str
+) -> None:
+    """S1 and S16, at the server: nobody goes back to it, and nobody takes it for another history and begins anew. The
+    guard is `Lane._check_caught_up`."""
+    seen = behind.store.head
+    tenant_partition.do(delete("pods", "old"))
+    newest = tenant_partition.store.head
+    options = {"initial events": {"initial_events": True}, "now": {}}.get(start, {"resource_version": newest})
+    refused = behind.watch("pods", **options)
+    assert isinstance(refused.error, Timeout)
+    assert not refused.events
+    assert behind.watch("pods", resource_version=seen).error is None, "what comes is still to come"
+    assert isinstance(behind.watch("pods", resource_version=newest + 1).error, Expired), "that is no part of history"
+    assert isinstance(behind.watch("pods", resource_version=newest, incarnation="two").error, Expired)
+
+
 def test_any_state_is_answered_at_once(tenant_partition: Partition, behind: Partition) -> None:
     tenant_partition.do(delete("pods", "old"))
     assert names(read(open_list(behind, resource_version="0"))) == ["old"]
