@@ -123,6 +123,8 @@ class Reads:
                 for chunk in chunks:
                     items.extend(Object(item, self._partition) for item in chunk.items)
                 last = chunks[-1]
+        if not last.incarnation:
+            raise Unreachable(self._partition, "the list ended before its last part")
         return ObjectList(items, last.resource_version, last.continue_token, last.remaining, last.incarnation)
 
     async def _read(self, method: str, attempt: Callable[[float], Awaitable[_Reply]]) -> _Reply:

@@ -264,8 +264,14 @@ class Object:
 # ------------------------------------------------------------------------------------------------------------ time
 
 
+# The first and the last second of RFC 3339's years, 0001 and 9999.
+_TIME_MS_MIN = -62_135_596_800_000
+_TIME_MS_MAX = 253_402_300_799_000
+
+
 def format_time(milliseconds: int) -> str:
-    """RFC 3339 in UTC; the fraction is left out where it is zero."""
+    """RFC 3339 in UTC; the fraction is left out where it is zero. What it has no year for is the nearest it can say."""
+    milliseconds = min(max(milliseconds, _TIME_MS_MIN), _TIME_MS_MAX)
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds" if milliseconds % 1000 else "seconds").replace("+00:00", "Z")
 

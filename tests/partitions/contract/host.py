@@ -110,6 +110,9 @@ class Host:
     def head(self) -> int:
         return self._store.head
 
+    def floor(self) -> int:
+        return self._store.compacted
+
     def log(self) -> list[Record]:
         """All that is durable and not compacted away."""
         return list(self._store.log(self._store.compacted))
@@ -120,6 +123,13 @@ class Host:
         while self._store.sweep_step():
             pass
 
+    def compact_in_part(self, revision: int, steps: int) -> bool:
+        """Begin, go so many steps of the sweep, and be killed. False: it had ended before."""
+        self._store.compact(revision)
+        unfinished = all(self._store.sweep_step() for _ in range(steps))
+        self.crash()
+        return unfinished
+
     def stored(self) -> dict[str, bytes]:
         """All objects, as the store has them."""
         return {record.key: record.value for record in self._store.range("/registry/")}
@@ -127,11 +137,30 @@ class Host:
     def crash(self) -> None:
         """Kill the apiserver; another one opens what was durable. The clients' streams are gone."""
         self._stop()
-        before, self._committer = self._store, HandCommitter()
-        self._store = MemoryStore(self._committer, incarnation=before.incarnation)
-        self._store._records = dict(before._records)
-        self._store._restore(self._store._records.values(), before._durable_floor)
+        self._store = self._copy(self._store.head)
         self._start()
+
+    def fall_behind(self, revision: int) -> None:
+        """Another apiserver takes over, of the same store, that has got no further than this revision."""
+        self._stop()
+        self._ahead = self._store
+        self._store = self._copy(revision)
+        self._start()
+
+    def catch_up(self) -> None:
+        """Undo `fall_behind`."""
+        self._stop()
+        self._store = self._ahead
+        self._store = self._copy(self._store.head)
+        self._start()
+
+    def _copy(self, revision: int) -> MemoryStore:
+        """A store with what is durable, up to a revision."""
+        before, self._committer = self._store, HandCommitter()
+        store = MemoryStore(self._committer, incarnation=before.incarnation)
+        store._records = {number: record for number, record in before._records.items() if number <= revision}
+        store._restore(store._records.values(), before._durable_floor)
+        return store
 
     def replace_store(self, incarnation: str) -> None:
         """The partition is set up anew: another incarnation, nothing in it."""
@@ -204,11 +233,13 @@ class _Stream:
             self._stream.end_requests()
 
     def take(self) -> bytes | None:
-        return None if self._dead else self._stream.take()
+        if self._dead:
+            raise _GONE
+        return self._stream.take()
 
     @property
     def finished(self) -> bool:
-        return self._dead or self._stream.finished
+        return self._stream.finished and not self._dead
 
     def close(self) -> None:
         self._stream.close()

@@ -135,10 +135,14 @@ class Controls(Protocol):
     def hold_commits(self) -> None: ...
     def release_commits(self) -> None: ...
     def head(self) -> int: ...
+    def floor(self) -> int: ...
     def log(self) -> list[Any]: ...
     def compact(self, revision: int) -> None: ...
     def stored(self) -> dict[str, bytes]: ...
+    def compact_in_part(self, revision: int, steps: int) -> bool: ...
     def crash(self) -> None: ...
+    def fall_behind(self, revision: int) -> None: ...
+    def catch_up(self) -> None: ...
     def replace_store(self, incarnation: str) -> None: ...
 
 
@@ -184,8 +188,12 @@ class Subject:
         return (await self.do(operation)).resource_version
 
     async def crash(self) -> None:
-        """Kill the apiserver; go on when its successor takes writes from us."""
+        """Kill the apiserver, and go on with its successor."""
         self.host.crash()
+        await self.reconnected()
+
+    async def reconnected(self) -> None:
+        """Until the apiserver that is there now takes writes from us."""
         probe = pb.Operation(resource="configmaps", dry_run=True)
         probe.create.object.CopyFrom(Object.from_dict(config("probe")).message)
         while True:
@@ -346,10 +354,15 @@ class SlowWatching(Watching):
 
     def read_one(self) -> bool:
         """False: there is nothing to read."""
-        data = self._stream.take()
+        if self.lost:
+            return False
+        try:
+            data = self._stream.take()
+        except ApiError:
+            data, self.lost = None, True
         if data is None:
-            if self._stream.finished and not self.lost:
-                self.lost = True
+            self.lost = self.lost or self._stream.finished
+            if self.lost:
                 self.wake()
             return False
         reply = pb.WatchReply.FromString(data)
