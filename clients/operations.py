@@ -6,7 +6,7 @@ so it is off unless asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..proto import ursa_pb2 as pb
@@ -66,19 +66,52 @@ def update_status_operation(obj: Object, *, return_object: bool = False) -> pb.O
 def patch_operation(
     resource: str,
     key: ObjectKey,
-    body: Mapping[str, Any],
+    body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
+    patch_type: pb.Patch.Type = pb.Patch.MERGE,
     subresource: str = "",
+    field_manager: str = "",
+    field_validation: str = "",
     return_object: bool = False,
     dry_run: bool = False,
 ) -> pb.Operation:
-    """A merge patch (RFC 7386)."""
+    """`body` is a map in Kubernetes' form; of a JSON patch, a list of operations."""
     return pb.Operation(
         resource=resource,
-        patch=pb.Patch(target=target(resource, key), type=pb.Patch.MERGE, body=encode(body), subresource=subresource),
+        patch=pb.Patch(target=target(resource, key), type=patch_type, body=encode(body), subresource=subresource),
+        return_object=return_object,
+        dry_run=dry_run,
+        field_manager=field_manager,
+        field_validation=field_validation,
+    )
+
+
+def apply_operation(
+    resource: str,
+    key: ObjectKey,
+    configuration: Mapping[str, Any],
+    *,
+    field_manager: str,
+    force: bool = False,
+    subresource: str = "",
+    field_validation: str = "",
+    return_object: bool = False,
+    dry_run: bool = False,
+) -> pb.Operation:
+    """Server-side apply: all that `field_manager` wants of the object, which is created where there is none."""
+    operation = patch_operation(
+        resource,
+        key,
+        configuration,
+        patch_type=pb.Patch.APPLY,
+        subresource=subresource,
+        field_manager=field_manager,
+        field_validation=field_validation,
         return_object=return_object,
         dry_run=dry_run,
     )
+    operation.patch.force = force
+    return operation
 
 
 def delete_operation(
@@ -99,6 +132,39 @@ def delete_operation(
             grace_seconds=grace_seconds,
             propagation=propagation,
         ),
+    )
+
+
+def delete_collection_operation(
+    selection: pb.Selection,
+    *,
+    grace_seconds: int | None = None,
+    propagation: str = "",
+    continue_token: str = "",
+    dry_run: bool = False,
+) -> pb.Operation:
+    """The next step of deleting what is selected; its result says how many, and where to go on."""
+    return pb.Operation(
+        resource=selection.resource,
+        delete_collection=pb.DeleteCollection(
+            selection=selection,
+            grace_seconds=grace_seconds,
+            propagation=propagation,
+            continue_token=continue_token,
+        ),
+        dry_run=dry_run,
+    )
+
+
+def evict_operation(
+    key: ObjectKey, *, uid: str = "", grace_seconds: int | None = None, dry_run: bool = False
+) -> pb.Operation:
+    """Delete a pod if that may be."""
+    preconditions = pb.Preconditions(uid=uid)
+    return pb.Operation(
+        resource=PODS,
+        evict=pb.Evict(target=target(PODS, key), preconditions=preconditions, grace_seconds=grace_seconds),
+        dry_run=dry_run,
     )
 
 

@@ -50,12 +50,13 @@ class PartitionClient:
 
     # ---------------------------------------------------------------------------------------------------- reads
 
-    async def get(self, resource: str, key: ObjectKey, *, resource_version: str = "") -> Object:
+    async def get(self, resource: str, key: ObjectKey, *, resource_version: str = "", subresource: str = "") -> Object:
         """The object, with nothing missing that anybody was told of before.
 
         Args:
             resource_version: "0": any state will do that is not older than what this client has seen. A revision: not
                 older than that; it must be one of this partition's.
+            subresource: "scale": the workload's Scale.
 
         Raises:
             NotFound.
@@ -64,6 +65,7 @@ class PartitionClient:
         """
         request = ops.target(resource, key)
         request.resource_version = resource_version
+        request.subresource = subresource
         return await self._reads.get(request)
 
     async def list(
@@ -146,15 +148,64 @@ class PartitionClient:
         self,
         resource: str,
         key: ObjectKey,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
+        patch_type: pb.Patch.Type = pb.Patch.MERGE,
         subresource: str = "",
+        field_manager: str = "",
         dry_run: bool = False,
     ) -> Object:
-        """A merge patch (RFC 7386)."""
+        """A merge patch (RFC 7386), or another type; the body of a JSON patch is a list of operations."""
         return await self._write(
-            ops.patch_operation(resource, key, body, subresource=subresource, return_object=True, dry_run=dry_run)
+            ops.patch_operation(
+                resource,
+                key,
+                body,
+                patch_type=patch_type,
+                subresource=subresource,
+                field_manager=field_manager,
+                return_object=True,
+                dry_run=dry_run,
+            )
         )
+
+    async def apply(
+        self,
+        resource: str,
+        key: ObjectKey,
+        configuration: Mapping[str, Any],
+        *,
+        field_manager: str,
+        force: bool = False,
+        subresource: str = "",
+        field_validation: str = "",
+        dry_run: bool = False,
+    ) -> Object:
+        """Server-side apply: create the object, or give it what `configuration` says.
+
+        What the same manager said before and no longer says is removed.
+
+        Args:
+            force: take over fields that others manage. Without it they are a Conflict, whose causes name them.
+            field_validation: Strict refuses fields that the kind does not have, by a BadRequest.
+        """
+        return await self._write(
+            ops.apply_operation(
+                resource,
+                key,
+                configuration,
+                field_manager=field_manager,
+                force=force,
+                subresource=subresource,
+                field_validation=field_validation,
+                return_object=True,
+                dry_run=dry_run,
+            )
+        )
+
+    async def scale(self, resource: str, key: ObjectKey, replicas: int) -> Object:
+        """Set the number of replicas of a workload; returns its Scale."""
+        return await self.patch(resource, key, {"spec": {"replicas": replicas}}, subresource="scale")
 
     async def delete(
         self,
@@ -176,6 +227,44 @@ class PartitionClient:
             propagation=propagation,
         )
         ops.raise_for_error((await self.mutate([operation]))[0])
+
+    async def delete_collection(
+        self,
+        resource: str,
+        *,
+        tenant: str = "",
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        grace_seconds: int | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Delete all selected objects of one namespace, each as `delete` does; returns how many. Not one transaction.
+
+        Raises:
+            Invalid: no namespace, or no tenant, where the kind has one.
+        """
+        selection = pb.Selection(
+            resource=resource,
+            tenant=tenant,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+        )
+        deleted, token = 0, ""
+        while True:
+            operation = ops.delete_collection_operation(
+                selection, grace_seconds=grace_seconds, continue_token=token, dry_run=dry_run
+            )
+            [result] = await self.mutate([operation])
+            ops.raise_for_error(result)
+            deleted, token = deleted + result.deleted, result.continue_token
+            if not token:
+                return deleted
+
+    async def evict(self, key: ObjectKey, *, uid: str = "", grace_seconds: int | None = None) -> None:
+        """Delete a pod, if that may be. Raises like `delete`."""
+        ops.raise_for_error((await self.mutate([ops.evict_operation(key, uid=uid, grace_seconds=grace_seconds)]))[0])
 
     async def bind(self, key: ObjectKey, *, uid: str, resource_partition: str, node: str) -> None:
         """Pod to node. Raises Conflict where it is bound elsewhere."""

@@ -11,6 +11,7 @@ from ..proto.kinds import Role
 from . import frames
 from .history import Histories, History
 from .selections import served_kind
+from .subresources import check_subresource, scale_of
 
 # Revisions have 63 bits at most, which are 19 digits.
 _REVISION = re.compile(r"[0-9]{1,19}")
@@ -75,9 +76,10 @@ class Getter:
         """Call `reply`, now or when the revision asked for has been reached.
 
         Raises:
-            BadRequest: no such kind, no such revision. Expired: another incarnation.
+            BadRequest: no such kind, subresource or revision. Expired: another incarnation.
         """
         kind = served_kind(request.resource, self._role)
+        check_subresource(kind, request.subresource)
         history = self._histories.of(kind)
         check_incarnation(history, request.incarnation)
         asked = parse_revision(request.resource_version)
@@ -94,7 +96,9 @@ class Getter:
                 reply(NotFound(f"{key} does not exist", key=key, resource_version=head))
             else:
                 state = pb.GetReply(resource_version=head, incarnation=history.store.incarnation)
-                reply(frames.list_item(entry.data) + state.SerializeToString())
+                scale = request.subresource == "scale"
+                data = scale_of(entry.message()).SerializeToString() if scale else entry.data
+                reply(frames.list_item(data) + state.SerializeToString())
 
         if history.cache.head >= awaited:
             answer(None)

@@ -142,6 +142,8 @@ class State:
             result.warnings.extend(plan.warnings)
         if plan.deleted or plan.continue_token:
             result.deleted, result.continue_token = plan.deleted, plan.continue_token
+            if plan.writes:
+                result.resource_version = plan.writes[-1].message.metadata.resource_version
         return result
 
     def expire(self, expiring: Expiring, now_ms: int) -> None:
@@ -289,10 +291,7 @@ class State:
         history = self._histories.of(writes[0].kind)
         try:
             records = history.stage(
-                [
-                    StoreChange(write.key, _Encoder(write), write.deleted, reserve=_must_go_on(write))
-                    for write in writes
-                ]
+                [StoreChange(write.key, _Encoder(write), write.deleted, reserve=_must_go_on(write)) for write in writes]
             )
         except (InvalidKey, ValueTooLarge) as error:
             raise Invalid(str(error)) from None

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..clients.client import ClientSet, PartitionClient
-from ..proto.errors import AlreadyExists, BadRequest, NotFound
+from ..proto.errors import BadRequest, NotFound
 from ..proto.kinds import RESOURCE_ONLY, Kind, Scope, kind_of
 from ..proto.objects import Object, ObjectKey
 from .bootstrap import DEFAULT_TENANT
 from .tenants import TENANTS, TenantDirectory
 
 DEFAULT_NAMESPACE = "default"
+# Who applies manifests, in managedFields.
+FIELD_MANAGER = "ursa"
 
 
 async def apply_object(obj: Object, clients: ClientSet, tenants: TenantDirectory) -> Object:
-    """Create it, or merge it into the one that is there.
+    """Create it, or give the one that is there what the manifest says; see `PartitionClient.apply`.
+
+    A program that applies knows what it wants, so what others manage is taken over. An object without a name, for which
+    one is made up, is created.
 
     Raises:
         BadRequest: its kind is unknown, or served by both roles of partition without saying where.
@@ -22,16 +29,17 @@ async def apply_object(obj: Object, clients: ClientSet, tenants: TenantDirectory
     kind = kind_of(obj.api_version, obj.kind)
     obj = with_defaults(obj, kind)
     client = await _client_for(obj, kind, clients, tenants)
-    manifest = obj.to_dict()
-    manifest.pop("status", None)
-    # The change first: a manifest that is complete enough to change an object may not be enough to create one.
-    try:
-        return await client.patch(kind.resource, obj.key, manifest)
-    except NotFound:
-        try:
-            return await client.create(obj)
-        except AlreadyExists:
-            return await client.patch(kind.resource, obj.key, manifest)
+    if not obj.name:
+        return await client.create(obj)
+    return await client.apply(kind.resource, obj.key, configuration(obj), field_manager=FIELD_MANAGER, force=True)
+
+
+def configuration(obj: Object) -> dict[str, Any]:
+    """What a manifest says about an object: its status, and what the server counts, are not its to say."""
+    body = obj.to_dict()
+    body.pop("status", None)
+    body["metadata"].pop("managedFields", None)
+    return body
 
 
 def with_defaults(obj: Object, kind: Kind) -> Object:

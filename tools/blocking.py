@@ -197,8 +197,85 @@ class BlockingPartitionClient:
     def update_status(self, obj: Object) -> Object:
         return self._loop.call(partial(self._client.update_status, obj))
 
-    def patch(self, resource: str, key: ObjectKey, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:
-        return self._loop.call(partial(self._client.patch, resource, key, body, dry_run=dry_run))
+    def patch(
+        self,
+        resource: str,
+        key: ObjectKey,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        patch_type: pb.Patch.Type = pb.Patch.MERGE,
+        subresource: str = "",
+        field_manager: str = "",
+        dry_run: bool = False,
+    ) -> Object:
+        return self._loop.call(
+            partial(
+                self._client.patch,
+                resource,
+                key,
+                body,
+                patch_type=patch_type,
+                subresource=subresource,
+                field_manager=field_manager,
+                dry_run=dry_run,
+            )
+        )
+
+    def apply(
+        self,
+        resource: str,
+        key: ObjectKey,
+        configuration: Mapping[str, Any],
+        *,
+        field_manager: str,
+        force: bool = False,
+        subresource: str = "",
+        field_validation: str = "",
+        dry_run: bool = False,
+    ) -> Object:
+        return self._loop.call(
+            partial(
+                self._client.apply,
+                resource,
+                key,
+                configuration,
+                field_manager=field_manager,
+                force=force,
+                subresource=subresource,
+                field_validation=field_validation,
+                dry_run=dry_run,
+            )
+        )
+
+    def scale(self, resource: str, key: ObjectKey, replicas: int) -> Object:
+        return self._loop.call(partial(self._client.scale, resource, key, replicas))
+
+    def delete_collection(
+        self,
+        resource: str,
+        *,
+        tenant: str = "",
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        grace_seconds: int | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        return self._loop.call(
+            partial(
+                self._client.delete_collection,
+                resource,
+                tenant=tenant,
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                grace_seconds=grace_seconds,
+                dry_run=dry_run,
+            )
+        )
+
+    def evict(self, key: ObjectKey, *, uid: str = "", grace_seconds: int | None = None) -> None:
+        self._loop.call(partial(self._client.evict, key, uid=uid, grace_seconds=grace_seconds))
 
     def delete(
         self,

@@ -5,6 +5,7 @@ After Kubernetes' structured-merge-diff: maps and keyed lists are merged, sets a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,28 +31,20 @@ def merged(live: Any, config: Any, shape: Shape) -> Any:
 
 
 def _order(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Both, in the order of `new`; what only `old` has stays in front of what it stood in front of."""
-    shared = [element for element in old if element in new]
-    if shared == list(new):
-        return list(old)
-    # The old ones that stood in front of each shared one, and those behind the last.
-    in_front: dict[str, list[str]] = {}
-    waiting: list[str] = []
-    for element in old:
-        if element in new:
-            in_front[element] = waiting
-            waiting = []
-        else:
-            waiting.append(element)
+    """Both, in the order of `new`; what only `old` has stays behind what it stood behind."""
+    left, right = deque(old), deque(new)
+    shared = deque(element for element in new if element in old)
     order: list[str] = []
-    for element in new:
-        order += in_front.get(element, [])
-        order.append(element)
-    last_shared = shared[-1] if shared else None
-    if last_shared is None:
-        return waiting + order
-    place = order.index(last_shared) + 1
-    return order[:place] + waiting + order[place:]
+    while left or right:
+        if left and left[0] not in new:
+            order.append(left.popleft())
+        elif left and (not shared or left[0] != shared[0]):
+            left.popleft()  # It has been taken, or comes later in `new`.
+        else:
+            order.append(right.popleft())
+            if shared and order[-1] == shared[0]:
+                shared.popleft()
+    return order
 
 
 def pruned(value: Any, shape: Shape, given_up: FieldSet, owned: FieldSet) -> Any:

@@ -114,11 +114,12 @@ def test_apply_creates_then_changes_and_takes_files(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_cluster() as cluster:
             created = await cluster.apply(pod("p"))
-            changed = await cluster.apply(
-                {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}}}
-            )
+            labelled = pod("p")
+            labelled["metadata"]["labels"] = {"a": "b"}
+            changed = await cluster.apply(labelled)
             assert changed.uid == created.uid
             assert dict(changed.labels) == {"a": "b"}
+            assert not (await cluster.apply(pod("p"))).labels
             config, tenant = await cluster.apply(manifests)
             assert config.rest["data"] == {"a": "b"}
             assert (tenant.name, tenant.partition) == ("t", "tp-2")

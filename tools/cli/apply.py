@@ -9,9 +9,10 @@ import click
 
 from ...clients.client_set import ClientSet
 from ...clients.partition_client import PartitionClient
-from ...proto.errors import AlreadyExists, ApiError, InputError, NotFound
+from ...proto.errors import ApiError, Conflict, InputError, NotFound
 from ...proto.kinds import BY_KIND, Kind, Role, Scope
 from ...proto.objects import Object
+from ..applying import FIELD_MANAGER, configuration
 from ..objects.directory import ask, ask_all, chosen, tenant_client
 from ..objects.manifests import Manifest, read_manifests
 from ..objects.printing import name_of
@@ -27,17 +28,41 @@ class _Target(NamedTuple):
     client: PartitionClient | None
 
 
+class _Options(NamedTuple):
+    force: bool
+    validate: str
+
+
 @click.command()
 @click.option(
     "-f", "--filename", "paths", multiple=True, required=True, metavar="FILE", help="A manifest, - or a directory."
 )
 @scope_options
 @click.option("--dry-run", is_flag=True, help="Let the partitions check everything, and change nothing.")
-def apply(paths: tuple[str, ...], cluster: str, partition: str, tenant: str, namespace: str, dry_run: bool) -> None:
-    """Create objects from manifests, or merge the manifests into the objects that are there.
+@click.option("--force-conflicts", "force", is_flag=True, help="Take over fields that others manage.")
+@click.option(
+    "--validate",
+    type=click.Choice(("Strict", "Ignore")),
+    default="Strict",
+    show_default=True,
+    help="What to do about fields that the kind does not have.",
+)
+def apply(
+    paths: tuple[str, ...],
+    cluster: str,
+    partition: str,
+    tenant: str,
+    namespace: str,
+    dry_run: bool,
+    force: bool,
+    validate: str,
+) -> None:
+    """Create objects from manifests, or give the objects that are there what the manifests say.
 
-    Everything is checked before anything is written. What a manifest does not say keeps its value.
+    Everything is checked before anything is written. What was applied before, and the manifest no longer says, is
+    removed; what it never said keeps its value. Where others manage a field and say something else, it is a conflict.
     """
+    options = _Options(force, validate)
     manifests = read_manifests(paths)
     if not manifests:
         raise InputError(f"{paths[0]} holds no objects")
@@ -48,7 +73,7 @@ def apply(paths: tuple[str, ...], cluster: str, partition: str, tenant: str, nam
         targets = [await planner.target(*item) for item in scoped]
         for target in targets:
             if target.client is not None and not planner.depends_on_earlier(target):
-                await _put(target.client, target, dry_run=True)
+                await _put(target.client, target, options, dry_run=True)
         for target in targets:
             client = target.client
             if client is None:
@@ -56,7 +81,7 @@ def apply(paths: tuple[str, ...], cluster: str, partition: str, tenant: str, nam
                     click.echo(f"{name_of(target.object)} is not checked: its tenant would be created first")
                     continue
                 client = await tenant_client(clients, target.object.tenant)
-            done = await _put(client, target, dry_run=dry_run)
+            done = await _put(client, target, options, dry_run=dry_run)
             click.echo(f"{name_of(target.object)} {done}{' (dry run)' if dry_run else ''}")
 
     run_with_clients(cluster, body)
@@ -152,8 +177,8 @@ class _Planner:
         return serving[holding[0]]
 
 
-async def _put(client: PartitionClient, target: _Target, *, dry_run: bool) -> str:
-    """Create or merge; says which it was.
+async def _put(client: PartitionClient, target: _Target, options: _Options, *, dry_run: bool) -> str:
+    """Apply it; says what that did.
 
     Raises:
         InputError: the partition refused; the message names the file and the line.
@@ -161,23 +186,36 @@ async def _put(client: PartitionClient, target: _Target, *, dry_run: bool) -> st
     obj, kind = target.object, target.kind
 
     async def write(to: PartitionClient) -> str:
-        try:
+        if not obj.name:
             await to.create(obj, dry_run=dry_run)
             return "created"
-        except AlreadyExists:
-            pass
-        before = await to.get(kind.resource, obj.key)
-        after = await to.patch(kind.resource, obj.key, _body(obj), dry_run=dry_run)
+        before = await _present(to, kind, obj)
+        after = await to.apply(
+            kind.resource,
+            obj.key,
+            configuration(obj),
+            field_manager=FIELD_MANAGER,
+            force=options.force,
+            field_validation=options.validate,
+            dry_run=dry_run,
+        )
+        if before is None:
+            return "created"
         return "unchanged" if before.to_dict() == after.to_dict() else "configured"
 
     try:
         return await ask(client, write)
+    except Conflict as error:
+        if any(cause.reason == "FieldManagerConflict" for cause in error.causes):
+            message = f"{error}: with --force-conflicts"
+            raise InputError(message, file=target.manifest.file, line=target.manifest.line) from None
+        raise InputError(str(error), file=target.manifest.file, line=target.manifest.line) from None
     except ApiError as error:
         raise InputError(str(error), file=target.manifest.file, line=target.manifest.line) from None
 
 
-def _body(obj: Object) -> dict[str, object]:
-    """What a manifest says about an object that is there: its status is the controllers'."""
-    body = obj.to_dict()
-    body.pop("status", None)
-    return body
+async def _present(client: PartitionClient, kind: Kind, obj: Object) -> Object | None:
+    try:
+        return await client.get(kind.resource, obj.key)
+    except NotFound:
+        return None

@@ -10,7 +10,7 @@ from ...clients.informer import Event, EventType, Informer
 from ...proto.errors import InputError
 from ..objects.columns import Column, columns_of
 from ..objects.directory import clients_for
-from ..objects.printing import name_of, stream_row, to_json, to_yaml
+from ..objects.printing import document_of, name_of, stream_row, to_json, to_yaml
 from .session import (
     Scoping,
     check_selectors,
@@ -92,9 +92,9 @@ class _Printer:
     def show(self, event: Event) -> None:
         obj = event.object
         if self._output == "json":
-            click.echo(to_json({"type": event.type.value, "object": obj.to_dict()}, indent=None))
+            click.echo(to_json({"type": event.type.value, "object": document_of(obj)}, indent=None))
         elif self._output == "yaml":
-            click.echo("---\n" + to_yaml({"type": event.type.value, "object": obj.to_dict()}))
+            click.echo("---\n" + to_yaml({"type": event.type.value, "object": document_of(obj)}))
         elif self._output == "name":
             click.echo(f"{event.type.value} {name_of(obj)}" if event.type is not EventType.MODIFIED else name_of(obj))
         else:

@@ -40,11 +40,19 @@ def name_of(obj: Object) -> str:
     return f"{kind.singular}.{kind.group}/{obj.name}" if kind.group else f"{kind.singular}/{obj.name}"
 
 
+def document_of(obj: Object) -> dict[str, Any]:
+    """An object for people: without managedFields, which are long and for the server."""
+    document = obj.to_dict()
+    document["metadata"].pop("managedFields", None)
+    return document
+
+
 def as_document(objects: Sequence[Object], single: bool) -> dict[str, Any]:
     """One object as itself, several as a List."""
-    if single and len(objects) == 1:
-        return objects[0].to_dict()
-    return {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [obj.to_dict() for obj in objects]}
+    documents = [document_of(obj) for obj in objects]
+    if single and len(documents) == 1:
+        return documents[0]
+    return {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": documents}
 
 
 def to_yaml(document: Any) -> str:
