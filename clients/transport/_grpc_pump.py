@@ -119,9 +119,7 @@ class Pump(CallTask):
         while not self._over:
             while pipe.outbound:
                 data = pipe.outbound.popleft()
-                try:
-                    await call.write(data)
-                except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                if not await _sent(call, data):
                     return  # The call has ended; the reader is told why.
                 pipe.written_bytes += len(data)
                 if pipe.sender_waits and not pipe.outbound_full:
@@ -143,6 +141,24 @@ class Pump(CallTask):
     def _run_wake(self) -> None:
         self._wake_posted = False
         self._wake()
+
+
+async def _sent(call: Any, data: bytes) -> bool:
+    """Whether the call still took it.
+
+    The call's own `write` puts an error of its own in the place of the partition's answer, if that is still on its way.
+    """
+    try:
+        await call.wait_for_connection()
+        if call.done():
+            return False
+        await call._cython_call.send_serialized_message(data)  # noqa: SLF001 there is no public way
+    except grpc.aio.AioRpcError:
+        return False
+    except grpc.aio.InternalError:
+        await call.code()  # Nothing can be sent because it has ended: how is what comes next.
+        return False
+    return True
 
 
 def _resolve(future: asyncio.Future[None] | None) -> None:

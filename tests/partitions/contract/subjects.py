@@ -584,7 +584,7 @@ class Stage:
 
 def only_leaf(error: BaseException) -> BaseException:
     """What failed, out of the nurseries around it."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+    while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 

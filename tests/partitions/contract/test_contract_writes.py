@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import trio
+from ursa.clients.transport.interface import Stream
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound
 from ursa.proto.objects import Object
 
 from .objects import config, namespace, pod, tenant
-from .subjects import Subject, name_of, over_all_subjects
+from .subjects import Subject, name_of, only_leaf, over_all_subjects
 
 
 def creation(manifest: dict, **options: bool) -> pb.Operation:
@@ -388,3 +389,28 @@ async def test_a_batch_that_is_too_long_is_refused_and_none_of_it_is_done(subjec
     with pytest.raises(BadRequest, match="256"):
         await subject.call("Write", pb.MutateRequest(operations=batch))
     assert (await subject.list("configmaps")).names == []
+
+
+@over_all_subjects
+async def test_a_refusal_is_told_although_the_client_goes_on_sending(subject: Subject) -> None:
+    too_long = pb.MutateRequest(operations=[creation(config("a"))] * 257)
+    for _ in range(20):
+        async with subject.stream("Mutate") as stream:
+            with pytest.raises(BadRequest, match="256"):
+                await keep_sending(stream, too_long)
+
+
+async def keep_sending(stream: Stream, message: pb.MutateRequest) -> None:
+    async def receive() -> None:
+        while await stream.receive():
+            pass
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            for _ in range(100):
+                await stream.send(message)
+                await trio.lowlevel.checkpoint()
+            await trio.sleep(1)
+    except BaseExceptionGroup as group:
+        raise only_leaf(group) from None
