@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ursa.proto.errors import BadRequest
-from ursa.proto.selectors import label_selector_of, parse_field_selector, parse_label_selector, selects
+from ursa.proto.selectors import Selector, label_selector_of, parse_field_selector, parse_label_selector, selects
 
 
 @pytest.mark.parametrize(
@@ -22,16 +25,68 @@ from ursa.proto.selectors import label_selector_of, parse_field_selector, parse_
         ("!canary", {"canary": "no"}, False),
         ("example.com/app=web", {"example.com/app": "web"}, True),
         ("app=", {"app": ""}, True),
+        ("app in ()", {"app": ""}, True),
+        ("gpus>3", {"gpus": "4"}, True),
+        ("gpus > 3,gpus<10", {"gpus": "10"}, False),
+        ("gpus<-1", {"gpus": "-2"}, True),
+        ("gpus>3", {"gpus": "many"}, False),
+        ("gpus<3", {}, False),
     ],
 )
 def test_label_selectors(text: str, labels: dict[str, str], matches: bool) -> None:
     assert selects(parse_label_selector(text), labels.get) is matches
 
 
-@pytest.mark.parametrize("text", ["a b", "=x", "a in b", "a in (b", "a,,b", "a=b=c"])
+@pytest.mark.parametrize("text", ["a b", "=x", "a in b", "a in (b", "a,,b", "a,", ",a", "a=b=c", "a in (b),", "!a=b"])
 def test_a_label_selector_that_does_not_parse_says_which_forms_there_are(text: str) -> None:
     with pytest.raises(BadRequest, match="is not of a known form"):
         parse_label_selector(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a/b/c",
+        "-a=b",
+        "é=1",
+        "a=b/c",
+        "a=-b",
+        f"a={'v' * 64}",
+        f"{'k' * 64}=a",
+        "a in (b c)",
+        "a>b",
+        "a>",
+        "(a)",
+        "a>1>2",
+    ],
+)
+def test_a_selector_that_no_label_can_meet_is_a_bad_request(text: str) -> None:
+    with pytest.raises(BadRequest):
+        parse_label_selector(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a," * 8000, "(" * 16_000, "a in (" + "b," * 8000, "(a" * 8000, "a" + " " * 16_000 + "x"]
+)
+@pytest.mark.parametrize("parse", [parse_label_selector, parse_field_selector])
+def test_a_long_selector_is_looked_at_in_milliseconds(parse: Callable[[str], Selector], text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(BadRequest) as refused:
+        parse(text)
+    assert time.process_time() - began < 0.1, "a square of its length"
+    assert len(refused.value.message) < 500
+
+
+@pytest.mark.parametrize("parse", [parse_label_selector, parse_field_selector])
+def test_a_selector_of_any_length_is_refused_shortly(parse: Callable[[str], Selector]) -> None:
+    with pytest.raises(BadRequest, match="at most 16384 are allowed") as refused:
+        parse("a=b," * 1_000_000)
+    assert len(refused.value.message) < 500
+
+
+def test_a_selector_of_many_names_still_selects() -> None:
+    selector = parse_label_selector(f"app in ({','.join(f'a{number}' for number in range(1500))})")
+    assert selects(selector, {"app": "a1499"}.get)
 
 
 def test_field_selectors_know_equality_alone() -> None:
