@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Count
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..proto.buckets import SECONDS_BUCKETS
+from .requests import Phase
 
 
 class ApiMetrics:
@@ -27,6 +28,16 @@ class ApiMetrics:
         )
         totals = Counter(
             "apiserver_request_total", "Requests answered", ("verb", "resource", "code"), registry=registry
+        )
+        phases = Histogram(
+            "apiserver_request_phase_seconds",
+            "Where the time of requests went; a batch of writes is one request",
+            ("verb", "phase"),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._phases = lru_cache(maxsize=64)(
+            lambda verb: tuple(phases.labels(verb, phase.name.lower()).observe for phase in Phase)
         )
         self._duration = lru_cache(maxsize=1024)(durations.labels)
         self._total = lru_cache(maxsize=1024)(totals.labels)
@@ -51,6 +62,10 @@ class ApiMetrics:
     def count_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         self._total(verb, resource, str(code)).inc()
         self._duration(verb, resource).observe(seconds)
+
+    def count_phases(self, verb: str, split: Sequence[float]) -> None:
+        for observe, seconds in zip(self._phases(verb), split, strict=True):
+            observe(seconds)
 
     def count_consistency_check(self, store: str, status: str) -> None:
         self._consistency(store, status).inc()

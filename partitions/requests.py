@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
 from typing import TypeVar
@@ -12,6 +13,8 @@ from ..proto.errors import BadRequest
 from ..proto.sessions import Caller
 
 Parsed = TypeVar("Parsed", bound=Message)
+# Operations by (verb, resource, code). A read is one operation.
+Counts = Counter[tuple[str, str, int]]
 
 
 def parse_request(kind: type[Parsed], data: bytes) -> Parsed:
@@ -23,7 +26,12 @@ def parse_request(kind: type[Parsed], data: bytes) -> Parsed:
 
 
 class Phase(IntEnum):
-    """Where a request is. QUEUE: waiting for its turn; STORE: staged, on its way to the disk; WRITE: to the client."""
+    """Where a request is.
+
+    QUEUE: waiting for its turn. ADMISSION: being read, checked and planned. ENCODE: objects and replies are made into
+    bytes. STORE: staged, on its way to the disk; of a read, waiting for the revision it asks for. WRITE: its answer is
+    there, and the front end has not taken all of it.
+    """
 
     QUEUE = 0
     ADMISSION = 1
@@ -32,28 +40,62 @@ class Phase(IntEnum):
     WRITE = 4
 
 
+class Stopwatch:
+    """Adds up the seconds of something that happens many times within a phase."""
+
+    __slots__ = ("clock", "seconds")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.seconds = 0.0
+
+
 class Request:
     """One request from its arrival to its answer.
 
     A batch of writes is one request. `seconds` are those spent in each phase so far; `enter` ends one, begins another.
+    `level` is that of priority, set by who decides whose turn it is.
     """
 
-    __slots__ = ("_clock", "_phase", "_since", "arrived_at", "caller", "seconds", "verb")
+    __slots__ = (
+        "_clock",
+        "_since",
+        "arrived_at",
+        "bytes_in",
+        "bytes_out",
+        "caller",
+        "counts",
+        "level",
+        "phase",
+        "seconds",
+        "trace",
+        "verb",
+    )
 
-    def __init__(self, caller: Caller, verb: str, clock: Callable[[], float]) -> None:
+    def __init__(self, caller: Caller, verb: str, clock: Callable[[], float], bytes_in: int = 0) -> None:
         self.caller = caller
         self.verb = verb
         self.arrived_at = clock()
         self.seconds = [0.0] * len(Phase)
+        self.phase = Phase.QUEUE
+        self.trace = caller.trace
+        self.level = ""
+        self.bytes_in = bytes_in
+        self.bytes_out = 0
+        self.counts: Counts = Counter()
         self._clock = clock
-        self._phase = Phase.QUEUE
         self._since = self.arrived_at
 
     def enter(self, phase: Phase) -> None:
         now = self._clock()
-        self.seconds[self._phase] += now - self._since
-        self._phase = phase
+        self.seconds[self.phase] += now - self._since
+        self.phase = phase
         self._since = now
+
+    def move(self, seconds: float, source: Phase, target: Phase) -> None:
+        """What was counted as one phase was another."""
+        self.seconds[source] -= seconds
+        self.seconds[target] += seconds
 
     @property
     def age_seconds(self) -> float:

@@ -36,6 +36,7 @@ from .ownership import Writer, check_manager
 from .patch_plans import applied_object, plan_patch
 from .patching import check_validation, report_unknown, shape_of
 from .plans import Plan, Write
+from .requests import Stopwatch
 from .selections import compile_selection, served_kind
 from .watch_cache import Change
 
@@ -66,6 +67,7 @@ class State:
         self._readers = {resource: FieldReader(kind) for resource, kind in BY_RESOURCE.items()}
         self._latest: dict[str, Entry] = {}
         self._ledger = Ledger()
+        self.encoding = Stopwatch(histories.main.runtime.monotonic)  # Of objects, within `apply`.
 
     # ----------------------------------------------------------------------------------------------------- open
 
@@ -291,7 +293,10 @@ class State:
         history = self._histories.of(writes[0].kind)
         try:
             records = history.stage(
-                [StoreChange(write.key, _Encoder(write), write.deleted, reserve=_must_go_on(write)) for write in writes]
+                [
+                    StoreChange(write.key, _Encoder(write, self.encoding), write.deleted, reserve=_must_go_on(write))
+                    for write in writes
+                ]
             )
         except (InvalidKey, ValueTooLarge) as error:
             raise Invalid(str(error)) from None
@@ -336,15 +341,18 @@ def _must_go_on(write: Write) -> bool:
 class _Encoder:
     """The one encoding of an object: stamped with the revision of this very write."""
 
-    __slots__ = ("_write",)
+    __slots__ = ("_stopwatch", "_write")
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, stopwatch: Stopwatch) -> None:
         self._write = write
+        self._stopwatch = stopwatch
 
     def __call__(self, revision: int) -> bytes:
-        write, message = self._write, self._write.message
+        write, message, stopwatch = self._write, self._write.message, self._stopwatch
+        began = stopwatch.clock()
         message.metadata.resource_version = revision
         data = message.SerializeToString(deterministic=True)
+        stopwatch.seconds += stopwatch.clock() - began
         # What leads to a deletion makes an object larger, and must not fail for its size. The store has room for it.
         if len(data) > OBJECT_BYTES_MAX and not (write.deleted or message.metadata.deletion_ms):
             raise Invalid(f"the object has {len(data)} bytes, at most {OBJECT_BYTES_MAX} are allowed")

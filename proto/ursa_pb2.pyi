@@ -40,7 +40,7 @@ class ManagedFields(_message.Message):
     def __init__(self, manager: _Optional[str] = ..., operation: _Optional[str] = ..., api_version: _Optional[str] = ..., time_ms: _Optional[int] = ..., fields_v1: _Optional[bytes] = ..., subresource: _Optional[str] = ...) -> None: ...
 
 class ObjectMeta(_message.Message):
-    __slots__ = ("name", "generate_name", "namespace", "tenant", "uid", "resource_version", "generation", "creation_ms", "deletion_ms", "deletion_grace_seconds", "labels", "annotations", "finalizers", "owner_references", "managed_fields")
+    __slots__ = ("name", "generate_name", "namespace", "tenant", "uid", "resource_version", "generation", "creation_ms", "deletion_ms", "deletion_grace_seconds", "labels", "annotations", "finalizers", "owner_references", "managed_fields", "request_id")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class ObjectMeta(_message.Message):
     FINALIZERS_FIELD_NUMBER: _ClassVar[int]
     OWNER_REFERENCES_FIELD_NUMBER: _ClassVar[int]
     MANAGED_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     generate_name: str
     namespace: str
@@ -85,7 +86,8 @@ class ObjectMeta(_message.Message):
     finalizers: _containers.RepeatedScalarFieldContainer[str]
     owner_references: _containers.RepeatedCompositeFieldContainer[OwnerReference]
     managed_fields: _containers.RepeatedCompositeFieldContainer[ManagedFields]
-    def __init__(self, name: _Optional[str] = ..., generate_name: _Optional[str] = ..., namespace: _Optional[str] = ..., tenant: _Optional[str] = ..., uid: _Optional[str] = ..., resource_version: _Optional[int] = ..., generation: _Optional[int] = ..., creation_ms: _Optional[int] = ..., deletion_ms: _Optional[int] = ..., deletion_grace_seconds: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., finalizers: _Optional[_Iterable[str]] = ..., owner_references: _Optional[_Iterable[_Union[OwnerReference, _Mapping]]] = ..., managed_fields: _Optional[_Iterable[_Union[ManagedFields, _Mapping]]] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, name: _Optional[str] = ..., generate_name: _Optional[str] = ..., namespace: _Optional[str] = ..., tenant: _Optional[str] = ..., uid: _Optional[str] = ..., resource_version: _Optional[int] = ..., generation: _Optional[int] = ..., creation_ms: _Optional[int] = ..., deletion_ms: _Optional[int] = ..., deletion_grace_seconds: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., finalizers: _Optional[_Iterable[str]] = ..., owner_references: _Optional[_Iterable[_Union[OwnerReference, _Mapping]]] = ..., managed_fields: _Optional[_Iterable[_Union[ManagedFields, _Mapping]]] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class Object(_message.Message):
     __slots__ = ("api_version", "kind", "metadata", "spec", "status", "rest")
@@ -104,7 +106,7 @@ class Object(_message.Message):
     def __init__(self, api_version: _Optional[str] = ..., kind: _Optional[str] = ..., metadata: _Optional[_Union[ObjectMeta, _Mapping]] = ..., spec: _Optional[bytes] = ..., status: _Optional[bytes] = ..., rest: _Optional[bytes] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("code", "reason", "message", "key", "resource_version", "causes", "retry_after_ms", "continue_token")
+    __slots__ = ("code", "reason", "message", "key", "resource_version", "causes", "retry_after_ms", "continue_token", "trace")
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +115,7 @@ class Status(_message.Message):
     CAUSES_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     CONTINUE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     code: int
     reason: str
     message: str
@@ -121,7 +124,8 @@ class Status(_message.Message):
     causes: _containers.RepeatedCompositeFieldContainer[Cause]
     retry_after_ms: int
     continue_token: str
-    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., key: _Optional[str] = ..., resource_version: _Optional[int] = ..., causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ..., retry_after_ms: _Optional[int] = ..., continue_token: _Optional[str] = ...) -> None: ...
+    trace: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., key: _Optional[str] = ..., resource_version: _Optional[int] = ..., causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ..., retry_after_ms: _Optional[int] = ..., continue_token: _Optional[str] = ..., trace: _Optional[str] = ...) -> None: ...
 
 class Cause(_message.Message):
     __slots__ = ("field", "reason", "message")
@@ -302,7 +306,7 @@ class Bind(_message.Message):
     def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., resource_partition: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("resource", "create", "update", "patch", "delete", "bind", "delete_collection", "evict", "return_object", "dry_run", "field_manager", "field_validation")
+    __slots__ = ("resource", "create", "update", "patch", "delete", "bind", "delete_collection", "evict", "return_object", "dry_run", "field_manager", "field_validation", "request_id")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     CREATE_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -315,6 +319,7 @@ class Operation(_message.Message):
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     FIELD_MANAGER_FIELD_NUMBER: _ClassVar[int]
     FIELD_VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     resource: str
     create: Create
     update: Update
@@ -327,15 +332,24 @@ class Operation(_message.Message):
     dry_run: bool
     field_manager: str
     field_validation: str
-    def __init__(self, resource: _Optional[str] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., patch: _Optional[_Union[Patch, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., delete_collection: _Optional[_Union[DeleteCollection, _Mapping]] = ..., evict: _Optional[_Union[Evict, _Mapping]] = ..., return_object: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., field_manager: _Optional[str] = ..., field_validation: _Optional[str] = ...) -> None: ...
+    request_id: bytes
+    def __init__(self, resource: _Optional[str] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., patch: _Optional[_Union[Patch, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., delete_collection: _Optional[_Union[DeleteCollection, _Mapping]] = ..., evict: _Optional[_Union[Evict, _Mapping]] = ..., return_object: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., field_manager: _Optional[str] = ..., field_validation: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
 
 class MutateRequest(_message.Message):
-    __slots__ = ("operations", "batch")
+    __slots__ = ("operations", "batch", "trace", "writer", "stream", "resent_behind")
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
+    WRITER_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RESENT_BEHIND_FIELD_NUMBER: _ClassVar[int]
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
     batch: int
-    def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., batch: _Optional[int] = ...) -> None: ...
+    trace: str
+    writer: bytes
+    stream: int
+    resent_behind: str
+    def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., batch: _Optional[int] = ..., trace: _Optional[str] = ..., writer: _Optional[bytes] = ..., stream: _Optional[int] = ..., resent_behind: _Optional[str] = ...) -> None: ...
 
 class Result(_message.Message):
     __slots__ = ("resource_version", "uid", "name", "object", "error", "warnings", "continue_token", "deleted")
@@ -358,12 +372,16 @@ class Result(_message.Message):
     def __init__(self, resource_version: _Optional[int] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., object: _Optional[_Union[Object, _Mapping]] = ..., error: _Optional[_Union[Status, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., continue_token: _Optional[str] = ..., deleted: _Optional[int] = ...) -> None: ...
 
 class MutateReply(_message.Message):
-    __slots__ = ("results", "batch")
+    __slots__ = ("results", "batch", "position", "forgotten")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[Result]
     batch: int
-    def __init__(self, results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ..., batch: _Optional[int] = ...) -> None: ...
+    position: str
+    forgotten: bool
+    def __init__(self, results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ..., batch: _Optional[int] = ..., position: _Optional[str] = ..., forgotten: _Optional[bool] = ...) -> None: ...
 
 class WatchStart(_message.Message):
     __slots__ = ("id", "selection", "resource_version", "initial_events", "incarnation")
@@ -485,6 +503,106 @@ class StoreStatus(_message.Message):
     bytes_on_disk: int
     leases: int
     def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., resource_version: _Optional[int] = ..., compacted_resource_version: _Optional[int] = ..., bytes: _Optional[int] = ..., bytes_max: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ..., backend: _Optional[str] = ..., keys: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., leases: _Optional[int] = ...) -> None: ...
+
+class RequestsRequest(_message.Message):
+    __slots__ = ("slow_max",)
+    SLOW_MAX_FIELD_NUMBER: _ClassVar[int]
+    slow_max: int
+    def __init__(self, slow_max: _Optional[int] = ...) -> None: ...
+
+class RequestsReply(_message.Message):
+    __slots__ = ("name", "seconds", "rows", "slow", "slow_seconds")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SLOW_FIELD_NUMBER: _ClassVar[int]
+    SLOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    seconds: float
+    rows: _containers.RepeatedCompositeFieldContainer[RequestsRow]
+    slow: _containers.RepeatedCompositeFieldContainer[SlowRequest]
+    slow_seconds: float
+    def __init__(self, name: _Optional[str] = ..., seconds: _Optional[float] = ..., rows: _Optional[_Iterable[_Union[RequestsRow, _Mapping]]] = ..., slow: _Optional[_Iterable[_Union[SlowRequest, _Mapping]]] = ..., slow_seconds: _Optional[float] = ...) -> None: ...
+
+class RequestsRow(_message.Message):
+    __slots__ = ("user", "agent", "verb", "resource", "level", "requests", "operations", "errors", "p50_seconds", "p99_seconds", "mean", "bytes_in", "bytes_out")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    VERB_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    P50_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    P99_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    BYTES_IN_FIELD_NUMBER: _ClassVar[int]
+    BYTES_OUT_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    agent: str
+    verb: str
+    resource: str
+    level: str
+    requests: int
+    operations: int
+    errors: int
+    p50_seconds: float
+    p99_seconds: float
+    mean: PhaseSeconds
+    bytes_in: int
+    bytes_out: int
+    def __init__(self, user: _Optional[str] = ..., agent: _Optional[str] = ..., verb: _Optional[str] = ..., resource: _Optional[str] = ..., level: _Optional[str] = ..., requests: _Optional[int] = ..., operations: _Optional[int] = ..., errors: _Optional[int] = ..., p50_seconds: _Optional[float] = ..., p99_seconds: _Optional[float] = ..., mean: _Optional[_Union[PhaseSeconds, _Mapping]] = ..., bytes_in: _Optional[int] = ..., bytes_out: _Optional[int] = ...) -> None: ...
+
+class PhaseSeconds(_message.Message):
+    __slots__ = ("queue", "admission", "encode", "store", "write")
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    ADMISSION_FIELD_NUMBER: _ClassVar[int]
+    ENCODE_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FIELD_NUMBER: _ClassVar[int]
+    queue: float
+    admission: float
+    encode: float
+    store: float
+    write: float
+    def __init__(self, queue: _Optional[float] = ..., admission: _Optional[float] = ..., encode: _Optional[float] = ..., store: _Optional[float] = ..., write: _Optional[float] = ...) -> None: ...
+
+class SlowRequest(_message.Message):
+    __slots__ = ("time_ms", "trace", "user", "agent", "level", "counts", "seconds", "split", "bytes_in", "bytes_out")
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_IN_FIELD_NUMBER: _ClassVar[int]
+    BYTES_OUT_FIELD_NUMBER: _ClassVar[int]
+    time_ms: int
+    trace: str
+    user: str
+    agent: str
+    level: str
+    counts: _containers.RepeatedCompositeFieldContainer[RequestCount]
+    seconds: float
+    split: PhaseSeconds
+    bytes_in: int
+    bytes_out: int
+    def __init__(self, time_ms: _Optional[int] = ..., trace: _Optional[str] = ..., user: _Optional[str] = ..., agent: _Optional[str] = ..., level: _Optional[str] = ..., counts: _Optional[_Iterable[_Union[RequestCount, _Mapping]]] = ..., seconds: _Optional[float] = ..., split: _Optional[_Union[PhaseSeconds, _Mapping]] = ..., bytes_in: _Optional[int] = ..., bytes_out: _Optional[int] = ...) -> None: ...
+
+class RequestCount(_message.Message):
+    __slots__ = ("verb", "resource", "code", "count")
+    VERB_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    verb: str
+    resource: str
+    code: int
+    count: int
+    def __init__(self, verb: _Optional[str] = ..., resource: _Optional[str] = ..., code: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class CompactRequest(_message.Message):
     __slots__ = ("store", "resource_version")
