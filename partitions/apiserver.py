@@ -29,7 +29,7 @@ from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
 from .administration import ADMINISTRATION_METHODS, Administration
 from .consistency import ConsistencyChecker
-from .flow import FlowControl
+from .flow import FlowControl, FlowOptions, Ticket
 from .history import History, open_histories
 from .list_stream import ListStream
 from .listing import Lister
@@ -38,7 +38,7 @@ from .metrics import ApiMetrics, gauge
 from .mutations import Batch, MutateSession, Mutator, Writer
 from .pacing import COMMITS_PER_SECOND, Runtime
 from .reading import Getter
-from .requests import parse_request
+from .requests import Request, parse_request
 from .state import State
 from .watching import WatchSession
 
@@ -69,6 +69,7 @@ class ApiServer:
         *,
         events_store: Store | None = None,
         commits_per_second: float = COMMITS_PER_SECOND,
+        flow_options: FlowOptions | None = None,
     ) -> None:
         """`events_store` keeps the Events if it is given; else `store` keeps them with everything else.
 
@@ -88,7 +89,7 @@ class ApiServer:
             history.load(self._state.load(history), partial(self._state.changed, history.store))
         self._getter = Getter(self._histories, role)
         self._lister = Lister(self._histories, self._state, role)
-        self._flow = FlowControl()
+        self._flow = FlowControl(runtime, flow_options)
         mutator = Mutator(self._state, self._histories, runtime, self._metrics)
         self._writer = Writer(mutator, self._flow, runtime.monotonic)
         by_name = {history.name: history.store for history in self._histories}
@@ -121,7 +122,7 @@ class ApiServer:
                 self._write(self._writer.parse(request, caller), reply)
                 return
             if method == "Get":
-                self._get(parse_request(pb.GetRequest, request), started, reply)
+                self._get(parse_request(pb.GetRequest, request), caller, reply)
                 return
             answer, resource = self._read(method, request)
         except ApiError as error:
@@ -147,7 +148,7 @@ class ApiServer:
             self._mutate_sessions[mutate_session] = None
             return mutate_session
         if method == "List":
-            return ListStream(self._lister, wake)
+            return ListStream(self._lister, self._flow, caller, wake)
         if method in ADMINISTRATION_METHODS:
             return self._administration.open(method, wake)
         raise InternalError(f"{method} is no stream; known are {', '.join(METHODS)}")
@@ -157,6 +158,7 @@ class ApiServer:
         self._closed = True
         self._maintenance.stop()
         self._consistency.stop()
+        self._flow.stop(ServiceUnavailable(f"{self.name} is stopping"))
         self._administration.close()
         for history in self._histories:
             history.stop(ServiceUnavailable(f"{self.name} is stopping"))
@@ -166,6 +168,10 @@ class ApiServer:
     def _write(self, batch: Batch, reply: Callable[[bytes | ApiError], None]) -> None:
         def applied() -> None:
             assert batch.answer is not None, "it was applied, or refused"
+            if batch.refusal is not None:
+                self._writer.answered(batch)
+                reply(batch.refusal)
+                return
             self._writes[batch.answer.last_awaited.name].append((batch, reply))
             self._answer_writes()
 
@@ -178,13 +184,22 @@ class ApiServer:
             return self.status().SerializeToString(deterministic=True), ""
         raise InternalError(f"there is no method {method!r}; known are {', '.join(METHODS)}")
 
-    def _get(self, request: pb.GetRequest, started: float, reply: Callable[[bytes | ApiError], None]) -> None:
+    def _get(self, asked: pb.GetRequest, caller: Caller, reply: Callable[[bytes | ApiError], None]) -> None:
+        request = Request(caller, "get", self._runtime.monotonic)
+
         def answered(answer: bytes | ApiError) -> None:
-            code, resource = (answer.code, "") if isinstance(answer, ApiError) else (200, request.resource)
-            self._metrics.count_request("get", resource, code, self._runtime.monotonic() - started)
+            code, resource = (answer.code, "") if isinstance(answer, ApiError) else (200, asked.resource)
+            self._metrics.count_request("get", resource, code, request.age_seconds)
             reply(answer)
 
-        self._getter.get(request, answered)
+        def start(ticket: Ticket) -> None:
+            def answered_and_released(answer: bytes | ApiError) -> None:
+                ticket.release()
+                answered(answer)
+
+            self._getter.get(asked, answered_and_released)
+
+        self._flow.submit(request, 1, start, answered, resource=asked.resource)
 
     def status(self) -> pb.PartitionStatus:
         status = pb.PartitionStatus(name=self.name, role=self.role.value)
@@ -273,3 +288,4 @@ class ApiServer:
             watches += history.dispatcher.count
         yield from (objects, revisions, sizes)
         yield gauge("apiserver_longrunning_requests", "Open watches", watches)
+        yield from self._flow.metrics()

@@ -51,6 +51,12 @@ class Collection:
             return [entries[key] for key in sorted(entries) if key >= start]
         return list(map(self.entries.__getitem__, self._candidate_keys(selection, start)))
 
+    def count(self, selection: CompiledSelection, start: str = "") -> int:
+        """How many candidates there are."""
+        if selection.indexed:
+            return len(self._indexes[selection.place].get(selection.value, ()))
+        return len(self._candidate_keys(selection, start))
+
     def between(self, first: str, end: str) -> list[Entry]:
         """The objects from the key `first` on that are below `end`, in key order."""
         entries = self.entries

@@ -1,4 +1,8 @@
-"""The stream of a List: it may wait for a revision, and gives the loop to others between the steps of a long one."""
+"""The stream of a List: it may wait for a revision and then for its turn, and a long one is read in steps.
+
+It holds its seats until its last chunk has been taken: that is what keeps a storm of lists from sharing the loop with
+everybody else, all at once.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest
+from ..proto.errors import ApiError, BadRequest, Timeout
+from ..proto.sessions import Caller
+from .flow import FlowControl, Ticket, seats_of_objects
 from .freshness import Waiting
 from .listing import Lister, Query
-from .requests import parse_request
+from .requests import Request, parse_request
 
 # How long the loop is free between two steps of a list.
 PAUSE_SECONDS = 0.001
@@ -18,8 +24,11 @@ PAUSE_SECONDS = 0.001
 class ListStream:
     """The server's end of one List: a `sessions.ServerStream`."""
 
-    def __init__(self, lister: Lister, wake: Callable[[], None]) -> None:
+    def __init__(self, lister: Lister, flow: FlowControl, caller: Caller, wake: Callable[[], None]) -> None:
         self._lister = lister
+        self._flow = flow
+        self._caller = caller
+        self._ticket: Ticket | None = None
         self._wake = wake
         self._query: Query | None = None
         self._waiting: Waiting | None = None
@@ -35,7 +44,7 @@ class ListStream:
         if query.history.cache.head < query.awaited:
             self._waiting = query.history.freshness.wait(query.awaited, partial(self._reached, query))
             return
-        self._chunks = self._lister.read(query)
+        self._ask_turn(query)
         self._wake()
 
     def end_requests(self) -> None:
@@ -58,7 +67,7 @@ class ListStream:
         except ApiError:
             self.close()
             raise
-        self._finished = True
+        self.close()
         return None
 
     @property
@@ -69,6 +78,9 @@ class ListStream:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+        if self._ticket is not None:
+            self._ticket.release()
+            self._ticket = None
         self._chunks = None
         self._finished = True
 
@@ -78,9 +90,30 @@ class ListStream:
         try:
             if error is not None:
                 raise error
-            self._chunks = self._lister.read(query)
+            self._ask_turn(query)
         except ApiError as refusal:
-            self._refusal = refusal
+            self._refused(refusal)
+        self._wake()
+
+    def _ask_turn(self, query: Query) -> None:
+        request = Request(self._caller, "list", query.history.runtime.monotonic)
+        seats = seats_of_objects(self._lister.objects(query))
+        resource = query.request.selection.resource
+        ticket = self._flow.submit(request, seats, partial(self._start, query), self._refused, resource=resource)
+        if not self._finished:
+            self._ticket = ticket
+
+    def _start(self, query: Query, ticket: Ticket) -> None:
+        self._chunks = self._lister.read(query)
+        ticket.expect_back(self._overdue)
+        self._wake()
+
+    def _overdue(self) -> None:
+        self._chunks = None
+        self._refused(Timeout("you read too slowly: list again, in pages with a limit"))
+
+    def _refused(self, refusal: ApiError) -> None:
+        self._refusal = refusal
         self._wake()
 
     def _pause(self) -> None:

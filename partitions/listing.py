@@ -92,6 +92,12 @@ class Lister:
         exactly = bool(asked) and (request.exact or (request.limit > 0 and not request.not_older_than))
         return Query(history, selection, request, fingerprint, awaited, asked if exactly else None, "", 0, False)
 
+    def objects(self, query: Query) -> int:
+        """About how many objects must be looked at."""
+        candidates = query.history.cache.collections[query.selection.kind.resource].count(query.selection, query.start)
+        limit = query.request.limit
+        return min(candidates, limit) if limit and not query.selects_by_contents else candidates
+
     def read(self, query: Query) -> Iterator[bytes | None]:
         """ListReplies, serialized, each but the last about CHUNK_BYTES long. None: give the loop to others, briefly.
 

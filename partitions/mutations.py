@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, BadRequest, TooManyRequests
 from ..proto.sessions import Caller
-from .flow import FlowControl, Ticket
+from .audit import RequestLog
+from .flow import FlowControl, Ticket, seats_of_operations
 from .history import Histories, History
-from .metrics import ApiMetrics
 from .pacing import Runtime
-from .requests import Phase, Request, parse_request
+from .requests import Counts, Phase, Request, parse_request
 from .state import State
 
 OPERATIONS_PER_BATCH_MAX = 256
@@ -25,12 +25,10 @@ class Answer:
 
     __slots__ = ("_awaited", "counts", "reply")
 
-    def __init__(
-        self, awaited: Sequence[tuple[History, int]], reply: bytes, counts: Counter[tuple[str, str, int]]
-    ) -> None:
+    def __init__(self, awaited: Sequence[tuple[History, int]], reply: bytes, counts: Counts) -> None:
         self._awaited = awaited
         self.reply = reply
-        self.counts = counts  # Operations by (verb, resource, code).
+        self.counts = counts
 
     @property
     def durable(self) -> bool:
@@ -50,28 +48,31 @@ class Mutator:
         state: State,
         histories: Histories,
         runtime: Runtime,
-        metrics: ApiMetrics,
     ) -> None:
         self._state = state
         self._histories = histories
         self._runtime = runtime
-        self._metrics = metrics
 
     def apply(self, batch: pb.MutateRequest, request: Request) -> Answer:
         """Carry out the operations, in order, each on its own."""
         request.enter(Phase.ADMISSION)
         now_ms = self._runtime.wall_ms()
-        counts: Counter[tuple[str, str, int]] = Counter()
+        encoding = self._state.encoding
+        encoded_before = encoding.seconds
+        counts: Counts = Counts()
         results = []
         for operation in batch.operations:
             code = 200
             try:
                 result = self._state.apply(operation, now_ms)
             except ApiError as error:
+                error.trace = request.trace
                 result = pb.Result(error=error.status)
                 code = error.code
             results.append(result)
             counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
+        request.enter(Phase.ENCODE)
+        request.move(encoding.seconds - encoded_before, Phase.ADMISSION, Phase.ENCODE)
         reply = pb.MutateReply(results=results, batch=batch.batch).SerializeToString(deterministic=True)
         awaited = self._concerned(counts)
         request.enter(Phase.STORE)
@@ -82,39 +83,42 @@ class Mutator:
 
     def refused(self, batch: pb.MutateRequest, error: ApiError) -> Answer:
         """The answer to a batch that did not get its turn: nothing was applied."""
-        counts = Counter(
-            (operation.WhichOneof("verb") or "", operation.resource, error.code) for operation in batch.operations
-        )
+        counts = counts_of(batch, error.code)
         results = [pb.Result(error=error.status) for _ in batch.operations]
         reply = pb.MutateReply(results=results, batch=batch.batch).SerializeToString()
         return Answer([(self._histories.main, 0)], reply, counts)
 
-    def _concerned(self, counts: Counter[tuple[str, str, int]]) -> list[History]:
+    def _concerned(self, counts: Counts) -> list[History]:
         """What a batch rests on: the main history (of Events, their namespaces), and others that it wrote to."""
         others = {self._histories.of_resource(resource): None for _, resource, _ in counts}
         others.pop(self._histories.main, None)
         return [self._histories.main, *others]
 
-    def sent(self, answer: Answer, request: Request) -> None:
-        """The answer is on its way: count its operations."""
-        request.enter(Phase.WRITE)
-        self._metrics.count_requests(answer.counts, request.age_seconds)
+
+def counts_of(batch: pb.MutateRequest, code: int) -> Counts:
+    """As if all of its operations had come to the same."""
+    return Counts((operation.WhichOneof("verb") or "", operation.resource, code) for operation in batch.operations)
 
 
 class Batch:
     """A batch of writes from its arrival to its answer."""
 
-    __slots__ = ("answer", "message", "request", "ticket")
+    __slots__ = ("answer", "message", "refusal", "request", "ticket")
 
     def __init__(self, message: pb.MutateRequest, request: Request) -> None:
         self.message = message
         self.request = request
         self.answer: Answer | None = None
+        self.refusal: ApiError | None = None  # It had no turn.
         self.ticket: Ticket | None = None
 
     @property
     def durable(self) -> bool:
-        return self.answer is not None and self.answer.durable
+        if self.answer is None or not self.answer.durable:
+            return False
+        if self.request.phase is Phase.STORE:
+            self.request.enter(Phase.WRITE)
+        return True
 
     def release(self) -> None:
         if self.ticket is not None:
@@ -124,37 +128,57 @@ class Batch:
 class Writer:
     """Takes batches through flow control to the mutator."""
 
-    def __init__(self, mutator: Mutator, flow: FlowControl, clock: Callable[[], float]) -> None:
+    def __init__(self, mutator: Mutator, flow: FlowControl, clock: Callable[[], float], log: RequestLog) -> None:
         self._mutator = mutator
         self._flow = flow
         self._clock = clock
+        self._log = log
 
     def parse(self, data: bytes, caller: Caller) -> Batch:
         """Raises BadRequest: no batch, or too large a one."""
-        message = parse_request(pb.MutateRequest, data)
-        if len(message.operations) > OPERATIONS_PER_BATCH_MAX:
-            raise BadRequest(f"a batch takes at most {OPERATIONS_PER_BATCH_MAX} operations, send them in several")
-        return Batch(message, Request(caller, "mutate", self._clock))
+        request = Request(caller, "mutate", self._clock, len(data))
+        try:
+            message = parse_request(pb.MutateRequest, data)
+            if len(message.operations) > OPERATIONS_PER_BATCH_MAX:
+                raise BadRequest(f"a batch takes at most {OPERATIONS_PER_BATCH_MAX} operations, send them in several")
+        except BadRequest as error:
+            self._log.refused(request, error)
+            raise
+        request.trace = message.trace or caller.trace
+        return Batch(message, request)
 
     def submit(self, batch: Batch, applied: Callable[[], None]) -> None:
         """`applied` is called, now or later, when the batch has its answer; that it is durable comes after."""
 
-        def start() -> None:
+        def start(ticket: Ticket) -> None:
+            batch.ticket = ticket  # Already: it may be durable, and answered, before this returns.
             batch.answer = self._mutator.apply(batch.message, batch.request)
             applied()
 
         def refuse(error: ApiError) -> None:
+            batch.refusal = error
             batch.answer = self._mutator.refused(batch.message, error)
             applied()
 
-        batch.ticket = self._flow.submit(batch.request, 1, start, refuse)
+        operations = batch.message.operations
+        seats, resource = seats_of_operations(len(operations)), operations[0].resource if operations else ""
+        batch.ticket = self._flow.submit(batch.request, seats, start, refuse, resource=resource)
 
     def answered(self, batch: Batch) -> bytes:
         """The reply, which is on its way."""
-        assert batch.answer is not None, "it is durable"
-        self._mutator.sent(batch.answer, batch.request)
+        answer = batch.answer
+        assert answer is not None, "it is durable"
+        batch.request.bytes_out = len(answer.reply)
+        if batch.message.operations:  # One without any only asks whether the stream lives.
+            self._log.answered(batch.request, answer.counts)
         batch.release()
-        return batch.answer.reply
+        return answer.reply
+
+    def abandon(self, batch: Batch) -> None:
+        """Nobody waits for the answer any more."""
+        batch.release()
+        if batch.message.operations:
+            self._log.abandoned(batch.request, counts_of(batch.message, 0))
 
 
 class MutateSession:
@@ -204,9 +228,11 @@ class MutateSession:
         """The client is gone; what was applied stays applied, what waits for its turn is not."""
         if not self._closed:
             self._closed = True
+            waiting = [*self._batches, *self._waiting]
+            self._batches.clear()
             self._waiting.clear()
-            for batch in self._batches:
-                batch.release()
+            for batch in waiting:
+                self._writer.abandon(batch)
             self._on_close(self)
 
     def _submit(self) -> None:

@@ -22,7 +22,7 @@ def test_a_write_is_invisible_until_it_is_durable_and_then_everywhere_at_once(te
     operation.create.object.CopyFrom(Object.from_dict(pod("a")).message)
     answers: list[bytes | ApiError] = []
     tenant_partition.server.call(
-        "Write", pb.MutateRequest(operations=[operation]).SerializeToString(), "t", answers.append
+        "Write", pb.MutateRequest(operations=[operation]).SerializeToString(), Caller("t"), answers.append
     )
     tenant_partition.runtime.advance(1)
     assert (answers, watch.read(), list(tenant_partition.list("pods").items)) == ([], [], [])
@@ -39,7 +39,7 @@ def test_the_bytes_of_a_write_are_the_bytes_stored_listed_and_watched(tenant_par
     tenant_partition.create(pod("a", labels={f"k{n}": "v" for n in range(20)}))
     watch.read()
     [stored] = tenant_partition.store.range("/registry/pods/")
-    stream = tenant_partition.server.open("List", "t", lambda: None)
+    stream = tenant_partition.server.open("List", Caller("t"), lambda: None)
     stream.receive(pb.ListRequest(selection=pb.Selection(resource="pods")).SerializeToString())
     chunk = stream.take()
     assert chunk is not None
@@ -132,7 +132,7 @@ def test_changes_during_the_initial_events_come_after_them(
     monkeypatch.setattr(watching, "REPLY_BYTES", 100)
     for number in range(3):
         tenant_partition.create(pod(f"p{number}"))
-    stream = tenant_partition.server.open("Watch", "t", lambda: None)
+    stream = tenant_partition.server.open("Watch", Caller("t"), lambda: None)
     start = pb.WatchStart(id=1, selection=pb.Selection(resource="pods"), initial_events=True)
     stream.receive(pb.WatchRequest(start=[start]).SerializeToString())
     replies = [pb.WatchReply.FromString(stream.take() or b"")]
@@ -202,7 +202,7 @@ def test_quiet_watches_learn_how_far_they_are_complete(tenant_partition: Partiti
 
 
 def test_many_watches_share_a_stream_and_stop_one_by_one(tenant_partition: Partition) -> None:
-    stream = tenant_partition.server.open("Watch", "t", lambda: None)
+    stream = tenant_partition.server.open("Watch", Caller("t"), lambda: None)
     selection = pb.Selection(resource="pods")
     start = [pb.WatchStart(id=number, selection=selection) for number in (1, 2)]
     stream.receive(pb.WatchRequest(start=start).SerializeToString())
@@ -221,7 +221,7 @@ def test_many_watches_share_a_stream_and_stop_one_by_one(tenant_partition: Parti
 
 @pytest.mark.parametrize("method", ["Watch", "Mutate", "List"])
 def test_bytes_that_are_no_message_are_a_bad_request(tenant_partition: Partition, method: str) -> None:
-    stream = tenant_partition.server.open(method, "t", lambda: None)
+    stream = tenant_partition.server.open(method, Caller("t"), lambda: None)
     with pytest.raises(BadRequest):
         stream.receive(b"\xff\xff\xff")
 

@@ -1,0 +1,26 @@
+"""What requests cost, in seats.
+
+A seat is about a millisecond of the loop, which everybody shares: some sixteen writes through admission, or some five
+hundred objects put into a list. A large list is read in steps with others in between, so none takes more than a batch
+of writes does, which is not.
+"""
+
+from __future__ import annotations
+
+OPERATIONS_PER_SEAT = 16
+OBJECTS_PER_SEAT = 500
+# Of a full batch of 256 operations, and of a list of 8,000 objects and more.
+SEATS_MAX = 16
+# Initial events of a watch on no more objects are sent without a seat: a kubelet's watches have a few each, and a
+# stream may start a thousand of these with one message.
+OBJECTS_WITHOUT_SEAT_MAX = 100
+
+
+def seats_of_operations(operations: int) -> int:
+    """Of a batch of writes."""
+    return min(1 + max(operations - 1, 0) // OPERATIONS_PER_SEAT, SEATS_MAX)
+
+
+def seats_of_objects(objects: int) -> int:
+    """Of a list, or of the initial events of a watch, by the number of objects that must be looked at."""
+    return min(1 + objects // OBJECTS_PER_SEAT, SEATS_MAX)
