@@ -10,6 +10,7 @@ from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, BadRequest, Expired, NotFound, Timeout
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object
+from ursa.proto.sessions import Caller
 
 from .conftest import Partition, Watching, pod
 from .test_writes import bind, delete, patch
