@@ -90,6 +90,28 @@ def test_a_manifest_is_created_then_unchanged_then_configured_then_deleted(shell
     assert "there is no deployment" in shell("get", "deployment", "web", status=1)
 
 
+def test_what_a_manifest_no_longer_says_is_removed_and_what_others_manage_is_a_conflict(shell: Run) -> None:
+    manifest = "{apiVersion: v1, kind: ConfigMap, metadata: {name: pruned, labels: {a: b}}, data: {x: '1', y: '2'}}"
+    shell("apply", "-f", "-", stdin=manifest)
+    less = manifest.replace(", labels: {a: b}", "").replace(", y: '2'", "")
+    assert shell("apply", "-f", "-", "--dry-run", stdin=less) == "configmap/pruned configured (dry run)\n"
+    assert shell("apply", "-f", "-", stdin=less) == "configmap/pruned configured\n"
+    found = yaml.safe_load(shell("get", "cm/pruned", "-o", "yaml"))
+    assert found["data"] == {"x": "1"}
+    assert "labels" not in found["metadata"]
+    assert "managedFields" not in found["metadata"]
+    key = ursa.ObjectKey("default", "default", "pruned")
+    client = shell.cluster.tenant_client("default")  # type: ignore[attr-defined]
+    client.patch("configmaps", key, {"data": {"x": "3"}}, field_manager="someone")
+    told = shell("apply", "-f", "-", stdin=less, status=1)
+    assert 'conflict with "someone" using v1: .data.x.' in told
+    assert told.rstrip().endswith("with --force-conflicts")
+    assert shell("apply", "-f", "-", "--force-conflicts", stdin=less) == "configmap/pruned configured\n"
+    misspelt = less.replace(", data:", ", dta:")
+    assert 'unknown field "dta"' in shell("apply", "-f", "-", stdin=misspelt, status=1)
+    shell("delete", "cm", "pruned")
+
+
 def test_a_tenant_goes_to_the_partition_with_the_fewest_and_its_objects_with_it(shell: Run) -> None:
     manifests = (
         "{apiVersion: ursa.dev/v1, kind: Tenant, metadata: {name: acme}}\n---\n"
