@@ -28,6 +28,7 @@ from ..proto.kinds import EVENTS_STORE, MAIN_STORE, Role
 from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
 from .administration import ADMINISTRATION_METHODS, Administration
+from .audit import OK, SLOW_SECONDS, AuditSink, RequestLog
 from .consistency import ConsistencyChecker
 from .flow import FlowControl, FlowOptions, Ticket
 from .history import History, open_histories
@@ -38,7 +39,7 @@ from .metrics import ApiMetrics, gauge
 from .mutations import Batch, MutateSession, Mutator, Writer
 from .pacing import COMMITS_PER_SECOND, Runtime
 from .reading import Getter
-from .requests import Request, parse_request
+from .requests import Counts, Phase, Request, parse_request
 from .state import State
 from .watching import WatchSession
 
@@ -70,8 +71,12 @@ class ApiServer:
         events_store: Store | None = None,
         commits_per_second: float = COMMITS_PER_SECOND,
         flow_options: FlowOptions | None = None,
+        audit: AuditSink | None = None,
+        slow_request_seconds: float = SLOW_SECONDS,
     ) -> None:
         """`events_store` keeps the Events if it is given; else `store` keeps them with everything else.
+
+        `audit` is told of every request that is over; one that took `slow_request_seconds` has a line in the log.
 
         Raises:
             UrsaError: a store holds what belongs in the other.
@@ -90,8 +95,9 @@ class ApiServer:
         self._getter = Getter(self._histories, role)
         self._lister = Lister(self._histories, self._state, role)
         self._flow = FlowControl(runtime, flow_options)
-        mutator = Mutator(self._state, self._histories, runtime, self._metrics)
-        self._writer = Writer(mutator, self._flow, runtime.monotonic)
+        self._log = RequestLog(name, runtime, self._metrics, sink=audit, slow_seconds=slow_request_seconds)
+        mutator = Mutator(self._state, self._histories, runtime)
+        self._writer = Writer(mutator, self._flow, runtime.monotonic, self._log)
         by_name = {history.name: history.store for history in self._histories}
         self._administration = Administration(name, by_name, runtime)
         self._maintenance = Maintenance(by_name, runtime)
@@ -116,28 +122,36 @@ class ApiServer:
         if self._closed:
             reply(ServiceUnavailable(f"{self.name} is stopping"))
             return
-        started = self._runtime.monotonic()
-        try:
-            if method == "Write":
+        if method == "Write":
+            try:
                 self._write(self._writer.parse(request, caller), reply)
-                return
-            if method == "Get":
-                self._get(parse_request(pb.GetRequest, request), caller, reply)
-                return
-            answer, resource = self._read(method, request)
-        except ApiError as error:
-            self._metrics.count_request(method.lower(), "", error.code, self._runtime.monotonic() - started)
-            reply(error)
+            except ApiError as error:
+                error.trace = caller.trace
+                reply(error)
             return
-        self._metrics.count_request(method.lower(), resource, 200, self._runtime.monotonic() - started)
-        reply(answer)
+        timed = Request(caller, method.lower(), self._runtime.monotonic, len(request))
+        timed.enter(Phase.ADMISSION)
+        answered = partial(self._answered, timed, reply)
+        try:
+            if method == "Get":
+                self._get(parse_request(pb.GetRequest, request), timed, answered)
+            else:
+                answered("", self._read(method, request))
+        except ApiError as error:
+            answered("", error)
 
     def open(self, method: str, caller: Caller, wake: Callable[[], None]) -> ServerStream:
         if self._closed:
             raise ServiceUnavailable(f"{self.name} is stopping")
         if method == "Watch":
             watch_session = WatchSession(
-                self._histories, self.role, wake, lambda closed: self._watch_sessions.pop(closed, None)
+                self._histories,
+                self.role,
+                caller,
+                self._log,
+                self._runtime.monotonic,
+                wake,
+                lambda closed: self._watch_sessions.pop(closed, None),
             )
             self._watch_sessions[watch_session] = None
             return watch_session
@@ -148,7 +162,8 @@ class ApiServer:
             self._mutate_sessions[mutate_session] = None
             return mutate_session
         if method == "List":
-            return ListStream(self._lister, self._flow, caller, wake)
+            timed = Request(caller, "list", self._runtime.monotonic)
+            return ListStream(self._lister, self._flow, self._log, timed, wake)
         if method in ADMINISTRATION_METHODS:
             return self._administration.open(method, wake)
         raise InternalError(f"{method} is no stream; known are {', '.join(METHODS)}")
@@ -179,27 +194,37 @@ class ApiServer:
 
     # ---------------------------------------------------------------------------------------------------- reads
 
-    def _read(self, method: str, request: bytes) -> tuple[bytes, str]:
+    def _answered(
+        self, timed: Request, reply: Callable[[bytes | ApiError], None], resource: str, answer: bytes | ApiError
+    ) -> None:
+        if isinstance(answer, ApiError):
+            answer.trace = timed.trace
+            self._log.refused(timed, answer, resource)
+        else:
+            timed.bytes_out = len(answer)
+            self._log.answered(timed, Counts({(timed.verb, resource, OK): 1}))
+        reply(answer)
+
+    def _read(self, method: str, request: bytes) -> bytes:
         if method == "Status":
-            return self.status().SerializeToString(deterministic=True), ""
+            return self.status().SerializeToString(deterministic=True)
+        if method == "Requests":
+            asked = parse_request(pb.RequestsRequest, request)
+            return self._log.reply(asked).SerializeToString(deterministic=True)
         raise InternalError(f"there is no method {method!r}; known are {', '.join(METHODS)}")
 
-    def _get(self, asked: pb.GetRequest, caller: Caller, reply: Callable[[bytes | ApiError], None]) -> None:
-        request = Request(caller, "get", self._runtime.monotonic)
-
-        def answered(answer: bytes | ApiError) -> None:
-            code, resource = (answer.code, "") if isinstance(answer, ApiError) else (200, asked.resource)
-            self._metrics.count_request("get", resource, code, request.age_seconds)
-            reply(answer)
-
+    def _get(self, asked: pb.GetRequest, timed: Request, answered: Callable[[str, bytes | ApiError], None]) -> None:
         def start(ticket: Ticket) -> None:
             def answered_and_released(answer: bytes | ApiError) -> None:
                 ticket.release()
-                answered(answer)
+                answered(asked.resource, answer)
 
-            self._getter.get(asked, answered_and_released)
+            timed.enter(Phase.ADMISSION)
+            self._getter.get(asked, answered_and_released, timed)
 
-        self._flow.submit(request, 1, start, answered, resource=asked.resource)
+        timed.enter(Phase.QUEUE)
+        # A resource that is not served is refused before it becomes a label of metrics.
+        self._flow.submit(timed, 1, start, partial(answered, ""), resource=asked.resource)
 
     def status(self) -> pb.PartitionStatus:
         status = pb.PartitionStatus(name=self.name, role=self.role.value)

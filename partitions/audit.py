@@ -30,6 +30,7 @@ SLOW_KEPT_MAX = 256
 # A disk that stands still makes every request slow: a log of it must not make it worse.
 SLOW_LINES_PER_SECOND = 10.0
 SLOW_LINES_BURST = 50.0
+OK = 200
 # As nginx calls it: the client went away before its answer.
 CLIENT_GONE = 499
 # Of what a client says of itself. Longer ones are cut.
@@ -56,7 +57,7 @@ class Answered(NamedTuple):
     @property
     def code(self) -> int:
         """The worst."""
-        return max((code for _, _, code, _ in self.counts), default=200)
+        return max((code for _, _, code, _ in self.counts), default=OK)
 
 
 class AuditSink(Protocol):

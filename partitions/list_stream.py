@@ -11,11 +11,11 @@ from functools import partial
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, BadRequest, Timeout
-from ..proto.sessions import Caller
+from .audit import CLIENT_GONE, OK, RequestLog
 from .flow import FlowControl, Ticket, seats_of_objects
 from .freshness import Waiting
 from .listing import Lister, Query
-from .requests import Request, parse_request
+from .requests import Counts, Phase, Request, parse_request
 
 # How long the loop is free between two steps of a list.
 PAUSE_SECONDS = 0.001
@@ -24,10 +24,19 @@ PAUSE_SECONDS = 0.001
 class ListStream:
     """The server's end of one List: a `sessions.ServerStream`."""
 
-    def __init__(self, lister: Lister, flow: FlowControl, caller: Caller, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        lister: Lister,
+        flow: FlowControl,
+        log: RequestLog,
+        request: Request,
+        wake: Callable[[], None],
+    ) -> None:
         self._lister = lister
         self._flow = flow
-        self._caller = caller
+        self._log = log
+        self._request = request
+        self._logged = False
         self._ticket: Ticket | None = None
         self._wake = wake
         self._query: Query | None = None
@@ -40,8 +49,19 @@ class ListStream:
     def receive(self, data: bytes) -> None:
         if self._query is not None:
             raise BadRequest("a List takes one request")
-        query = self._query = self._lister.query(parse_request(pb.ListRequest, data))
+        self._request.bytes_in = len(data)
+        self._request.enter(Phase.ADMISSION)
+        try:
+            self._begin(parse_request(pb.ListRequest, data))
+        except ApiError as error:
+            self._over(error.code)
+            error.trace = self._request.trace
+            raise
+
+    def _begin(self, asked: pb.ListRequest) -> None:
+        query = self._query = self._lister.query(asked)
         if query.history.cache.head < query.awaited:
+            self._request.enter(Phase.STORE)
             self._waiting = query.history.freshness.wait(query.awaited, partial(self._reached, query))
             return
         self._ask_turn(query)
@@ -55,18 +75,24 @@ class ListStream:
     def take(self) -> bytes | None:
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
-            self.close()
+            self._fail(refusal)
             raise refusal
         if self._chunks is None or self._pausing:
             return None
+        request = self._request
+        request.enter(Phase.ENCODE)
         try:
             for chunk in self._chunks:
+                request.enter(Phase.WRITE)
                 if chunk is None:
                     self._pause()
+                else:
+                    request.bytes_out += len(chunk)
                 return chunk
-        except ApiError:
-            self.close()
+        except ApiError as error:
+            self._fail(error)
             raise
+        self._over(OK)
         self.close()
         return None
 
@@ -83,6 +109,21 @@ class ListStream:
             self._ticket = None
         self._chunks = None
         self._finished = True
+        if self._query is not None:
+            self._over(CLIENT_GONE)
+
+    def _fail(self, error: ApiError) -> None:
+        error.trace = self._request.trace
+        self._over(error.code)
+        self.close()
+
+    def _over(self, code: int) -> None:
+        """The first call tells how it ended."""
+        if not self._logged:
+            self._logged = True
+            # A resource that is not served does not become a label of metrics.
+            resource = "" if self._query is None else self._query.request.selection.resource
+            self._log.answered(self._request, Counts({("list", resource, code): 1}))
 
     def _reached(self, query: Query, error: ApiError | None) -> None:
         """The wait is over."""
@@ -96,15 +137,17 @@ class ListStream:
         self._wake()
 
     def _ask_turn(self, query: Query) -> None:
-        request = Request(self._caller, "list", query.history.runtime.monotonic)
+        self._request.enter(Phase.QUEUE)
         seats = seats_of_objects(self._lister.objects(query))
         resource = query.request.selection.resource
-        ticket = self._flow.submit(request, seats, partial(self._start, query), self._refused, resource=resource)
+        ticket = self._flow.submit(self._request, seats, partial(self._start, query), self._refused, resource=resource)
         if not self._finished:
             self._ticket = ticket
 
     def _start(self, query: Query, ticket: Ticket) -> None:
+        self._request.enter(Phase.ENCODE)
         self._chunks = self._lister.read(query)
+        self._request.enter(Phase.WRITE)
         ticket.expect_back(self._overdue)
         self._wake()
 

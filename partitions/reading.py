@@ -10,6 +10,7 @@ from ..proto.errors import ApiError, BadRequest, Cause, Expired, Invalid, NotFou
 from ..proto.kinds import Role
 from . import frames
 from .history import Histories, History
+from .requests import Phase, Request
 from .selections import served_kind
 from .subresources import check_subresource, scale_of
 
@@ -72,7 +73,7 @@ class Getter:
         self._histories = histories
         self._role = role
 
-    def get(self, request: pb.GetRequest, reply: Callable[[bytes | ApiError], None]) -> None:
+    def get(self, request: pb.GetRequest, reply: Callable[[bytes | ApiError], None], timed: Request) -> None:
         """Call `reply`, now or when the revision asked for has been reached.
 
         Raises:
@@ -88,6 +89,7 @@ class Getter:
         entries = history.cache.collections[kind.resource].entries
 
         def answer(error: ApiError | None) -> None:
+            timed.enter(Phase.ENCODE)
             head = history.cache.head
             entry = entries.get(key)
             if error is not None:
@@ -103,4 +105,5 @@ class Getter:
         if history.cache.head >= awaited:
             answer(None)
         else:
+            timed.enter(Phase.STORE)
             history.freshness.wait(awaited, answer)

@@ -23,12 +23,14 @@ from typing import NamedTuple
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, BadRequest, Expired, TooManyRequests
 from ..proto.kinds import Role
+from ..proto.sessions import Caller
 from . import frames
+from .audit import RequestLog
 from .entries import Entry
 from .freshness import too_large
 from .groups import Group
 from .history import Histories, History
-from .requests import parse_request
+from .requests import Phase, Request, parse_request
 from .selections import CompiledSelection, compile_selection
 from .sharing import Chunk, EventFrames
 
@@ -322,9 +324,17 @@ class WatchSession:
         self,
         histories: Histories,
         role: Role,
+        caller: Caller,
+        log: RequestLog,
+        clock: Callable[[], float],
         wake: Callable[[], None],
         on_close: Callable[[WatchSession], object],
     ) -> None:
+        self._caller = caller
+        self._log = log
+        self._clock = clock
+        # Starts whose first events, of those with initial events all of them, have not been taken yet: as one request.
+        self._starting: Request | None = None
         self._role = role
         self._wake = wake
         self._on_close = on_close
@@ -336,7 +346,22 @@ class WatchSession:
     # ---------------------------------------------------------------------------------------------- requests
 
     def receive(self, data: bytes) -> None:
-        request = parse_request(pb.WatchRequest, data)
+        timed = self._starting or Request(self._caller, "watch", self._clock)
+        timed.bytes_in += len(data)
+        timed.enter(Phase.ADMISSION)
+        try:
+            request = parse_request(pb.WatchRequest, data)
+            self._take_in(request, timed)
+        except ApiError as error:
+            self._starting = None
+            self._log.refused(timed, error)
+            raise
+        timed.enter(Phase.WRITE)
+        if timed.counts:
+            self._starting = timed
+        self._wake()
+
+    def _take_in(self, request: pb.WatchRequest, timed: Request) -> None:
         for stop in request.stop:
             for lane in self._lanes.values():
                 lane.drop(stop.id)
@@ -345,14 +370,14 @@ class WatchSession:
                 raise TooManyRequests(f"{UNREAD_ENDS_MAX} watches have ended that you have not read of: read first")
             if not start.id or any(start.id in lane.watches for lane in self._lanes.values()):
                 raise BadRequest(f"watch id {start.id} is zero or in use on this stream; choose another")
-            self._start(start)
-        self._wake()
+            code = self._start(start)
+            timed.counts["watch", start.selection.resource, code] += 1
 
     def end_requests(self) -> None:
         self._requests_ended = True
         self._wake()
 
-    def _start(self, start: pb.WatchStart) -> None:
+    def _start(self, start: pb.WatchStart) -> int:
         lane = self._lanes[self._histories.main.name]
         try:
             if sum(len(lane.watches) for lane in self._lanes.values()) >= WATCHES_PER_STREAM_MAX:
@@ -362,6 +387,8 @@ class WatchSession:
             lane.start(start, selection)
         except ApiError as error:
             lane.end(start.id, error)
+            return error.code
+        return 200
 
     # ----------------------------------------------------------------------------------------------- replies
 
@@ -381,9 +408,24 @@ class WatchSession:
 
     def take(self) -> bytes | None:
         """The main store's news first: it is worth more than Events, and there is a bounded amount of it."""
+        starting = self._starting
+        if starting is not None:
+            return self._take_first(starting)
         for lane in self._lanes.values():
             if (reply := lane.take()) is not None:
                 return reply
+        return None
+
+    def _take_first(self, starting: Request) -> bytes | None:
+        """What the watches that were just started are sent first is their request's answer."""
+        starting.enter(Phase.ENCODE)
+        for lane in self._lanes.values():
+            if (reply := lane.take()) is not None:
+                starting.bytes_out += len(reply)
+                starting.enter(Phase.WRITE)
+                return reply
+        self._starting = None
+        self._log.answered(starting, starting.counts)
         return None
 
     @property
@@ -395,6 +437,9 @@ class WatchSession:
             self._closed = True
             for lane in self._lanes.values():
                 lane.drop_all()
+            if self._starting is not None:
+                self._log.abandoned(self._starting, self._starting.counts)
+                self._starting = None
             self._on_close(self)
 
     def end(self, error: ApiError) -> None:

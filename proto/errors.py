@@ -64,6 +64,7 @@ class ApiError(UrsaError):
         causes: Sequence[Cause] = (),
         retry_after_ms: int = 0,
         continue_token: str = "",
+        trace: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -72,6 +73,12 @@ class ApiError(UrsaError):
         self.causes = tuple(causes)
         self.retry_after_ms = retry_after_ms
         self.continue_token = continue_token
+        self.trace = trace
+
+    def __str__(self) -> str:
+        # Where it was not the caller's fault, somebody will look for the request in the partition's log.
+        looked_for = self.trace and (self.code >= 500 or self.code == TooManyRequests.code)
+        return f"{self.message} (request {self.trace})" if looked_for else self.message
 
     @property
     def status(self) -> pb.Status:
@@ -84,6 +91,7 @@ class ApiError(UrsaError):
             causes=[pb.Cause(field=c.field, reason=c.reason, message=c.message) for c in self.causes],
             retry_after_ms=self.retry_after_ms,
             continue_token=self.continue_token,
+            trace=self.trace,
         )
 
 
@@ -181,6 +189,7 @@ def from_status(status: pb.Status) -> ApiError:
         causes=[Cause(c.field, c.message, c.reason) for c in status.causes],
         retry_after_ms=status.retry_after_ms,
         continue_token=status.continue_token,
+        trace=status.trace,
     )
 
 

@@ -41,6 +41,7 @@ METHODS: dict[str, Method] = {
         Method("Mutate", pb.MutateRequest, pb.MutateReply, streams_requests=True, streams_replies=True),
         Method("Watch", pb.WatchRequest, pb.WatchReply, streams_requests=True, streams_replies=True),
         Method("Status", pb.StatusRequest, pb.PartitionStatus),
+        Method("Requests", pb.RequestsRequest, pb.RequestsReply),
         Method("Compact", pb.CompactRequest, pb.CompactReply, streams_replies=True),
         Method("Defragment", pb.DefragmentRequest, pb.DefragmentReply, streams_replies=True),
         Method("Digest", pb.DigestRequest, pb.DigestReply, streams_replies=True),

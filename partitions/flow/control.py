@@ -71,6 +71,7 @@ class FlowControl:
         if flow is None:
             flow = self._classified(key)
         queues = flow.queues
+        request.level = queues.level.name
         if seats > queues.flow_seats:
             seats = int(queues.flow_seats)
         ticket = Ticket(self, flow, seats, request.arrived_at, start, refuse)
