@@ -23,7 +23,7 @@ from .patching import (
     Managers,
     Shape,
     broken_lists,
-    check_depth,
+    copied,
     decode_body,
     has_merge_keys,
     json_patch,
@@ -55,8 +55,7 @@ def plan_patch(kind: Kind, strategy: Strategy, entry: Entry, patch: pb.Patch, wr
     shape = SCALE if scale else shape_of(kind)
     present = Object(scale_of(entry.message()) if scale else entry.message())
     before = present.to_dict()
-    check_depth(before)
-    after = _patched(kind, patch, present.to_dict(), shape)
+    after = _patched(kind, patch, before, shape)
     message = _message_of(after, entry)
     warnings = report_unknown(after, before, shape, writer.field_validation)
     if same(before, after):
@@ -72,7 +71,7 @@ def _patched(kind: Kind, patch: pb.Patch, manifest: dict[str, Any], shape: Shape
     body = decode_body(patch.body)
     result: Any
     if patch.type == pb.Patch.JSON:
-        result = json_patch(manifest, body)
+        result = json_patch(copied(manifest), body)  # It changes what it is given.
     elif not isinstance(body, Mapping):
         raise BadRequest("the patch must be a map")
     elif patch.type == pb.Patch.MERGE:
@@ -114,7 +113,6 @@ def _plan_apply(kind: Kind, strategy: Strategy, entry: Entry, patch: pb.Patch, w
     warnings = report_unknown(config, None, _shape(kind, patch.subresource), writer.field_validation)
     old = entry.message()
     live = Object(old).to_dict()
-    check_depth(live)
     asked = _metadata(config)
     check_preconditions(entry, asked.uid, asked.resource_version)
     managers = Managers(old.metadata.managed_fields)

@@ -19,8 +19,10 @@ _OPERATORS = {"In": "in", "NotIn": "notin"}
 
 def check_subresource(kind: Kind, subresource: str) -> None:
     """Raises BadRequest: the kind has no such subresource."""
+    if not subresource or (subresource == "status" and kind.has_status):
+        return
     known = [name for name, has in (("status", kind.has_status), ("scale", kind.kind in _SCALABLE)) if has]
-    if subresource and subresource not in known:
+    if subresource not in known:
         if subresource == "status":
             raise BadRequest(f"{kind.resource} have no status")
         names = f"known is {' and '.join(known)}" if known else "they have none"

@@ -13,7 +13,7 @@ from .merge_patch import merge_patch
 from .shapes import Shape
 from .strategic_merge import strategic_merge
 from .unknown import check_validation, report_unknown
-from .values import DEPTH_MAX, check_depth, decode_body, same, without_nulls
+from .values import DEPTH_MAX, check_depth, copied, decode_body, same, without_nulls
 
 __all__ = [
     "APPLY",
@@ -26,6 +26,7 @@ __all__ = [
     "broken_lists",
     "check_depth",
     "check_validation",
+    "copied",
     "decode_body",
     "has_merge_keys",
     "json_patch",

@@ -26,6 +26,7 @@ def _kind(scalars: str = "", **fields: Shape) -> Shape:
 
 _PHASED = struct("phase", conditions=CONDITIONS)
 _PARTITION = _kind(spec=struct("address"), status=ANY)
+_QUOTA = _kind(spec=struct("scopeSelector", hard=STRINGS, scopes=LIST), status=struct("", hard=STRINGS, used=STRINGS))
 _OBJECT_REFERENCE = atomic(struct("apiVersion kind namespace name uid resourceVersion fieldPath tenant"))
 
 _BY_KIND: dict[str, Shape] = {
@@ -84,6 +85,8 @@ _BY_KIND: dict[str, Shape] = {
             features=ANY,
         ),
     ),
+    "ResourceQuota": _QUOTA,
+    "TenantQuota": _QUOTA,
     "Lease": _kind(
         spec=struct(
             "holderIdentity leaseDurationSeconds acquireTime renewTime leaseTransitions strategy preferredHolder"

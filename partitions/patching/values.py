@@ -46,6 +46,8 @@ def check_depth(value: Any, depth: int = 0) -> None:
 
 def same(one: Any, other: Any) -> bool:
     """Equal as JSON values: 1 and 1.0 are, 1 and true are not, and maps have no order."""
+    if one is other:
+        return True
     if isinstance(one, Mapping):
         if not isinstance(other, Mapping) or len(one) != len(other):
             return False
