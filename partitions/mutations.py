@@ -71,6 +71,7 @@ class Mutator:
                 code = error.code
             results.append(result)
             counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
+        self._state.settle()
         request.enter(Phase.ENCODE)
         request.move(encoding.seconds - encoded_before, Phase.ADMISSION, Phase.ENCODE)
         reply = pb.MutateReply(results=results, batch=batch.batch).SerializeToString(deterministic=True)

@@ -31,6 +31,7 @@ class Write(NamedTuple):
     message: pb.Object
     old: Entry | None
     deleted: bool = False
+    reserve: bool = False  # Small, and taken by a full store, too.
 
 
 class Plan(NamedTuple):

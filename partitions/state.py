@@ -26,7 +26,7 @@ from ..proto.objects import Object, new_uid
 from ..storage import Change as StoreChange
 from ..storage import InvalidKey, Record, Store, ValueTooLarge
 from . import plans
-from .admission import Ledger, strategies
+from .admission import Ledger, Quotas, strategies
 from .admission.contents import check_decodes
 from .admission.validation import OBJECT_BYTES_MAX, Causes, check_scope
 from .entries import Entry, FieldReader
@@ -67,6 +67,7 @@ class State:
         self._readers = {resource: FieldReader(kind) for resource, kind in BY_RESOURCE.items()}
         self._latest: dict[str, Entry] = {}
         self._ledger = Ledger()
+        self._quotas = Quotas()
         self.encoding = Stopwatch(histories.main.runtime.monotonic)  # Of objects, within `apply`.
 
     # ----------------------------------------------------------------------------------------------------- open
@@ -86,6 +87,7 @@ class State:
             entry, message = self.entry_of(kind, record.key, record.value, record.revision)
             self._latest[record.key] = entry
             self._observe(kind, None, message)
+            self._quotas.changed(kind, None, entry, message)
             yield kind, entry
 
     def changed(self, store: Store, record: Record) -> Change:
@@ -147,6 +149,17 @@ class State:
             if plan.writes:
                 result.resource_version = plan.writes[-1].message.metadata.resource_version
         return result
+
+    def settle(self) -> None:
+        """Say in the status of quotas what is used now. Called when a batch has been applied, not yet committed."""
+        for kind, key, status in self._quotas.outdated():
+            entry = self._latest[key]
+            message = entry.message()
+            message.status = status
+            try:
+                self._stage((Write(kind, key, message, entry, reserve=True),))
+            except (ServiceUnavailable, Invalid):  # No room, not even for this: its next change is the next chance.
+                self._quotas.tell_again(key)
 
     def expire(self, expiring: Expiring, now_ms: int) -> None:
         """Delete an object whose time to live is over, unless it has changed since."""
@@ -242,6 +255,7 @@ class State:
         if existing is not None:
             state = "is being deleted" if existing.deleting else "exists already"
             raise AlreadyExists(f"{key} {state}", key=key, resource_version=existing.revision)
+        self._quotas.check(kind, message)
         plan = plans.plan_create(kind, strategy, key, message, uid=new_uid(self._random), now_ms=now_ms)
         if kind is _TENANT:
             # In the same step, so that no one ever sees a tenant without it.
@@ -309,10 +323,12 @@ class State:
                 del self._latest[record.key]
                 history.staged(Change(record.revision, write.kind, write.old, None, entry))
                 self._observe(write.kind, write.message, None)
+                self._quotas.changed(write.kind, write.old, None, write.message)
             else:
                 self._latest[record.key] = entry
                 history.staged(Change(record.revision, write.kind, write.old, entry, None))
                 self._observe(write.kind, None if write.old is None else write.message, write.message)
+                self._quotas.changed(write.kind, write.old, entry, write.message)
 
     def _observe(self, kind: Kind, old: pb.Object | None, new: pb.Object | None) -> None:
         """Keep the ledger with the newest state."""
@@ -335,7 +351,7 @@ def resource_of(key: str) -> str:
 
 def _must_go_on(write: Write) -> bool:
     """A full store still takes what leads to a deletion, and the heartbeats without which all nodes would be lost."""
-    return write.kind is _LEASE or write.message.metadata.deletion_ms != 0
+    return write.reserve or write.kind is _LEASE or write.message.metadata.deletion_ms != 0
 
 
 class _Encoder:

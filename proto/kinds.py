@@ -119,6 +119,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("Deployment", "deployments", "v1", "apps", short_names=("deploy",)),
     Kind("ConfigMap", "configmaps", "v1", short_names=("cm",), has_status=False),
     Kind("Secret", "secrets", "v1", fields={"type": ("type",)}, has_status=False),
+    Kind("ResourceQuota", "resourcequotas", "v1", short_names=("quota",)),
+    # What a ResourceQuota is for a namespace, for all namespaces of a tenant together.
+    Kind("TenantQuota", "tenantquotas", "v1", URSA_GROUP, Scope.TENANT),
     Kind(
         "Event",
         "events",

@@ -17,10 +17,12 @@ from .others import (
     TenantStrategy,
 )
 from .pods import PodStrategy
+from .quota_rules import QuotaStrategy
+from .quotas import Quotas
 from .strategy import Strategy
 from .workloads import DeploymentStrategy, WorkloadStrategy
 
-__all__ = ["Ledger", "Strategy", "strategies"]
+__all__ = ["Ledger", "Quotas", "Strategy", "strategies"]
 
 _STRATEGIES: dict[str, type[Strategy]] = {
     "Namespace": NamespaceStrategy,
@@ -30,6 +32,8 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "Deployment": DeploymentStrategy,
     "ConfigMap": ConfigMapStrategy,
     "Secret": SecretStrategy,
+    "ResourceQuota": QuotaStrategy,
+    "TenantQuota": QuotaStrategy,
     "Event": EventStrategy,
     "Node": NodeStrategy,
     "Placement": PlacementStrategy,

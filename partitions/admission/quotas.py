@@ -1,0 +1,249 @@
+"""Quotas: how much a namespace, or all namespaces of a tenant together, may hold.
+
+What is held is counted for every namespace and tenant, with every change that is staged, whether there is a quota or
+not: a new quota then knows at once what is used, and a create is checked against what is there at this very moment,
+committed or not. So the limit is never passed, at any revision, and what is used is exact.
+
+    quota q: hard pods=2           used 1, two creates in one batch
+    create b                    -> admitted, 2 used
+    create c                    -> Forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2
+
+`status.used` tells people. It is written once for each batch of writes and in the same commit: nobody sees a pod
+without seeing it counted, and a batch of 256 creates does not write the quota 256 times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import Forbidden
+from ...proto.kinds import BY_KIND, Kind, Scope
+from ...proto.objects import decode_shared, encode
+from ...proto.quantities import PODS, format_quantity, resource_units
+from ..entries import Entry
+from .usage import LIMITS, REQUESTS, Charge, charge_of
+
+COUNT = "count/"
+# Kinds that have a name of their own in a quota beside `count/<resource>`, from before there was that form.
+COUNTED_BY_NAME = ("configmaps", "secrets", "resourcequotas")
+BEST_EFFORT, NOT_BEST_EFFORT = "BestEffort", "NotBestEffort"
+# As Kubernetes: they come and go by themselves, and whoever is refused one could not even say so.
+NOT_COUNTED = ("events",)
+
+_POD = BY_KIND["Pod"]
+_QUOTAS = (BY_KIND["ResourceQuota"], BY_KIND["TenantQuota"])
+_PHASE = tuple(_POD.fields).index("status.phase")
+_FINISHED = ("Succeeded", "Failed")
+_NOTHING: Mapping[str, int] = {}
+
+
+class _Limit(NamedTuple):
+    """`what`: a resource whose objects are counted, or something that pods are charged for."""
+
+    name: str
+    counts: bool
+    what: str
+    units: int
+
+
+class _Quota:
+    """One quota, as its object says. `best_effort`: of which class of pods; None: of both."""
+
+    def __init__(self, kind: Kind, entry: Entry, message: pb.Object) -> None:
+        spec = decode_shared(message.spec)
+        self.kind = kind
+        self.key = entry.key
+        self.name = entry.name
+        self.holder = (entry.tenant, entry.namespace)
+        self.hard: Mapping[str, str | int | float] = spec.get("hard") or {}
+        self.limits = tuple(_limit(name, quantity) for name, quantity in sorted(self.hard.items()))
+        scopes = spec.get("scopes") or ()
+        self.best_effort = BEST_EFFORT in scopes if scopes else None
+        self.status = message.status
+
+
+class _Usage:
+    """What a namespace or a tenant holds: objects by resource, and what its pods that are not finished are charged."""
+
+    __slots__ = ("best_effort", "counts", "quotas", "units")
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.units: dict[str, int] = {}
+        self.best_effort = 0
+        self.quotas: dict[str, _Quota] = {}
+
+    def count(self, resource: str, by: int) -> None:
+        number = self.counts.get(resource, 0) + by
+        if number:
+            self.counts[resource] = number
+        else:
+            del self.counts[resource]
+
+    def charge(self, charge: Charge, by: int) -> None:
+        units = self.units
+        for name, amount in charge.units.items():
+            units[name] = units.get(name, 0) + by * amount
+        self.best_effort += by * charge.best_effort
+
+    def used(self, quota: _Quota, limit: _Limit) -> int:
+        if limit.counts:
+            return self.counts.get(limit.what, 0)
+        if limit.what == PODS and quota.best_effort is not None:
+            return self.best_effort if quota.best_effort else self.units.get(PODS, 0) - self.best_effort
+        return self.units.get(limit.what, 0)
+
+    @property
+    def empty(self) -> bool:
+        return not self.counts and not self.quotas
+
+
+class Quotas:
+    """Follows the newest (staged) state; owned by the apiserver's loop."""
+
+    def __init__(self) -> None:
+        self._usages: dict[tuple[str, str], _Usage] = {}  # By tenant and namespace; of a tenant: "".
+        self._quotas: dict[str, _Quota] = {}
+        self._dirty: dict[str, None] = {}
+
+    # ------------------------------------------------------------------------------------------------------ admit
+
+    def check(self, kind: Kind, message: pb.Object) -> None:
+        """Whether there is room for a new object.
+
+        Raises:
+            Forbidden: it would exceed a quota, or does not say how much of it it wants; as Kubernetes words it.
+        """
+        metadata = message.metadata
+        charge = None
+        for usage in self._holders(metadata.tenant, metadata.namespace):
+            for name in sorted(usage.quotas):
+                if charge is None and kind is _POD:
+                    charge = charge_of(message.spec)
+                _check_quota(usage, usage.quotas[name], kind, metadata.name, charge)
+
+    def _holders(self, tenant: str, namespace: str) -> Iterator[_Usage]:
+        for holder in ((tenant, namespace), (tenant, "")) if namespace else ((tenant, ""),):
+            usage = self._usages.get(holder)
+            if usage is not None and usage.quotas:
+                yield usage
+
+    # ----------------------------------------------------------------------------------------------------- follow
+
+    def changed(self, kind: Kind, old: Entry | None, new: Entry | None, message: pb.Object) -> None:
+        """An object was created, changed or deleted; `message` is what it is now, or was last."""
+        if kind.scope is Scope.CLUSTER or kind.resource in NOT_COUNTED:
+            return
+        entry = new or old
+        assert entry is not None, "there was an object before or there is one after"
+        count = (old is None) - (new is None)
+        charge = (_is_charged(kind, new)) - (_is_charged(kind, old))
+        if count or charge:
+            self._account(kind, entry, count, charge, message)
+        if kind in _QUOTAS:
+            self._quota_changed(kind, entry, None if new is None else message)
+
+    def _account(self, kind: Kind, entry: Entry, count: int, charge: int, message: pb.Object) -> None:
+        tenant, namespace = entry.tenant, entry.namespace
+        for holder in ((tenant, namespace), (tenant, "")) if namespace else ((tenant, ""),):
+            usage = self._usages.get(holder)
+            if usage is None:
+                usage = self._usages[holder] = _Usage()
+            if count:
+                usage.count(kind.resource, count)
+            if charge:
+                # The requests of a pod are fixed: what it was charged once is what it gives back.
+                usage.charge(charge_of(message.spec), charge)
+            for quota in usage.quotas.values():
+                self._dirty[quota.key] = None
+            if usage.empty:
+                del self._usages[holder]
+
+    def _quota_changed(self, kind: Kind, entry: Entry, message: pb.Object | None) -> None:
+        known = self._quotas.pop(entry.key, None)
+        if known is not None:
+            usage = self._usages.get(known.holder)
+            if usage is not None:
+                del usage.quotas[known.name]
+                if usage.empty:
+                    del self._usages[known.holder]
+        if message is None:
+            self._dirty.pop(entry.key, None)
+            return
+        quota = self._quotas[entry.key] = _Quota(kind, entry, message)
+        self._usages.setdefault(quota.holder, _Usage()).quotas[quota.name] = quota
+        self._dirty[quota.key] = None
+
+    # ------------------------------------------------------------------------------------------------------- tell
+
+    def outdated(self) -> list[tuple[Kind, str, bytes]]:
+        """The quotas whose stored status is not what it should be: kind, key, and the status."""
+        found = []
+        for key in self._dirty:
+            quota = self._quotas[key]
+            usage = self._usages[quota.holder]
+            used = {limit.name: _format(limit.name, usage.used(quota, limit)) for limit in quota.limits}
+            status = encode({"hard": dict(sorted(quota.hard.items())), "used": used})
+            if status != quota.status:
+                found.append((quota.kind, key, status))
+        self._dirty.clear()
+        return found
+
+    def tell_again(self, key: str) -> None:
+        """Its status could not be written."""
+        self._dirty[key] = None
+
+
+def _is_charged(kind: Kind, entry: Entry | None) -> bool:
+    return kind is _POD and entry is not None and entry.fields[_PHASE] not in _FINISHED
+
+
+def _check_quota(usage: _Usage, quota: _Quota, kind: Kind, name: str, charge: Charge | None) -> None:
+    charged = charge
+    if charged is not None and quota.best_effort is not None and quota.best_effort != charged.best_effort:
+        charged = None
+    exceeded: list[tuple[str, tuple[int, int, int]]] = []
+    for limit in quota.limits:
+        if limit.counts:
+            wanted = int(limit.what == kind.resource)
+        else:
+            wanted = (charged.units if charged is not None else _NOTHING).get(limit.what, 0)
+        used = usage.used(quota, limit)
+        if wanted and used + wanted > limit.units:
+            exceeded.append((limit.name, (wanted, used, limit.units)))
+    title = "quota" if quota.kind.kind == "ResourceQuota" else "tenant quota"
+    if charged is not None:
+        unsaid = [f"{limit.name} for: {','.join(said)}" for limit in quota.limits if (said := _unsaid(limit, charged))]
+        if unsaid:
+            _refuse(kind, name, quota, f"failed {title}: {quota.name}: must specify {'; '.join(unsaid)}")
+    if exceeded:
+        requested, in_use, limited = (
+            ",".join(f"{what}={_format(what, units[place])}" for what, units in exceeded) for place in range(3)
+        )
+        text = f"requested: {requested}, used: {in_use}, limited: {limited}"
+        _refuse(kind, name, quota, f"exceeded {title}: {quota.name}, {text}")
+
+
+def _unsaid(limit: _Limit, charge: Charge) -> tuple[str, ...]:
+    return () if limit.counts else charge.unsaid.get(limit.what, ())
+
+
+def _refuse(kind: Kind, name: str, quota: _Quota, text: str) -> None:
+    raise Forbidden(f'{kind.resource} "{name}" is forbidden: {text}', key=quota.key.removeprefix("/registry/"))
+
+
+def _limit(name: str, quantity: str | float) -> _Limit:
+    if name.startswith(COUNT):
+        return _Limit(name, True, name.removeprefix(COUNT), resource_units(name, quantity))
+    return _Limit(name, name in COUNTED_BY_NAME, name, resource_units(base_resource(name), quantity))
+
+
+def base_resource(name: str) -> str:
+    """`requests.cpu` -> `cpu`: what a name in a quota is a quantity of."""
+    return name.removeprefix(REQUESTS).removeprefix(LIMITS)
+
+
+def _format(name: str, units: int) -> str:
+    return format_quantity(base_resource(name), units)
