@@ -8,6 +8,7 @@ their queue is full or their time is up.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -16,7 +17,7 @@ from prometheus_client.core import Metric
 from ...proto.errors import ApiError, Cause, InternalError, TooManyRequests
 from ..pacing import Runtime
 from ..requests import Request
-from .fair_queues import FairQueues, Flow, State, Ticket
+from .fair_queues import OVER, RUNNING, WAITING, FairQueues, Flow, Ticket
 from .levels import FlowOptions
 from .tallies import Tally, metrics
 
@@ -42,6 +43,7 @@ class FlowControl:
 
     def __init__(self, runtime: Runtime, options: FlowOptions | None = None) -> None:
         self._runtime = runtime
+        self._monotonic = runtime.monotonic
         self._options = options or FlowOptions()
         self._queues = {level.name: FairQueues(level) for level in self._options.levels}
         self._tallies: dict[str, Tally] = {}  # By schema.
@@ -75,14 +77,10 @@ class FlowControl:
         if seats > queues.flow_seats:
             seats = int(queues.flow_seats)
         ticket = Ticket(self, flow, seats, request.arrived_at, start, refuse)
-        if not queues.fits(flow, seats):
+        if not queues.admit(ticket):
             self._wait(ticket)
             return ticket
-        queues.seat(ticket)
-        tally = flow.tally
-        tally.at_once += 1
-        tally.running += 1
-        tally.seats_in_use += seats
+        flow.tally.at_once += 1
         try:
             start(ticket)
         except BaseException:
@@ -92,15 +90,13 @@ class FlowControl:
 
     def give_back(self, ticket: Ticket) -> None:
         """The seats of a ticket, or its place in the queue."""
-        queues, tally = ticket.flow.queues, ticket.flow.tally
-        if ticket.state is State.WAITING:
+        queues = ticket.flow.queues
+        if ticket.state == WAITING:
             self._leave(ticket, CANCELLED)
-        elif ticket.state is State.RUNNING:
-            seconds = self._runtime.monotonic() - ticket.started_at
+        elif ticket.state == RUNNING:
+            seconds = self._monotonic() - ticket.started_at
             queues.end(ticket, seconds)
-            tally.running -= 1
-            tally.seats_in_use -= ticket.seats
-            tally.ran.observe(seconds)
+            ticket.flow.tally.ran.observe(seconds)
             if self._held:
                 self._held.pop(ticket, None)
         if queues.contenders:
@@ -124,7 +120,10 @@ class FlowControl:
 
     def metrics(self) -> Iterable[Metric]:
         levels = [(name, queues.seats) for name, queues in self._queues.items()]
-        return metrics(list(self._tallies.values()), levels)
+        in_use = Counter[str]()
+        for flow in self._by_user.values():
+            in_use[flow.tally.schema] += flow.in_use
+        return metrics(list(self._tallies.values()), in_use, levels)
 
     def _take_back(self) -> None:
         now = self._runtime.monotonic() + ROUNDING_SECONDS
@@ -160,12 +159,12 @@ class FlowControl:
     def _wait(self, ticket: Ticket) -> None:
         queues, tally = ticket.flow.queues, ticket.flow.tally
         if self._stopped is not None:
-            ticket.state = State.OVER
+            ticket.state = OVER
             ticket.refuse(self._stopped)
             return
         ticket.arrived_at = self._runtime.monotonic()  # A list may have waited for its revision before.
         if not queues.wait(ticket):
-            ticket.state = State.OVER
+            ticket.state = OVER
             reason = QUEUE_FULL if queues.level.queue_length else CONCURRENCY_LIMIT
             tally.rejected[reason] += 1
             ticket.refuse(self._refusal(queues, reason))
@@ -227,8 +226,6 @@ class FlowControl:
         tally = ticket.flow.tally
         tally.waiting -= 1
         tally.waited.observe(now - ticket.arrived_at)
-        tally.running += 1
-        tally.seats_in_use += ticket.seats
         ticket.started_at = now
         try:
             ticket.start(ticket)

@@ -15,16 +15,15 @@ Carol has just come: who comes is taken to have been served as much as others, f
 A request that needs more seats than are free holds up those behind it, or large ones would never run. A flow that
 holds its share already (`Level.flow_seats`) stands aside until one of its requests has ended.
 
-So of two flows that both wait all the time neither is ahead of the other by more than its share of the seats, held for
-as long as the longest request takes, or for the horizon; and a request waits at most until each other flow has been
-served as much. There is no clock in here.
+So of two flows that both wait all the time, and whose requests can fill their share, neither is ahead of the other by
+more than that share, held for as long as the longest request takes, or for the horizon; and a request waits at most
+until each other flow has been served as much. There is no clock in here.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from enum import IntEnum
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
@@ -64,10 +63,8 @@ class Flow:
         return not self.in_use and not self.waiting
 
 
-class State(IntEnum):
-    WAITING = 0
-    RUNNING = 1
-    OVER = 2
+# Where a ticket is. Plain numbers: these are looked at for every request.
+WAITING, RUNNING, OVER = 0, 1, 2
 
 
 class Ticket:
@@ -91,11 +88,11 @@ class Ticket:
         self.started_at = arrived_at
         self.start = start
         self.refuse = refuse
-        self.state = State.WAITING
+        self.state = WAITING
 
     def release(self) -> None:
         """May be called twice, and while the request still waits for its turn: then it never runs."""
-        if self.state is not State.OVER:
+        if self.state is not OVER:
             self._owner.give_back(self)
 
     def expect_back(self, overdue: Callable[[], None]) -> None:
@@ -122,23 +119,15 @@ class FairQueues:
         self._heap: list[tuple[float, int, Flow]] = []
         self._serial = 0
 
-    def fits(self, flow: Flow, seats: int) -> bool:
-        """Whether a new request need not wait."""
-        return (
-            not self.contenders
-            and not flow.waiting
-            and self.in_use + seats <= self.seats
-            and flow.in_use + seats <= self.flow_seats
-        )
-
-    def seat(self, ticket: Ticket) -> None:
-        """It runs from now on."""
-        flow = ticket.flow
-        ticket.state = State.RUNNING
-        self.in_use += ticket.seats
-        flow.in_use += ticket.seats
-        if flow.served > self._virtual:
-            self._virtual = flow.served
+    def admit(self, ticket: Ticket) -> bool:
+        """Let a new request run, if its seats are free and nobody waits for them."""
+        flow, seats = ticket.flow, ticket.seats
+        if self.contenders or flow.waiting:
+            return False
+        if self.in_use + seats > self.seats or flow.in_use + seats > self.flow_seats:
+            return False
+        self._seat(ticket, flow, seats)
+        return True
 
     def wait(self, ticket: Ticket) -> bool:
         """Put it at the end of its flow's queue. False: there is no room."""
@@ -154,14 +143,14 @@ class FairQueues:
 
     def withdraw(self, ticket: Ticket) -> None:
         """It waits no more."""
-        ticket.state = State.OVER
+        ticket.state = OVER
         flow = ticket.flow
         del flow.waiting[ticket], self.waiting[ticket]
         self._contend(flow)
 
     def end(self, ticket: Ticket, seconds: float) -> None:
         """It ran for so long."""
-        ticket.state = State.OVER
+        ticket.state = OVER
         flow = ticket.flow
         self.in_use -= ticket.seats
         flow.in_use -= ticket.seats
@@ -181,10 +170,17 @@ class FairQueues:
             if self.in_use + ticket.seats > self.seats:
                 return None
             del flow.waiting[ticket], self.waiting[ticket]
-            self.seat(ticket)
+            self._seat(ticket, flow, ticket.seats)
             self._contend(flow)
             return ticket
         return None
+
+    def _seat(self, ticket: Ticket, flow: Flow, seats: int) -> None:
+        ticket.state = RUNNING
+        self.in_use += seats
+        flow.in_use += seats
+        if flow.served > self._virtual:
+            self._virtual = flow.served
 
     def _contend(self, flow: Flow) -> None:
         """Put a flow where it belongs now."""

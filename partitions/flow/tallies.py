@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -38,10 +38,9 @@ class Tally:
     """The requests of one schema."""
 
     def __init__(self, schema: str, level: str) -> None:
+        self.schema = schema
         self.labels = [level, schema]
         self.at_once = 0  # Dispatched without a wait.
-        self.running = 0
-        self.seats_in_use = 0
         self.waiting = 0
         self.rejected: Counter[str] = Counter()  # By reason.
         self.waited = Distribution()  # Of those that were dispatched.
@@ -52,9 +51,15 @@ class Tally:
     def dispatched(self) -> int:
         return self.at_once + sum(self.waited.counts)
 
+    @property
+    def running(self) -> int:
+        return self.dispatched - sum(self.ran.counts)
 
-def metrics(tallies: Sequence[Tally], levels: Iterable[tuple[str, float]]) -> Iterable[Metric]:
-    """`levels`: (name, seats)."""
+
+def metrics(
+    tallies: Sequence[Tally], in_use: Mapping[str, int], levels: Iterable[tuple[str, float]]
+) -> Iterable[Metric]:
+    """`in_use`: seats, by schema. `levels`: (name, seats)."""
     limits = GaugeMetricFamily(
         _PREFIX + "nominal_limit_seats", "Seats of a level; exempt has no limit", labels=_LABELS[:1]
     )
@@ -67,7 +72,7 @@ def metrics(tallies: Sequence[Tally], levels: Iterable[tuple[str, float]]) -> It
     for tally in tallies:
         waiting.add_metric(tally.labels, tally.waiting)
         running.add_metric(tally.labels, tally.running)
-        seats_in_use.add_metric(tally.labels, tally.seats_in_use)
+        seats_in_use.add_metric(tally.labels, in_use.get(tally.schema, 0))
     yield from (waiting, running, seats_in_use)
     dispatched = CounterMetricFamily(_PREFIX + "dispatched_requests", "Requests that had their turn", labels=_LABELS)
     rejected = CounterMetricFamily(
