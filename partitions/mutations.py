@@ -64,7 +64,7 @@ class Mutator:
         for operation in batch.operations:
             code = 200
             try:
-                result = self._state.apply(operation, now_ms)
+                result = self._state.apply(operation, now_ms, request.caller.agent)
             except ApiError as error:
                 error.trace = request.trace
                 result = pb.Result(error=error.status)

@@ -19,14 +19,25 @@ _OWNED_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 _NEVER_OWNED = ("apiVersion", "kind", "metadata")
 # As Kubernetes.
 MANAGER_LENGTH_MAX = 128
+UNKNOWN_MANAGER = "unknown"
 
 
 class Writer(NamedTuple):
-    """Who writes, when, and how strictly unknown fields are taken (a `field_validation` of the wire)."""
+    """Who writes, when, and how strictly unknown fields are taken (a `field_validation` of the wire).
+
+    `manager` is what the writer calls itself, for this write; `agent` the program, as every request says it.
+    """
 
     manager: str = ""
     now_ms: int = 0
     field_validation: str = ""
+    agent: str = ""
+
+    @property
+    def updater(self) -> str:
+        """Who owns what an update changes: as in Kubernetes, the program's name without its version if need be."""
+        agent = self.agent.partition("/")[0][:MANAGER_LENGTH_MAX]
+        return self.manager or (agent if agent.isprintable() else "") or UNKNOWN_MANAGER
 
 
 def check_manager(name: str) -> None:
@@ -88,7 +99,7 @@ def track_update(kind: Kind, old: pb.Object, new: pb.Object, subresource: str, w
     if not new.metadata.managed_fields:
         return
     managers = Managers(new.metadata.managed_fields)
-    manager = Manager(writer.manager or "unknown", UPDATE, subresource, kind.api_version)
+    manager = Manager(writer.updater, UPDATE, subresource, kind.api_version)
     before, after = (_owned_part_of(kind, message, subresource) for message in (old, new))
     managers.update(manager, before, after, shape_of(kind))
     if managers.changed:

@@ -53,7 +53,6 @@ _NAME_SUFFIX_LENGTH = 5
 # How many objects one DeleteCollection deletes: some 10 ms of the loop, as much as the largest batch.
 DELETE_COLLECTION_STEP = 256
 _VERBS = ("create", "update", "patch", "delete", "bind", "evict", "delete_collection")
-_UNNAMED = Writer()
 
 
 class State:
@@ -121,18 +120,18 @@ class State:
 
     # -------------------------------------------------------------------------------------------------- operate
 
-    def apply(self, operation: pb.Operation, now_ms: int) -> pb.Result:
-        """Carry out one operation against the newest state.
+    def apply(self, operation: pb.Operation, now_ms: int, agent: str = "") -> pb.Result:
+        """Carry out one operation against the newest state. `agent`: the program that asks.
 
         Raises:
             ApiError: refused; nothing was changed.
         """
         kind = served_kind(operation.resource, self._role)
-        writer = _UNNAMED._replace(now_ms=now_ms)
+        writer = Writer(now_ms=now_ms, agent=agent)
         if operation.field_manager or operation.field_validation:
             check_manager(operation.field_manager)
             check_validation(operation.field_validation)
-            writer = Writer(operation.field_manager, now_ms, operation.field_validation)
+            writer = Writer(operation.field_manager, now_ms, operation.field_validation, agent)
         plan = self._plan(kind, operation, writer)
         if not operation.dry_run:
             self._stage(plan.writes)

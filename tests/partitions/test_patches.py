@@ -267,6 +267,20 @@ def test_an_update_of_an_applied_object_owns_what_it_changes(writing: Writing) -
     assert writing.apply(deployment()).spec["replicas"] == 5
 
 
+def test_an_update_without_a_manager_is_the_programs(writing: Writing) -> None:
+    applied = writing.apply(config_map(data={"a": "1"}))
+    operation = pb.Operation(resource="configmaps")
+    operation.update.object.CopyFrom(applied.with_rest({"data": {"a": "2"}}).message)
+    for agent, manager in (("ursa-load/0.1 (linux)", "ursa-load"), ("", "unknown"), ("\n", "unknown")):
+        answers: list[Any] = []
+        request = pb.MutateRequest(operations=[operation]).SerializeToString()
+        writing.partition.server.call("Write", request, Caller("test", agent), answers.append)
+        writing.partition.runtime.advance(0.1)
+        assert (manager, "Update", "") in managers(writing.partition.get("configmaps", "c"))
+        operation.update.object.metadata.resource_version = 0
+        operation.update.object.rest = encode({"data": {"a": f"{len(agent)}"}})
+
+
 def test_a_status_is_owned_apart_from_the_object(writing: Writing) -> None:
     applied = writing.apply(deployment(replicas=2))
     counted = applied.with_status({"replicas": 2})
