@@ -48,14 +48,16 @@ def compare(history: History) -> Steps:
         StoreError: the store cannot be read.
     """
     differences: list[str] = []
-    for collection in history.cache.collections.values():
-        prefix = f"/registry/{collection.kind.resource}/"
+    collections = history.cache.collections
+    for resource in list(collections):
+        prefix = f"/registry/{resource}/"
         start, end = prefix, f"{prefix[:-1]}0"  # "0" comes behind "/".
-        while start < end and len(differences) < DIFFERENCES_MAX:
+        # A custom kind may go while it is looked at.
+        while start < end and resource in collections and len(differences) < DIFFERENCES_MAX:
             head = history.cache.head
             records = list(history.store.range(prefix, revision=head, start=start, limit=STEP_RECORDS))
             behind = f"{records[-1].key}\0" if len(records) == STEP_RECORDS else end
-            differences += _differences(records, collection.between(start, behind), head)
+            differences += _differences(records, collections[resource].between(start, behind), head)
             start = behind
             yield
     return differences[:DIFFERENCES_MAX]

@@ -172,6 +172,16 @@ def test_a_store_that_cannot_be_read_is_an_error_and_no_difference(checked: Chec
     assert counted == [("main", "error")]
 
 
+def test_kinds_may_come_and_go_while_they_are_compared(checked: Checked) -> None:
+    collections = checked.history().cache.collections
+    steps = consistency.compare(checked.history())
+    assert step(steps) is None
+    collections["sparkapplications.example.com"] = collections.pop("pods")
+    while (found := step(steps)) is None:
+        pass
+    assert found == []
+
+
 moves = st.lists(st.tuples(st.sampled_from(["create", "delete", "label", "step"]), st.integers(0, 9)), max_size=60)
 
 
