@@ -20,7 +20,7 @@ from ursa.storage import Record
 from ...storage import watch_promises
 from ...storage.watch_promises import Seen
 from .objects import config
-from .subjects import CoreSubject, Event, Page, SlowWatching, Subject, Watching
+from .subjects import CoreSubject, Event, Page, SlowStream, SlowWatching, Subject, Watching
 
 NAMES = ("a", "b", "c", "c-1", "d")
 NAMESPACES = ("default", "kube-system")
@@ -192,7 +192,7 @@ class Pager:
         if self.page is not None and not token:
             return
         try:
-            page = await story.subject.list("configmaps", limit=limit, continue_token=token, **self.scope.options)
+            page = await story.list("configmaps", limit=limit, continue_token=token, **self.scope.options)
         except Expired as expired:
             story.check_gone(self.page.resource_version if self.page is not None else 0, expired)
             self.items, self.page = [], None
@@ -214,6 +214,7 @@ class Story:
         self.watchers: list[Watcher] = []
         self.pagers = [Pager(scope) for scope in SCOPES]
         self.batches: list[list[int]] = []
+        self._streams: list[SlowStream | None] = [None, None, None]
         self._floor = 0
         self._newest_seen = 0
         self._number = 0
@@ -266,23 +267,27 @@ class Story:
 
     # ------------------------------------------------------------------------------------------------------ reads
 
+    async def list(self, resource: str, **options: Any) -> Page:
+        """Of the past it may take steps, with pauses."""
+        return await self.subject.while_time_passes(self.subject.list, resource, **options)
+
     async def list_newest(self, which: int) -> None:
         scope = SCOPES[which % len(SCOPES)]
-        page = await self.subject.list("configmaps", **scope.options)
+        page = await self.list("configmaps", **scope.options)
         assert page.resource_version >= self._newest_seen, "a revision went back"
         self._see(page.resource_version)
         self.check_list(page.resource_version, page.items, scope)
 
     async def list_any(self, which: int) -> None:
         scope = SCOPES[which % len(SCOPES)]
-        page = await self.subject.list("configmaps", resource_version="0", **scope.options)
+        page = await self.list("configmaps", resource_version="0", **scope.options)
         self.check_list(page.resource_version, page.items, scope)
 
     async def list_exactly(self, back: int, which: int) -> None:
         scope = SCOPES[which % len(SCOPES)]
         revision = max(1, self.subject.host.head() - back)
         try:
-            page = await self.subject.list("configmaps", resource_version=str(revision), exact=True, **scope.options)
+            page = await self.list("configmaps", resource_version=str(revision), exact=True, **scope.options)
         except Expired as expired:
             self.check_gone(revision, expired)
             return
@@ -306,8 +311,17 @@ class Story:
 
     def watch(self, options: dict[str, Any]) -> Watching:
         if isinstance(self.subject, CoreSubject):
-            return self.subject.slow_watch("configmaps", **options)  # Read one reply at a time.
+            return self.subject.slow_watch("configmaps", on=self._stream(), **options)  # Read one reply at a time.
         return self.subject.watch("configmaps", **options)
+
+    def _stream(self) -> SlowStream:
+        """One of a few, each with some of the watches."""
+        assert isinstance(self.subject, CoreSubject)
+        at = len(self.watchers) % len(self._streams)
+        stream = self._streams[at]
+        if stream is None or stream.lost:
+            stream = self._streams[at] = self.subject.slow_stream()
+        return stream
 
     async def start_watch(self, back: int, which: int) -> None:
         """From some revisions back; with initial events if that would be before the beginning."""
@@ -377,7 +391,7 @@ class Story:
         listed: dict[str, bytes] = {}
         for kind in KINDS:
             if Role.TENANT in kind.roles:
-                for item in (await self.subject.list(kind.resource)).items:
+                for item in (await self.list(kind.resource)).items:
                     listed[kind.key(item.tenant, item.namespace, item.name)] = bytes_of(item.message)
         assert listed == self.subject.host.stored()
 

@@ -313,13 +313,17 @@ class CoreSubject(Subject):
         return list(reply.results)
 
     def watch(self, resource: str, **options: Any) -> Watching:
-        watching = _CoreWatching(self._host, pb.WatchStart(id=1, selection=selection_of(resource, options), **options))
+        watching = _CoreWatching(self._host, pb.WatchStart(selection=selection_of(resource, options), **options))
         self._watches.append(watching)
         return watching
 
-    def slow_watch(self, resource: str, **options: Any) -> SlowWatching:
-        """A watch that is read only when the test says."""
-        return SlowWatching(self._host, pb.WatchStart(id=1, selection=selection_of(resource, options), **options))
+    def slow_watch(self, resource: str, *, on: SlowStream | None = None, **options: Any) -> SlowWatching:
+        """A watch that is read only when the test says; on a stream of its own, unless one is given."""
+        start = pb.WatchStart(selection=selection_of(resource, options), **options)
+        return SlowWatching(on or SlowStream(self._host), start)
+
+    def slow_stream(self) -> SlowStream:
+        return SlowStream(self._host)
 
     def stream(self, method: str) -> AbstractAsyncContextManager[Stream]:
         return _CoreStream(self._host, method)
@@ -344,34 +348,82 @@ class CoreSubject(Subject):
             watching.pump()
 
 
-class SlowWatching(Watching):
-    """A watch on a stream of its own, that is read one reply at a time."""
+class SlowStream:
+    """A stream of watches that is read one reply at a time, when the test says."""
 
-    def __init__(self, host: Host, start: pb.WatchStart) -> None:
-        super().__init__()
+    def __init__(self, host: Host) -> None:
         self._stream = host.open("Watch", CALLER, lambda: None)
-        self._stream.receive(pb.WatchRequest(start=[start]).SerializeToString())
+        self._watches: dict[int, Watching] = {}
+        self._accepted: dict[int, Watching] = {}
+        self._last_id = 0
+        self.lost = False
+
+    def start(self, watching: Watching, start: pb.WatchStart) -> int:
+        self._last_id += 1
+        start.id = self._last_id
+        self._watches[start.id] = watching
+        self._send(pb.WatchRequest(start=[start]))
+        return self._last_id
+
+    def stop(self, watch_id: int) -> None:
+        self._accepted.pop(watch_id, None)
+        if self._watches.pop(watch_id, None) is not None and not self.lost:
+            self._send(pb.WatchRequest(stop=[pb.WatchStop(id=watch_id)]))
+
+    def _send(self, request: pb.WatchRequest) -> None:
+        try:
+            self._stream.receive(request.SerializeToString())
+        except ServiceUnavailable:
+            self._is_lost()
+
+    def _is_lost(self) -> None:
+        self.lost = True
+        for watching in self._watches.values():
+            watching.lost = True
+            watching.wake()
 
     def read_one(self) -> bool:
         """False: there is nothing to read."""
-        if self.lost:
-            return False
+        data = None
         try:
             data = self._stream.take()
-        except ApiError:
-            data, self.lost = None, True
+            if data is None and self._stream.finished:
+                self._is_lost()
+        except ServiceUnavailable:
+            self._is_lost()
         if data is None:
-            self.lost = self.lost or self._stream.finished
-            if self.lost:
-                self.wake()
             return False
-        reply = pb.WatchReply.FromString(data)
-        for batch in reply.batches or [pb.WatchBatch(id=1)]:
-            self.take(batch, reply.resource_version)
+        self._told(pb.WatchReply.FromString(data))
         return True
 
+    def _told(self, reply: pb.WatchReply) -> None:
+        for batch in reply.batches:
+            watching = self._watches.get(batch.id)
+            if watching is None:
+                continue
+            self._accepted[batch.id] = watching
+            watching.take(batch, 0)
+            if batch.HasField("error"):
+                del self._watches[batch.id], self._accepted[batch.id]
+        if reply.resource_version:
+            # A bookmark of all watches that have been accepted, whether or not they are spoken of.
+            for watching in self._accepted.values():
+                watching.take(pb.WatchBatch(), reply.resource_version)
+
+
+class SlowWatching(Watching):
+    """A watch on such a stream."""
+
+    def __init__(self, stream: SlowStream, start: pb.WatchStart) -> None:
+        super().__init__()
+        self._stream = stream
+        self._id = stream.start(self, start)
+
+    def read_one(self) -> bool:
+        return self._stream.read_one()
+
     def stop(self) -> None:
-        self._stream.close()
+        self._stream.stop(self._id)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -383,7 +435,7 @@ class _CoreWatching(SlowWatching):
     """A watch on a stream of its own, that is read at once."""
 
     def __init__(self, host: Host, start: pb.WatchStart) -> None:
-        super().__init__(host, start)
+        super().__init__(SlowStream(host), start)
         self.pump()
 
     def pump(self) -> None:

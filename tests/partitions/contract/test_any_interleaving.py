@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ursa.partitions import listing, sharing, watching, window
 
 from .stories import Story
 from .subjects import SUBJECTS, Subject, stage
@@ -53,14 +54,30 @@ steps = st.lists(
 
 @pytest.mark.parametrize("subject_name", SUBJECTS)
 def test_what_clients_are_told_is_what_happened(subject_name: str) -> None:
+    play(subject_name, STORIES[subject_name])
+
+
+def test_what_clients_are_told_is_what_happened_where_everything_is_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that in service are met under load only: replies, shared events, the window."""
+    monkeypatch.setattr(watching, "REPLY_BYTES", 600)
+    monkeypatch.setattr(sharing, "CHUNK_BYTES", 400)
+    monkeypatch.setattr(sharing, "SHARED_BYTES_MAX", 1500)
+    monkeypatch.setattr(sharing, "SHARED_COMMITS_MAX", 3)
+    monkeypatch.setattr(window, "WINDOW_CHANGES_MAX", 32)
+    monkeypatch.setattr(listing, "CHUNK_BYTES", 400)
+    monkeypatch.setattr(listing, "STEP_RECORDS", 2)
+    play("core", STORIES["core"])
+
+
+def play(subject_name: str, stories: int) -> None:
     with stage(subject_name) as chosen:
 
         @settings(
-            max_examples=STORIES[subject_name] * SOAK_FACTOR,
+            max_examples=stories * SOAK_FACTOR,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         )
         @given(steps)
-        def play(drawn: list[tuple[object, ...]]) -> None:
+        def played(drawn: list[tuple[object, ...]]) -> None:
             async def tell(subject: Subject) -> None:
                 story = Story(subject)
                 for verb, *arguments in drawn:
@@ -69,4 +86,4 @@ def test_what_clients_are_told_is_what_happened(subject_name: str) -> None:
 
             chosen.play(tell)
 
-        play()
+        played()
