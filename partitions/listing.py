@@ -21,10 +21,11 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Compacted, Expired, ServiceUnavailable, StoreError
+from ..proto.errors import ApiError, BadRequest, Compacted, Expired, NotFound, ServiceUnavailable, StoreError
 from ..proto.kinds import Role
 from ..storage import Record
 from . import frames
+from .collection import Collection
 from .continuing import Continue, format_continue, parse_continue, query_of
 from .entries import Entry
 from .history import Histories, History
@@ -57,6 +58,15 @@ class Query(NamedTuple):
     start: str
     remaining: int
     continued: bool
+
+    @property
+    def collection(self) -> Collection:
+        """Raises NotFound: a custom kind has gone while the list waited."""
+        resource = self.selection.kind.resource
+        collection = self.history.cache.collections.get(resource)
+        if collection is None:
+            raise NotFound(f"the kind {resource} is no longer defined")
+        return collection
 
     @property
     def selects_by_contents(self) -> bool:
@@ -94,7 +104,7 @@ class Lister:
 
     def objects(self, query: Query) -> int:
         """About how many objects must be looked at."""
-        candidates = query.history.cache.collections[query.selection.kind.resource].count(query.selection, query.start)
+        candidates = query.collection.count(query.selection, query.start)
         limit = query.request.limit
         return min(candidates, limit) if limit and not query.selects_by_contents else candidates
 
@@ -167,7 +177,7 @@ _Item = bytes | pb.ListReply | None
 def _from_cache(query: Query, revision: int) -> Iterator[bytes | None]:
     # Taken now, not when the first chunk is: by then the cache may have gone on.
     selection = query.selection
-    candidates = query.history.cache.collections[selection.kind.resource].candidates(selection, query.start)
+    candidates = query.collection.candidates(selection, query.start)
     if selection.everything:
         return _chunks(query, revision, candidates)
     return _selected(query, revision, candidates)

@@ -86,12 +86,13 @@ class Getter:
         asked = parse_revision(request.resource_version)
         awaited = history.store.head if asked is None else asked
         key = kind.key(request.tenant, request.namespace, request.name)
-        entries = history.cache.collections[kind.resource].entries
 
         def answer(error: ApiError | None) -> None:
             timed.enter(Phase.ENCODE)
             head = history.cache.head
-            entry = entries.get(key)
+            # Looked up only now: a custom kind may have gone while we waited.
+            collection = history.cache.collections.get(kind.resource)
+            entry = collection.entries.get(key) if collection is not None else None
             if error is not None:
                 reply(error)
             elif entry is None:

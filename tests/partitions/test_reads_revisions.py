@@ -228,6 +228,18 @@ def test_a_closed_stream_is_not_woken_by_what_it_waited_for(tenant_partition: Pa
     assert (woken, stream.take(), stream.finished) == ([], None, True)
 
 
+def test_a_kind_that_goes_while_reads_of_it_wait_is_not_found(tenant_partition: Partition) -> None:
+    next_revision = str(tenant_partition.store.head + 1)
+    streams = [open_list(tenant_partition, resource_version=next_revision, exact=exact) for exact in (False, True)]
+    answers = get(tenant_partition, "a", resource_version=next_revision)
+    del tenant_partition.server._histories.main.cache.collections["pods"]
+    tenant_partition.create({**pod("c"), "kind": "ConfigMap", "spec": {}})
+    for stream in streams:
+        with pytest.raises(NotFound, match="no longer defined"):
+            stream.take()
+    assert [type(answer) for answer in answers] == [NotFound]
+
+
 # ---------------------------------------------------------------------------------------------------------- matches
 
 
