@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from ..proto import ursa_pb2 as pb
@@ -16,12 +17,15 @@ ADDED = pb.WatchEvent.ADDED
 MODIFIED = pb.WatchEvent.MODIFIED
 DELETED = pb.WatchEvent.DELETED
 
+# `WatchEvent.type`: zeros are left out.
+_TYPES = {ADDED: b"", MODIFIED: b"\x08\x01", DELETED: b"\x08\x02"}
 _VARINT_MORE = 0x80
 # The tags of an Object's first fields: api_version, kind, metadata. Fields are encoded in the order of their numbers.
 _METADATA_AND_BEFORE = (0x0A, 0x12, 0x1A)
 
 
 def varint(value: int) -> bytes:
+    """A number, 7 bits a byte, the lowest first."""
     if value < _VARINT_MORE:
         return bytes((value,))
     out = bytearray()
@@ -30,6 +34,10 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+# Lengths come again and again; revisions do not.
+_length = lru_cache(maxsize=16_384)(varint)
 
 
 def metadata_only(data: bytes) -> bytes:
@@ -44,25 +52,16 @@ def metadata_only(data: bytes) -> bytes:
     return data[:at]
 
 
+@lru_cache(maxsize=16_384)
+def _item_head(length: int) -> bytes:
+    return b"\x0a" + varint(length)
+
+
 def list_item(data: bytes) -> bytes:
     """`ListReply.items`, also `GetReply.object`: field 1, bytes of an Object."""
-    return b"\x0a" + varint(len(data)) + data
+    return _item_head(len(data)) + data
 
 
-class _ItemHeads(dict[int, bytes]):
-    """What stands before an object's bytes in a ListReply, by their number."""
-
-    # Objects of a cluster have a few hundred lengths.
-    LENGTHS_MAX = 65_536
-
-    def __missing__(self, length: int) -> bytes:
-        if len(self) >= self.LENGTHS_MAX:
-            self.clear()
-        head = self[length] = b"\x0a" + varint(length)
-        return head
-
-
-_item_heads = _ItemHeads()
 # At how many objects to look to find the end of a chunk.
 _LOOK_AHEAD = 512
 
@@ -86,7 +85,7 @@ def list_chunks(
         at += len(part)
         last = at == len(objects)
         pieces = [b""] * (2 * len(part))
-        pieces[::2] = map(_item_heads.__getitem__, lengths)
+        pieces[::2] = map(_item_head, lengths)
         pieces[1::2] = part
         if last:
             pieces.append(trailer)
@@ -103,11 +102,11 @@ def list_trailer(resource_version: int, continue_token: str = "", remaining: int
 
 def watch_event(kind: pb.WatchEvent.Type, data: bytes, revision: int) -> bytes:
     """`WatchBatch.events`: field 2 of a batch, holding type (1), object (2), resource_version (3)."""
-    head = b"\x08" + bytes((kind,)) if kind else b""
-    body = b"\x12" + varint(len(data))
+    head = _TYPES[kind]
+    size = _length(len(data))
     tail = b"\x18" + varint(revision)
-    length = len(head) + len(body) + len(data) + len(tail)
-    return b"".join((b"\x12", varint(length), head, body, data, tail))
+    length = len(head) + 1 + len(size) + len(data) + len(tail)
+    return b"".join((b"\x12", _length(length), head, b"\x12", size, data, tail))
 
 
 def watch_batch(
