@@ -36,6 +36,8 @@ from .sharing import Chunk, EventFrames
 
 # What one reply carries: enough to make a message cheap, little enough to keep others waiting briefly.
 REPLY_BYTES = 512 * 1024
+# A thousand watches with little to say each still cost 10 ms.
+TURNS_PER_REPLY_MAX = 512
 WATCHES_PER_STREAM_MAX = 100_000
 # Answers to starts that a client does not read. One that goes on starting watches gets no more of them.
 UNREAD_ENDS_MAX = 100_000
@@ -210,7 +212,7 @@ class Lane:
         pieces, self._ended = self._ended, []
         turns: list[tuple[Watch, Group, _Turn]] = []
         room = REPLY_BYTES
-        while self._ready and room > 0:
+        while self._ready and room > 0 and len(turns) < TURNS_PER_REPLY_MAX:
             watch = self._ready[0]
             group = watch.group
             if group is None:
