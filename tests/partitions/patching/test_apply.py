@@ -92,6 +92,16 @@ def test_what_nobody_owns_in_an_item_goes_with_it_and_elsewhere_stays() -> None:
     }
 
 
+def test_an_item_goes_with_its_owners_whoever_has_changed_it() -> None:
+    """Who changes an image owns the image and not the container; when the container goes, nothing is left to own."""
+    applied = Applied()
+    applied.apply("kubectl", deployment(2, {"name": "app"}, {"name": "log", "image": "l:1"}))
+    applied.update("someone", deployment(2, {"name": "app"}, {"name": "log", "image": "l:2"}))
+    assert applied.owned("someone", UPDATE) == ['.spec.template.spec.containers[name="log"].image']
+    assert applied.apply("kubectl", deployment(2, {"name": "app"})) == deployment(2, {"name": "app"})
+    assert applied.owned("someone", UPDATE) == []
+
+
 def test_a_field_of_another_manager_is_a_conflict_that_names_both() -> None:
     """kubernetes.io, "Server-Side Apply": the autoscaler owns the replicas."""
     applied = Applied()
