@@ -17,6 +17,7 @@ from .mutations import Mutations
 from .nurseries import open_background
 from .reads import ObjectList, Reads
 from .sightings import Sightings
+from .throttling import RateLimit, ThrottledTransport
 from .transport.interface import Transport
 from .watches import Watch, Watches, WatchSink
 
@@ -117,6 +118,10 @@ class PartitionClient:
 
     async def status(self) -> pb.PartitionStatus:
         return await self._reads.status()
+
+    async def requests(self, *, slow_max: int = 0) -> pb.RequestsReply:
+        """Who asked the partition for what lately, and the newest requests that were slow (0: all that are kept)."""
+        return await self._reads.requests(slow_max)
 
     # --------------------------------------------------------------------------------------------------- writes
 
@@ -306,11 +311,16 @@ class PartitionClient:
 
 
 @asynccontextmanager
-async def open_client(transport: Transport, actor: Actor) -> AsyncIterator[PartitionClient]:
+async def open_client(
+    transport: Transport, actor: Actor, *, rate_limit: RateLimit | None = None
+) -> AsyncIterator[PartitionClient]:
     """`async with open_client(transport, actor) as client:`; the client's tasks live in the block.
 
-    Opening does not wait for the partition. The client owns its transport, and closes it at the end of the block.
+    Opening does not wait for the partition. The client owns its transport, and closes it at the end of the block. With
+    a `rate_limit` it holds back what it asks: see `throttling`.
     """
+    if rate_limit is not None:
+        transport = ThrottledTransport(transport, rate_limit, actor)
     client = PartitionClient(transport, actor)
     try:
         async with open_background() as nursery:

@@ -89,6 +89,15 @@ class Reads:
 
         return await self._read("Status", attempt)
 
+    async def requests(self, slow_max: int) -> pb.RequestsReply:
+        async def attempt(seconds: float) -> pb.RequestsReply:
+            request = pb.RequestsRequest(slow_max=slow_max)
+            reply = await self._transport.unary("Requests", request, timeout_seconds=seconds)
+            assert isinstance(reply, pb.RequestsReply)
+            return reply
+
+        return await self._read("Requests", attempt)
+
     async def _not_going_back(
         self,
         method: str,

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
@@ -17,6 +18,8 @@ from prometheus_client import CollectorRegistry
 from ..proto.kinds import Role
 from ..storage import ThreadCommitter
 from .apiserver import ApiServer
+from .audit import SLOW_SECONDS
+from .audit_file import FILE_BYTES_MAX, AuditFile
 from .frontends.grpc import serve
 from .pacing import COMMITS_PER_SECOND
 from .stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES, open_stores
@@ -37,6 +40,9 @@ class ApiServerOptions:
     commits_per_second: float = COMMITS_PER_SECOND
     quota_bytes: int = QUOTA_BYTES
     events_quota_bytes: int = EVENTS_QUOTA_BYTES  # 0: the main store keeps the Events, too.
+    audit_log: Path | None = None  # A line of JSON for every request.
+    audit_log_bytes_max: int = FILE_BYTES_MAX  # Then it is put aside, and another begun.
+    slow_request_seconds: float = SLOW_SECONDS  # One that took so long has a line in the log.
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
@@ -78,14 +84,17 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     random = Random(SystemRandom().getrandbits(128))
-    with open_stores(
-        options.data_dir,
-        lambda: ThreadCommitter(loop.call_soon_threadsafe),
-        random,
-        quota_bytes=options.quota_bytes,
-        events_quota_bytes=options.events_quota_bytes,
-        on_fatal=on_fatal,
-    ) as stores:
+    with (
+        _audit(options) as audit,
+        open_stores(
+            options.data_dir,
+            lambda: ThreadCommitter(loop.call_soon_threadsafe),
+            random,
+            quota_bytes=options.quota_bytes,
+            events_quota_bytes=options.events_quota_bytes,
+            on_fatal=on_fatal,
+        ) as stores,
+    ):
         server = ApiServer(
             options.name,
             options.role,
@@ -95,6 +104,8 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
             options.registry,
             events_store=stores.events,
             commits_per_second=options.commits_per_second,
+            audit=audit,
+            slow_request_seconds=options.slow_request_seconds,
         )
         gc.collect()
         gc.freeze()
@@ -105,3 +116,9 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
             server.close()
     if failures:
         sys.exit(f"{options.name}: the store failed: {failures[0]}")
+
+
+def _audit(options: ApiServerOptions) -> AbstractContextManager[AuditFile | None]:
+    if options.audit_log is None:
+        return nullcontext()
+    return AuditFile(options.audit_log, options.name, options.registry, file_bytes_max=options.audit_log_bytes_max)

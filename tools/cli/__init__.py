@@ -35,6 +35,7 @@ _COMMANDS: dict[str, _Row] = {
     "apply": _Row("apply", "apply", "Create or change objects from manifests."),
     "delete": _Row("delete", "delete", "Delete objects."),
     "watch": _Row("watch", "watch", "Follow the changes of objects."),
+    "top": _Row("top", "top", "Show who asks most of the partitions."),
     "density": _Row("density", "density", "Fill a cluster with pods, and report on it."),
     "replay": _Row("replay", "replay", "Replay a trace of a real cluster, and report on it."),
     "store": _Row("store", "store", "Look after the stores of a partition."),

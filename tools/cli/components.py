@@ -105,6 +105,15 @@ def _delay(text: str) -> float | tuple[float, float]:
     type=click.IntRange(min=0),
     help="Of its Events, which are kept apart; 0: with everything else.  [2 GiB]",
 )
+@click.option("--audit-log", metavar="FILE", type=click.Path(path_type=Path), help="A line of JSON for each request.")
+@click.option(
+    "--audit-log-bytes", type=click.IntRange(min=4096), help="Of one file of it; four older ones are kept.  [100 MiB]"
+)
+@click.option(
+    "--slow-request-seconds",
+    type=click.FloatRange(min=0),
+    help="Requests that take so long have a line in the log.  [1]",
+)
 @_process_options
 def apiserver(
     name: str,
@@ -114,11 +123,16 @@ def apiserver(
     commits_per_second: float | None,
     quota_bytes: int | None,
     events_quota_bytes: int | None,
+    audit_log: Path | None,
+    audit_log_bytes: int | None,
+    slow_request_seconds: float | None,
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
 ) -> None:
     """Run the apiserver of one partition: its store on disk, and gRPC."""
+    from ...partitions.audit import SLOW_SECONDS
+    from ...partitions.audit_file import FILE_BYTES_MAX
     from ...partitions.pacing import COMMITS_PER_SECOND
     from ...partitions.process import ApiServerOptions
     from ...partitions.stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES
@@ -135,6 +149,9 @@ def apiserver(
             commits_per_second=pace,
             quota_bytes=QUOTA_BYTES if quota_bytes is None else quota_bytes,
             events_quota_bytes=EVENTS_QUOTA_BYTES if events_quota_bytes is None else events_quota_bytes,
+            audit_log=audit_log,
+            audit_log_bytes_max=FILE_BYTES_MAX if audit_log_bytes is None else audit_log_bytes,
+            slow_request_seconds=SLOW_SECONDS if slow_request_seconds is None else slow_request_seconds,
         ),
         metrics_address,
     )
