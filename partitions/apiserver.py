@@ -259,8 +259,6 @@ class ApiServer:
         self._metrics.watch_events.inc(events)
         for mutate_session in self._mutate_sessions:
             mutate_session.wake_if_durable()
-        for watch_session in self._watch_sessions:
-            watch_session.wake_if_news()
         self._answer_writes()
 
     def _answer_writes(self) -> None:
