@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch as patched
 
@@ -87,6 +88,35 @@ def test_watches_that_select_the_same_are_asked_once_and_sent_the_same_bytes(
     assert matched() == 1
     replies = [read(stream) for stream in streams]
     assert all(len(reply) == 1 and reply[0] is replies[0][0] for reply in replies)
+
+
+def test_a_commit_wakes_the_streams_that_see_something_of_it(tenant_partition: Partition) -> None:
+    woken: list[str] = []
+    streams = []
+    for resource in ("pods", "configmaps"):
+        stream = tenant_partition.server.open("Watch", Caller("test"), partial(woken.append, resource))
+        start = pb.WatchStart(id=1, selection=pb.Selection(resource=resource))
+        stream.receive(pb.WatchRequest(start=[start]).SerializeToString())
+        read(stream)
+        streams.append(stream)
+    tenant_partition.create(pod("a"))
+    woken.clear()
+    read(streams[0])
+    tenant_partition.create(pod("b"))
+    assert woken == ["pods"]
+    tenant_partition.create(pod("c"))
+    assert woken == ["pods"], "it has not read yet, so it will see the rest, too"
+    assert [len(batch.events) for batch in batches(read(streams[0]))] == [2]
+
+
+def test_a_reply_is_the_turn_of_a_bounded_number_of_watches(
+    tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "TURNS_PER_REPLY_MAX", 4)
+    stream = opened(tenant_partition, *[pb.Selection(resource="pods")] * 10)
+    replies = [pb.WatchReply.FromString(reply) for reply in read(stream)]
+    assert [len(reply.batches) for reply in replies] == [4, 4, 2]
+    assert [bool(reply.resource_version) for reply in replies] == [False, False, True]
 
 
 def test_a_change_is_encoded_once_for_all_that_see_the_same_event(
