@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from ..proto.errors import NotFound
 from .actor import Actor
 from .partition_client import PartitionClient, open_client
+from .throttling import RateLimit
 from .transport.interface import Transport
 
 
@@ -41,13 +42,15 @@ async def open_clients(
     tenant_transports: Mapping[str, Transport],
     resource_transports: Mapping[str, Transport],
     actor: Actor,
+    *,
+    rate_limit: RateLimit | None = None,
 ) -> AsyncIterator[ClientSet]:
-    """A client for each transport, by partition name. Opening waits for no partition."""
+    """A client for each transport, by partition name, each with the rate limit. Opening waits for no partition."""
     async with AsyncExitStack() as stack:
 
         async def opened(transports: Mapping[str, Transport]) -> dict[str, PartitionClient]:
             return {
-                name: await stack.enter_async_context(open_client(transport, actor))
+                name: await stack.enter_async_context(open_client(transport, actor, rate_limit=rate_limit))
                 for name, transport in sorted(transports.items())
             }
 

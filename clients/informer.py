@@ -140,7 +140,8 @@ class Informer(WatchSink):
                     self._client.actor.log.info(
                         "watch of %s at %s ended: %s", self.resource, self.partition, self._refusal
                     )
-                    await trio.sleep(self._backoff.next_seconds())
+                    pause = max(self._backoff.next_seconds(), self._refusal.retry_after_ms / 1000)
+                    await trio.sleep(pause)
         finally:
             self._end_watch(None)
 

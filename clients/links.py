@@ -40,6 +40,7 @@ class Link(abc.ABC):
         self._backoff = Backoff(actor.random)
         self._log = actor.log
         self._work = trio.Event()
+        self._wake_at = math.inf  # `_next_message` is asked again at this time, in trio's.
         self._scope = trio.CancelScope()
 
     # ---------------------------------------------------------------------------------------------- the subclass's
@@ -108,7 +109,8 @@ class Link(abc.ABC):
             while (message := self._next_message()) is not None:
                 await stream.send(message)
             self._work = trio.Event()
-            await self._work.wait()
+            with trio.move_on_at(self._wake_at):
+                await self._work.wait()
 
     async def _read(self, stream: Stream) -> None:
         while messages := await stream.receive():

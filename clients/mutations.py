@@ -5,6 +5,8 @@ goes out as one message. So many tasks that write at once share messages, and wh
 is the next batch. There is no timer: the partition paces its commits, and clients fall into the same rhythm (measured:
 one batch in flight is cheaper than two).
 
+A batch that had no turn at a partition with too much to do waits as long as it is told to, then goes out again.
+
 When the link is lost, the batch in flight may or may not have been applied: its calls get OutcomeUnknown. What still
 stands in the line was sent nowhere and waits for the next stream, up to `WRITE_SECONDS_MAX`, then gets Unreachable.
 A stream can be opened, and swallow a message, before there is a link under it; so a new one is tried with an empty
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 import trio
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import LinkError, OutcomeUnknown, Unreachable, UrsaError
+from ..proto.errors import LinkError, OutcomeUnknown, Unreachable, UrsaError, had_no_turn
 from .actor import Actor
 from .links import OPEN_SECONDS_MAX, Link
 from .metrics import BATCH_BUCKETS, histogram
@@ -131,6 +133,9 @@ class Mutations(Link):
         if self._awaited or not self._line:
             return None
         now = trio.current_time()
+        if now < self._wake_at < math.inf:
+            return None
+        self._wake_at = math.inf
         self._awaited = True
         self._batch += 1
         request = pb.MutateRequest(batch=self._batch)
@@ -152,6 +157,8 @@ class Mutations(Link):
             )
         self._expect_by(math.inf)
         self._proven, self._awaited, self._in_flight = True, False, []
+        if results and had_no_turn(results[0].error) and self._may_wait(parts, results[0].error.retry_after_ms / 1000):
+            return
         position = 0
         for part in parts:
             part.call.answer(results[position : position + part.count])
@@ -181,6 +188,19 @@ class Mutations(Link):
     def _drop_abandoned(self) -> None:
         while self._line and self._line[0].abandoned:
             self._line.popleft()
+
+    def _may_wait(self, parts: list[_Part], seconds: float) -> bool:
+        """A batch that had no turn goes to the front of the line again, if its callers can wait so long."""
+        again_at = trio.current_time() + seconds
+        if any(again_at >= part.call.give_up_at for part in parts):
+            return False
+        for part in reversed(parts):
+            part.call.sent -= part.count
+            if not self._line or self._line[0] is not part.call:
+                self._line.appendleft(part.call)
+        self._wake_at = again_at
+        self._wake()  # For the writer to hear of it.
+        return True
 
     def _take_batch(self, request: pb.MutateRequest) -> None:
         """The front of the line, which is not empty, becomes the batch in flight."""

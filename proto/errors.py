@@ -143,8 +143,18 @@ class Invalid(ApiError):
     code, reason = 422, "Invalid"
 
 
+# The cause of a TooManyRequests of flow control, which carried out nothing of the request; named as in the metrics.
+QUEUE_FULL, CONCURRENCY_LIMIT, TIME_OUT = "queue-full", "concurrency-limit", "time-out"
+_NO_TURN = (QUEUE_FULL, CONCURRENCY_LIMIT, TIME_OUT)
+
+
 class TooManyRequests(ApiError):
     code, reason = 429, "TooManyRequests"
+
+
+def had_no_turn(status: pb.Status) -> bool:
+    """Flow control refused it: nothing was carried out, and `retry_after_ms` later it may be asked again."""
+    return status.code == TooManyRequests.code and any(cause.reason in _NO_TURN for cause in status.causes)
 
 
 class InternalError(ApiError):

@@ -14,7 +14,15 @@ from functools import partial
 
 from prometheus_client.core import Metric
 
-from ...proto.errors import ApiError, Cause, InternalError, TooManyRequests
+from ...proto.errors import (
+    CONCURRENCY_LIMIT,
+    QUEUE_FULL,
+    TIME_OUT,
+    ApiError,
+    Cause,
+    InternalError,
+    TooManyRequests,
+)
 from ..pacing import Runtime
 from ..requests import Request
 from .fair_queues import OVER, RUNNING, WAITING, FairQueues, Flow, Ticket
@@ -32,8 +40,8 @@ HELD_SECONDS_MAX = 60.0
 # A time that is over but for the rounding of a clock is over.
 ROUNDING_SECONDS = 1e-6
 
-# Why a request had no turn, as Kubernetes' metrics and our refusals say it.
-QUEUE_FULL, CONCURRENCY_LIMIT, TIME_OUT, CANCELLED = "queue-full", "concurrency-limit", "time-out", "cancelled"
+# Why else a request had no turn, as Kubernetes' metrics say it.
+CANCELLED = "cancelled"
 
 _Key = tuple[str, str, str]
 
