@@ -42,6 +42,11 @@ _NAMESPACED = sorted(
     (kind.resource for kind in KINDS if kind.scope is Scope.NAMESPACE and Role.TENANT in kind.roles),
     key=lambda resource: (resource not in _WORKLOADS, resource),
 )
+# The namespaces first: quotas hold until there is nothing left to hold.
+_OF_TENANTS = sorted(
+    (kind.resource for kind in KINDS if kind.scope is Scope.TENANT and Role.TENANT in kind.roles),
+    key=lambda resource: (resource != _NAMESPACE.resource, resource),
+)
 
 
 class NamespaceController:
@@ -98,8 +103,11 @@ class NamespaceController:
         return True
 
     async def _empty_tenant(self, tenant: Object) -> bool:
-        await self._delete_all(_NAMESPACE.resource, tenant.name, "")
-        return not (await self._tenant_client.list(_NAMESPACE.resource, tenant=tenant.name, limit=1)).items
+        for resource in _OF_TENANTS:
+            await self._delete_all(resource, tenant.name, "")
+            if (await self._tenant_client.list(resource, tenant=tenant.name, limit=1)).items:
+                return False
+        return True
 
     async def _delete_all(self, resource: str, tenant: str, namespace: str) -> None:
         """Ask for the deletion of all objects that have not been asked yet."""
