@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..proto import ursa_pb2 as pb
 from ..proto.kinds import Kind
-from ..proto.objects import decode
+from ..proto.objects import decode_recent
 
 # As long as a status that says little more than Pending.
 SHARED_STATUS_BYTES = 64
@@ -110,7 +110,7 @@ class FieldReader:
     def _read(wanted: tuple[tuple[int, tuple[str, ...]], ...], data: bytes) -> list[tuple[int, str]]:
         if not wanted:
             return []
-        contents = decode(data)
+        contents = decode_recent(data)
         return [(index, text_of(_at(contents, path))) for index, path in wanted]
 
 

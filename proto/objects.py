@@ -65,6 +65,12 @@ def decode_shared(data: bytes) -> Any:
     return msgpack.unpackb(data) if data else {}
 
 
+@lru_cache(maxsize=16)
+def decode_recent(data: bytes) -> Any:
+    """Like `decode_shared`, for contents that are nobody else's, and are read by several one after another."""
+    return msgpack.unpackb(data) if data else {}
+
+
 class Object:
     """An object as read from a partition, or about to be sent to one."""
 
