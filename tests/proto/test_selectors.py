@@ -70,10 +70,13 @@ def test_a_selector_that_no_label_can_meet_is_a_bad_request(text: str) -> None:
 )
 @pytest.mark.parametrize("parse", [parse_label_selector, parse_field_selector])
 def test_a_long_selector_is_looked_at_in_milliseconds(parse: Callable[[str], Selector], text: str) -> None:
-    began = time.process_time()
-    with pytest.raises(BadRequest) as refused:
-        parse(text)
-    assert time.process_time() - began < 0.1, "a square of its length"
+    seconds = []
+    for _ in range(3):  # The collector may look through all the other tests' leavings meanwhile.
+        began = time.thread_time()
+        with pytest.raises(BadRequest) as refused:
+            parse(text)
+        seconds.append(time.thread_time() - began)
+    assert min(seconds) < 0.1, "a square of its length"
     assert len(refused.value.message) < 500
 
 
