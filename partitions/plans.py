@@ -119,7 +119,8 @@ def plan_update(kind: Kind, strategy: Strategy, entry: Entry, new: pb.Object, su
         check_decodes(new, entry.name)
         warnings = report_unknown(Object(new).to_dict(), Object(old).to_dict(), shape_of(kind), writer.field_validation)
         track_update(kind, old, new, subresource, writer)
-    return plan_replacement(kind, strategy, entry, old, new, subresource)._replace(warnings=warnings)
+    plan = plan_replacement(kind, strategy, entry, old, new, subresource)
+    return plan._replace(warnings=warnings) if warnings else plan
 
 
 def plan_scale(kind: Kind, strategy: Strategy, entry: Entry, scale: pb.Object, writer: Writer) -> Plan:
