@@ -51,6 +51,9 @@ COMPACTION_SECONDS = 10.0
 EXPIRY_SECONDS = 10.0
 # Events are for people, and many: fewer, larger commits are cheaper, and leave the disk to the main store.
 EVENT_COMMITS_PER_SECOND = 20.0
+# How often to look for kinds that are to go, and how soon the next of their objects may.
+CLEAN_UP_SECONDS = 1.0
+CLEAN_UP_AGAIN_SECONDS = 0.05
 # How many objects may expire at once: some 5 ms of the loop; and how soon the next ones may.
 EXPIRE_AT_ONCE_MAX = 256
 EXPIRE_AGAIN_SECONDS = 0.05
@@ -115,6 +118,7 @@ class ApiServer:
         runtime.call_later(BOOKMARK_SECONDS, self._bookmark)
         runtime.call_later(COMPACTION_SECONDS, self._compact)
         runtime.call_later(EXPIRY_SECONDS, self._expire)
+        runtime.call_later(CLEAN_UP_SECONDS, self._clean_up)
 
     # --------------------------------------------------------------------------------------- sessions.Service
 
@@ -293,6 +297,16 @@ class ApiServer:
             history.poke()
             more = more or len(expired) == EXPIRE_AT_ONCE_MAX
         self._runtime.call_later(EXPIRE_AGAIN_SECONDS if more else EXPIRY_SECONDS, self._expire)
+
+    def _clean_up(self) -> None:
+        """Delete the objects of custom kinds whose definitions are being deleted, and then these."""
+        if self._closed:
+            return
+        more = False
+        if self._state.has_to_clean_up:
+            more = self._state.clean_up(self._runtime.wall_ms())
+            self._histories.main.poke()
+        self._runtime.call_later(CLEAN_UP_AGAIN_SECONDS if more else CLEAN_UP_SECONDS, self._clean_up)
 
     # -------------------------------------------------------------------------------------------------- metrics
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..proto.kinds import Kind
 from .entries import Change, Entry
 from .key_order import KeyOrder
-from .selections import CompiledSelection, indexed_places
+from .selections import CompiledSelection
 
 
 class Collection:
@@ -16,7 +16,7 @@ class Collection:
         self.entries: dict[str, Entry] = {}
         self._order = KeyOrder(self.entries)
         # By the place of the indexed field among an entry's fields.
-        self._indexes: dict[int, dict[str, dict[str, Entry]]] = {place: {} for place in indexed_places(kind)}
+        self._indexes: dict[int, dict[str, dict[str, Entry]]] = {place: {} for place in kind.indexed_places}
 
     def apply(self, change: Change) -> None:
         new, old = change.new, change.old

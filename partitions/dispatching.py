@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..proto.errors import ApiError
 from .entries import Change
 from .groups import Follower, Group, Groups
 from .selections import CompiledSelection
@@ -53,6 +54,16 @@ class Dispatcher:
 
     def let_go(self, follower: Follower) -> None:
         del self._holding[follower]
+
+    def serve(self, resource: str) -> None:
+        """There are objects of one more kind."""
+        self._groups.setdefault(resource, Groups())
+
+    def end_serving(self, resource: str, error: ApiError) -> None:
+        """A kind is gone: its watches end."""
+        for follower in [follower for group in self._groups[resource] for follower in group]:
+            follower.stop(error)
+        del self._groups[resource]
 
     def dispatch(self, change: Change) -> int:
         """A change is being published; returns how many followers see something of it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Protocol
 
+from ..proto.errors import ApiError
 from .entries import Change, Entry
 from .selections import CompiledSelection
 
@@ -22,6 +23,9 @@ class Follower(Protocol):
 
     def outrun(self) -> None:
         """The objects that it holds are older than all changes that are kept: it could not go on behind them."""
+
+    def stop(self, error: ApiError) -> None:
+        """What it watches is not served any more. It leaves its group."""
 
 
 class Group:
@@ -102,6 +106,11 @@ class Groups:
             del by_value[value]
             if not by_value:
                 del self._buckets[place]
+
+    def __iter__(self) -> Iterator[Group]:
+        for by_value in self._buckets.values():
+            for bucket in by_value.values():
+                yield from _groups(bucket)
 
     def concerned(self, change: Change) -> list[Group]:
         """Those that may see something of a change."""

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..proto.errors import ApiError
-from ..proto.kinds import KINDS, MAIN_STORE, Kind, Role
+from ..proto import ursa_pb2 as pb
+from ..proto.custom_kinds import DEFINITION, is_established, kind_of_definition
+from ..proto.errors import ApiError, NotFound
+from ..proto.kinds import KINDS, MAIN_STORE, Kind, KindTable, Role
 from ..storage import RESERVED_PREFIX, AutoCompaction, Record, Store
 from ..storage import Change as StoreChange
 from .dispatching import Dispatcher
@@ -50,6 +52,9 @@ class History:
         self._on_published = on_published
         self._driver = CommitDriver(store, runtime, self._publish, commits_per_second=commits_per_second)
         self._unpublished: deque[Change] = deque()
+        # Told of each change of a definition when it is published.
+        self.on_definition: Callable[[Change], None] | None = None
+        self._gone: list[str] = []  # Kinds that are gone, in the commit that is being published.
         self._compaction = AutoCompaction(compacted=store.compacted)
 
     @property
@@ -75,7 +80,11 @@ class History:
 
     def unpublished_keys(self, kind: Kind) -> Iterator[str]:
         """Of the objects of a kind whose newest change is not in the cache yet."""
-        return (change.new.key for change in self._unpublished if change.kind is kind and change.new is not None)
+        return (
+            change.new.key
+            for change in self._unpublished
+            if change.kind.resource == kind.resource and change.new is not None
+        )
 
     def poke(self) -> None:
         """Something may have been staged."""
@@ -103,12 +112,32 @@ class History:
             assert change.revision == record.revision, "the store commits in the order in which we staged"
             self.cache.publish(change)
             events += self.dispatcher.dispatch(change)
+            if change.kind is DEFINITION and self.on_definition is not None:
+                self.on_definition(change)
             if change.kind.ttl_seconds and change.new is not None:
                 self.expiry.changed(change.kind, change.new, self.runtime.monotonic())
         self.dispatcher.committed(before)
+        self._end_watches()
         self.freshness.published(self.cache.head)
         self._on_published(self, len(records), events)
         self.dispatcher.wake()
+
+    def serve(self, kind: Kind) -> None:
+        """A custom kind is published."""
+        self.cache.serve(kind)
+        self.dispatcher.serve(kind.resource)
+
+    def end_serving(self, resource: str) -> None:
+        """One is gone; its watches end when all changes of the commit have been told."""
+        self.cache.end_serving(resource)
+        self._gone.append(resource)
+
+    def _end_watches(self) -> None:
+        gone, self._gone = self._gone, []
+        for resource in gone:
+            self.dispatcher.end_serving(resource, NotFound(f"the kind {resource} is no longer defined"))
+            if resource in self.cache.collections:  # It is defined anew.
+                self.dispatcher.serve(resource)
 
     def _expiring(self, entries: Iterator[tuple[Kind, Entry]]) -> Iterator[tuple[Kind, Entry]]:
         now = self.runtime.monotonic()
@@ -118,22 +147,45 @@ class History:
 
 
 class Histories:
-    """The histories of a partition, the main one first, and which of them keeps a kind."""
+    """The histories of a partition, the main one first, and which of them keeps a kind.
 
-    def __init__(self, histories: Sequence[History]) -> None:
+    `kinds` are those that readers find: a custom kind is there when its definition is published, and then is kept in
+    the main store. (Writers find it as soon as the definition is staged: see `definitions`.)
+    """
+
+    def __init__(self, histories: Sequence[History], role: Role) -> None:
+        self.kinds = KindTable()
+        self._role = role
         self._histories = tuple(histories)
         self._by_resource = {resource: history for history in histories for resource in history.cache.collections}
         self.main = self._histories[0]
+        self.main.on_definition = self._defined
 
     def of(self, kind: Kind) -> History:
-        return self._by_resource[kind.resource]
+        return self._by_resource.get(kind.resource, self.main)
 
     def of_resource(self, resource: str) -> History:
         """Of a resource that is not served here, too: then the main one."""
         return self._by_resource.get(resource, self.main)
 
+    def serve(self, kind: Kind) -> None:
+        """A custom kind is published, or another definition of it."""
+        self.kinds.put(kind)
+        self.main.serve(kind)
+
     def __iter__(self) -> Iterator[History]:
         return iter(self._histories)
+
+    def _defined(self, change: Change) -> None:
+        entry = change.new or change.old
+        assert entry is not None
+        message = pb.Object.FromString(entry.data)
+        kind = kind_of_definition(message, (self._role,))
+        if change.new is not None and is_established(message):
+            self.serve(kind)
+        elif change.new is None and is_established(message):
+            self.kinds.discard(kind.resource)
+            self.main.end_serving(kind.resource)
 
 
 def open_histories(
@@ -151,7 +203,8 @@ def open_histories(
         [
             History(name, store, kept[name], runtime, on_published, commits_per_second=pace)
             for name, (store, pace) in stores.items()
-        ]
+        ],
+        role,
     )
 
 

@@ -91,7 +91,7 @@ class Lister:
             Expired: the revision, or the token, belongs to another incarnation.
         """
         check_list_options(request)
-        selection = compile_selection(request.selection, self._role)
+        selection = compile_selection(request.selection, self._role, self._histories.kinds)
         history = self._histories.of(selection.kind)
         check_incarnation(history, request.incarnation)
         fingerprint = query_of(request.selection)

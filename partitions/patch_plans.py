@@ -7,6 +7,7 @@ A patch is applied to the newest state in one step, so nothing can come between 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ..proto import ursa_pb2 as pb
@@ -53,7 +54,7 @@ def plan_patch(kind: Kind, strategy: Strategy, entry: Entry, patch: pb.Patch, wr
         raise BadRequest("force is for APPLY patches only")
     scale = patch.subresource == "scale"
     shape = SCALE if scale else shape_of(kind)
-    present = Object(scale_of(entry.message()) if scale else entry.message())
+    present = Object(scale_of(kind, entry.message()) if scale else entry.message())
     before = present.to_dict()
     after = _patched(kind, patch, before, shape)
     message = _message_of(after, entry)
@@ -109,6 +110,8 @@ def object_message(manifest: Mapping[str, Any]) -> pb.Object:
 
 
 def _plan_apply(kind: Kind, strategy: Strategy, entry: Entry, patch: pb.Patch, writer: Writer) -> Plan:
+    if patch.subresource == "scale" and kind.scale is not None and kind.scale.spec_replicas != ("spec", "replicas"):
+        raise BadRequest(f"the scale of {kind.resource} takes no APPLY: send a MERGE patch")
     config = _configuration(kind, patch, writer)
     warnings = report_unknown(config, None, _shape(kind, patch.subresource), writer.field_validation)
     old = entry.message()
@@ -127,7 +130,7 @@ def _plan_apply(kind: Kind, strategy: Strategy, entry: Entry, patch: pb.Patch, w
         force=patch.force,
     )
     after = with_owned_part(kind, live, part, patch.subresource)
-    view = scale_of if patch.subresource == "scale" else None
+    view = partial(scale_of, kind) if patch.subresource == "scale" else None
     if same(live, after) and not managers.changed:
         return Plan((), old, warnings, view)
     new = object_message(after)

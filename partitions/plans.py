@@ -7,6 +7,7 @@ object that the caller is told about. Nothing here touches the state, so a dry r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from ..proto import ursa_pb2 as pb
@@ -127,9 +128,9 @@ def plan_scale(kind: Kind, strategy: Strategy, entry: Entry, scale: pb.Object, w
     """Only the number of replicas. Raises BadRequest, Conflict or Invalid."""
     check_preconditions(entry, scale.metadata.uid, scale.metadata.resource_version)
     old, new = entry.message(), entry.message()
-    scaled(new, scale)
+    scaled(kind, new, scale)
     track_update(kind, old, new, "scale", writer)
-    return plan_replacement(kind, strategy, entry, old, new)._replace(view=scale_of)
+    return plan_replacement(kind, strategy, entry, old, new)._replace(view=partial(scale_of, kind))
 
 
 def plan_replacement(

@@ -79,7 +79,7 @@ class Getter:
         Raises:
             BadRequest: no such kind, subresource or revision. Expired: another incarnation.
         """
-        kind = served_kind(request.resource, self._role)
+        kind = served_kind(request.resource, self._role, self._histories.kinds)
         check_subresource(kind, request.subresource)
         history = self._histories.of(kind)
         check_incarnation(history, request.incarnation)
@@ -100,7 +100,7 @@ class Getter:
             else:
                 state = pb.GetReply(resource_version=head, incarnation=history.store.incarnation)
                 scale = request.subresource == "scale"
-                data = scale_of(entry.message()).SerializeToString() if scale else entry.data
+                data = scale_of(kind, entry.message()).SerializeToString() if scale else entry.data
                 reply(frames.list_item(data) + state.SerializeToString())
 
         if history.cache.head >= awaited:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import BadRequest
-from ..proto.kinds import BY_RESOURCE, KINDS, Kind, Role
+from ..proto.kinds import Kind, KindTable, Role
 from ..proto.selectors import Requirement, Selector, parse_field_selector, parse_label_selector
 from .entries import Entry
 
 _NAME, _NAMESPACE = "metadata.name", "metadata.namespace"
 _METADATA_FIELDS = (_NAME, _NAMESPACE)
-# The place of each field among an entry's fields, by resource.
-_PLACES: dict[str, dict[str, int]] = {
-    kind.resource: {field: place for place, field in enumerate(kind.fields)} for kind in KINDS
-}
-_INDEXED = {kind.resource: tuple(_PLACES[kind.resource][field] for field in kind.indexes) for kind in KINDS}
 _NOT_INDEXED = -1
 
 
@@ -99,33 +94,29 @@ class CompiledSelection:
         elif requirement.key == _NAMESPACE and value and not self.namespace:
             self.namespace = value
         elif requirement.key in self.kind.indexes and not self.indexed:
-            self.place = _PLACES[self.kind.resource][requirement.key]
+            self.place = self.kind.places[requirement.key]
             self.value = value
         else:
             return False
         return True
 
     def _field(self, entry: Entry, name: str) -> str:
-        place = _PLACES[self.kind.resource].get(name)
+        place = self.kind.places.get(name)
         if place is not None:
-            return entry.fields[place]
+            # While a custom kind is defined anew, watches of the old one are still there.
+            return entry.fields[place] if place < len(entry.fields) else ""
         return entry.name if name == _NAME else entry.namespace
 
 
-def indexed_places(kind: Kind) -> tuple[int, ...]:
-    """The places of a kind's indexed fields among an entry's fields."""
-    return _INDEXED[kind.resource]
-
-
-def served_kind(resource: str, role: Role) -> Kind:
-    """The kind of a request.
+def served_kind(resource: str, role: Role, kinds: KindTable) -> Kind:
+    """The kind of a request, of those that there are.
 
     Raises:
         BadRequest: unknown, or served by the other role of partition; the message says which.
     """
-    kind = BY_RESOURCE.get(resource)
+    kind = kinds.get(resource)
     if kind is None:
-        known = ", ".join(kind.resource for kind in KINDS if role in kind.roles)
+        known = ", ".join(kind.resource for kind in kinds if role in kind.roles)
         raise BadRequest(f"there is no resource {resource!r}; this {role.title} serves {known}")
     if role not in kind.roles:
         right = " or ".join(f"a {other.title}" for other in kind.roles)
@@ -133,9 +124,9 @@ def served_kind(resource: str, role: Role) -> Kind:
     return kind
 
 
-def compile_selection(selection: pb.Selection, role: Role) -> CompiledSelection:
+def compile_selection(selection: pb.Selection, role: Role, kinds: KindTable) -> CompiledSelection:
     """Raises BadRequest: unknown resource, selector that does not parse, field that the kind does not index."""
-    kind = served_kind(selection.resource, role)
+    kind = served_kind(selection.resource, role, kinds)
     labels = parse_label_selector(selection.label_selector)
     fields = parse_field_selector(selection.field_selector)
     for requirement in fields:

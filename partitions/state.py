@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from random import Random
 
 from ..proto import ursa_pb2 as pb
+from ..proto.custom_kinds import DEFINITION, DEFINITION_FINALIZER
 from ..proto.errors import (
     AlreadyExists,
     BadRequest,
@@ -21,15 +22,16 @@ from ..proto.errors import (
     StoreFull,
     UrsaError,
 )
-from ..proto.kinds import BY_KIND, BY_RESOURCE, SYSTEM_TENANT, Kind, Role, Scope
+from ..proto.kinds import BY_KIND, SYSTEM_TENANT, Kind, Role, Scope
 from ..proto.objects import Object, new_uid
 from ..storage import Change as StoreChange
 from ..storage import InvalidKey, Record, Store, ValueTooLarge
 from . import plans
-from .admission import Ledger, Quotas, strategies
+from .admission import Ledger, Quotas
 from .admission.contents import check_decodes
 from .admission.validation import OBJECT_BYTES_MAX, Causes, check_scope
-from .entries import Entry, FieldReader
+from .definitions import Definitions
+from .entries import Entry
 from .expiry import Expiring
 from .history import Histories, History
 from .ownership import Writer, check_manager
@@ -62,8 +64,10 @@ class State:
         self._role = role
         self._histories = histories
         self._random = random
-        self._strategies = strategies()
-        self._readers = {resource: FieldReader(kind) for resource, kind in BY_RESOURCE.items()}
+        self._definitions = Definitions(role)
+        self._strategies = self._definitions.strategies
+        self._readers = self._definitions.readers
+        self._clean_up_at: dict[str, str] = {}  # Where the next step of deleting a kind's objects goes on.
         self._latest: dict[str, Entry] = {}
         self._ledger = Ledger()
         self._quotas = Quotas()
@@ -77,8 +81,12 @@ class State:
         Raises:
             UrsaError: it holds objects that belong in another store.
         """
+        if history is self._histories.main:
+            self._load_definitions(history)
         for record in history.store.range("/registry/"):
-            kind = BY_RESOURCE[resource_of(record.key)]
+            kind = self._kind_of(record.key)
+            if kind is None:
+                raise UrsaError(f"the {history.name} store holds {record.key}, and no definition of that kind")
             if self._histories.of(kind) is not history:
                 raise UrsaError(
                     f"the {history.name} store holds {record.key}: {kind.resource} must be moved apart first"
@@ -91,7 +99,7 @@ class State:
 
     def changed(self, store: Store, record: Record) -> Change:
         """A change made again from its record in the log."""
-        kind = BY_RESOURCE[resource_of(record.key)]
+        kind = self._kind_of(record.key) or _forgotten_kind(record)
         entry, _ = self.entry_of(kind, record.key, record.value, record.revision)
         old = None
         if record.previous_revision:
@@ -105,7 +113,19 @@ class State:
     def entry_of(self, kind: Kind, key: str, data: bytes, revision: int) -> tuple[Entry, pb.Object]:
         """An entry made again from stored bytes."""
         message = pb.Object.FromString(data)
-        return Entry(key, message, data, revision, self._readers[kind.resource].fields(message)), message
+        reader = self._readers.get(kind.resource)
+        return Entry(key, message, data, revision, reader.fields(message) if reader else ()), message
+
+    def _load_definitions(self, history: History) -> None:
+        """Before the objects of the kinds that they define."""
+        for record in history.store.range(DEFINITION.key("", "", "")):
+            message = pb.Object.FromString(record.value)
+            kind = self._definitions.observe(message, message.metadata.name)
+            if kind is not None:
+                self._histories.serve(kind)
+
+    def _kind_of(self, key: str) -> Kind | None:
+        return self._definitions.kinds.get(resource_of(key))
 
     def bootstrap(self, now_ms: int) -> None:
         """What every tenant partition has from the start: the system tenant and its namespaces."""
@@ -126,13 +146,15 @@ class State:
         Raises:
             ApiError: refused; nothing was changed.
         """
-        kind = served_kind(operation.resource, self._role)
+        kind = served_kind(operation.resource, self._role, self._definitions.kinds)
         writer = Writer(now_ms=now_ms, agent=agent)
         if operation.field_manager or operation.field_validation:
             check_manager(operation.field_manager)
             check_validation(operation.field_validation)
             writer = Writer(operation.field_manager, now_ms, operation.field_validation, agent)
         plan = self._plan(kind, operation, writer)
+        if kind is DEFINITION:
+            self._settle_definitions(plan.writes, now_ms)
         if not operation.dry_run:
             self._stage(plan.writes)
         metadata = plan.result.metadata
@@ -159,6 +181,54 @@ class State:
                 self._stage((Write(kind, key, message, entry, reserve=True),))
             except (ServiceUnavailable, Invalid):  # No room, not even for this: its next change is the next chance.
                 self._quotas.tell_again(key)
+
+    # ---------------------------------------------------------------------------------------------- custom kinds
+
+    @property
+    def has_to_clean_up(self) -> bool:
+        """A definition is being deleted, or waits for the names of one that was."""
+        return bool(self._definitions.terminating or self._definitions.waiting)
+
+    def clean_up(self, now_ms: int) -> bool:
+        """One step for each definition that is being deleted: some of its objects go, or it goes itself. Whether any
+        of them has found something to delete."""
+        definitions = self._definitions
+        going_on = False
+        for name in list(definitions.terminating):
+            going_on = self._clean_up_one(name, now_ms) or going_on
+        for name in list(definitions.waiting):
+            entry = self._latest[DEFINITION.key("", "", name)]
+            message = entry.message()
+            definitions.settle(message, now_ms)
+            if message.status != entry.message().status:
+                self._stage((Write(DEFINITION, entry.key, message, entry, reserve=True),))
+        return going_on
+
+    def _clean_up_one(self, name: str, now_ms: int) -> bool:
+        kind = self._definitions.kinds.get(name)
+        if kind is not None:
+            token = self._clean_up_at.pop(name, "")
+            request = pb.DeleteCollection(selection=pb.Selection(resource=name), continue_token=token)
+            entries, following = self._collection(kind, request)
+            for entry in entries:
+                if not entry.deleting:
+                    plan = plans.plan_delete(kind, self._strategies[name], entry, pb.Delete(), now_ms=now_ms)
+                    self._stage(plan.writes)
+            if following:
+                self._clean_up_at[name] = following
+            if entries or token:
+                return True
+        entry = self._latest[DEFINITION.key("", "", name)]
+        message = entry.message()
+        if DEFINITION_FINALIZER in message.metadata.finalizers:  # Else it waits for others' finalizers.
+            message.metadata.finalizers.remove(DEFINITION_FINALIZER)
+            self._stage((Write(DEFINITION, entry.key, message, entry, deleted=not message.metadata.finalizers),))
+        return False
+
+    def _settle_definitions(self, writes: tuple[Write, ...], now_ms: int) -> None:
+        for write in writes:
+            if not write.deleted:
+                self._definitions.settle(write.message, now_ms)
 
     def expire(self, expiring: Expiring, now_ms: int) -> None:
         """Delete an object whose time to live is over, unless it has changed since."""
@@ -226,9 +296,10 @@ class State:
         start = request.continue_token
         if start and not start.startswith(kind.key("", "", "").rstrip("/")):
             raise BadRequest("the continue_token is of another kind: begin again without it")
-        compiled = compile_selection(request.selection, self._role)
+        compiled = compile_selection(request.selection, self._role, self._definitions.kinds)
         history = self._histories.of(kind)
-        keys = {entry.key: None for entry in history.cache.collections[kind.resource].select(compiled)}
+        published = history.cache.collections.get(kind.resource)  # None: the kind was defined just now.
+        keys = {entry.key: None for entry in published.select(compiled)} if published is not None else {}
         keys.update(dict.fromkeys(history.unpublished_keys(kind)))
         found: list[Entry] = []
         for key in sorted(keys):
@@ -245,6 +316,7 @@ class State:
             suffix = "".join(self._random.choices(_NAME_ALPHABET, k=_NAME_SUFFIX_LENGTH))
             metadata.name = metadata.generate_name + suffix
         strategy = self._strategies[kind.resource]
+        self._definitions.check_new(kind)
         plans.check_new(kind, strategy, message)
         self._check_namespace(kind, metadata)
         key = kind.key(metadata.tenant, metadata.namespace, metadata.name)
@@ -331,7 +403,11 @@ class State:
 
     def _observe(self, kind: Kind, old: pb.Object | None, new: pb.Object | None) -> None:
         """Keep the ledger with the newest state."""
-        if kind is _PLACEMENT:
+        if kind is DEFINITION:
+            either = new or old
+            assert either is not None
+            self._definitions.observe(new, either.metadata.name)
+        elif kind is _PLACEMENT:
             if old is None and new is not None:
                 self._ledger.placement_created(new)
             elif new is None and old is not None:
@@ -341,6 +417,12 @@ class State:
                 self._ledger.node_changed(new)
             elif old is not None:
                 self._ledger.node_deleted(old)
+
+
+def _forgotten_kind(record: Record) -> Kind:
+    """Of an object in the log whose definition is gone: enough to know that it is nobody's."""
+    message = pb.Object.FromString(record.value)
+    return Kind(message.kind, resource_of(record.key), message.api_version)
 
 
 def resource_of(key: str) -> str:

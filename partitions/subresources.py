@@ -7,13 +7,12 @@ from typing import Any
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import BadRequest, Cause, Invalid
-from ..proto.kinds import Kind
+from ..proto.kinds import Kind, Path, ScalePaths
 from ..proto.objects import decode, decode_shared, encode, require_kind
 
 SCALE_API_VERSION = "autoscaling/v1"
 SCALE_KIND = "Scale"
 REPLICAS_MAX = 2**31 - 1
-_SCALABLE = ("Deployment", "ReplicaSet")
 _OPERATORS = {"In": "in", "NotIn": "notin"}
 
 
@@ -21,7 +20,7 @@ def check_subresource(kind: Kind, subresource: str) -> None:
     """Raises BadRequest: the kind has no such subresource."""
     if not subresource or (subresource == "status" and kind.has_status):
         return
-    known = [name for name, has in (("status", kind.has_status), ("scale", kind.kind in _SCALABLE)) if has]
+    known = [name for name, has in (("status", kind.has_status), ("scale", kind.scale is not None)) if has]
     if subresource not in known:
         if subresource == "status":
             raise BadRequest(f"{kind.resource} have no status")
@@ -29,19 +28,33 @@ def check_subresource(kind: Kind, subresource: str) -> None:
         raise BadRequest(f"{kind.resource} have no subresource {subresource!r}; {names}")
 
 
-def scale_of(message: pb.Object) -> pb.Object:
-    """The Scale of a workload."""
-    spec, status = decode_shared(message.spec), decode_shared(message.status)
+def scale_of(kind: Kind, message: pb.Object) -> pb.Object:
+    """The Scale of a workload. The selector of a built-in one is a LabelSelector, that of a custom one is text."""
+    paths = _paths(kind)
+    contents = {"spec": decode_shared(message.spec), "status": decode_shared(message.status)}
     scale = pb.Object(api_version=SCALE_API_VERSION, kind=SCALE_KIND)
     metadata, shown = message.metadata, scale.metadata
     shown.name, shown.namespace, shown.tenant = metadata.name, metadata.namespace, metadata.tenant
     shown.uid, shown.resource_version, shown.creation_ms = metadata.uid, metadata.resource_version, metadata.creation_ms
-    scale.spec = encode({"replicas": spec.get("replicas", 0)})
-    scale.status = encode({"replicas": status.get("replicas", 0), "selector": selector_text(spec.get("selector"))})
+    scale.spec = encode({"replicas": _at(contents, paths.spec_replicas) or 0})
+    selector = _at(contents, paths.selector) if paths.selector else None
+    text = selector if isinstance(selector, str) else selector_text(selector)
+    scale.status = encode({"replicas": _at(contents, paths.status_replicas) or 0, "selector": text})
     return scale
 
 
-def scaled(message: pb.Object, scale: pb.Object) -> None:
+def _paths(kind: Kind) -> ScalePaths:
+    assert kind.scale is not None, "it was checked that it has a scale"
+    return kind.scale
+
+
+def _at(contents: Any, path: Path) -> Any:
+    for step in path:
+        contents = contents.get(step) if isinstance(contents, Mapping) else None
+    return contents
+
+
+def scaled(kind: Kind, message: pb.Object, scale: pb.Object) -> None:
     """Give a workload the replicas of a Scale, in place.
 
     Raises:
@@ -58,9 +71,17 @@ def scaled(message: pb.Object, scale: pb.Object) -> None:
         raise Invalid(
             f"Scale {scale.metadata.name!r} is invalid: spec.replicas: {told}", causes=[Cause("spec.replicas", told)]
         )
+    path = _paths(kind).spec_replicas
     spec = decode(message.spec)
-    if spec.get("replicas") != replicas:
-        message.spec = encode({**spec, "replicas": replicas})
+    if _at({"spec": spec}, path) != replicas:
+        message.spec = encode(_with(spec, path[1:], replicas))
+
+
+def _with(contents: Any, path: Path, value: int) -> Any:
+    if not path:
+        return value
+    inner = contents if isinstance(contents, Mapping) else {}
+    return {**inner, path[0]: _with(inner.get(path[0]), path[1:], value)}
 
 
 def selector_text(selector: Any) -> str:

@@ -25,6 +25,17 @@ class WatchCache:
         self.collections = {kind.resource: Collection(kind) for kind in kinds}
         self.head = 0  # Everything up to this revision is published.
         self._window = Window()
+        self._served_since: dict[str, int] = {}  # Of custom kinds.
+
+    def serve(self, kind: Kind) -> None:
+        """There are objects of one more kind from now on; or of the same one, of which something else is known."""
+        if kind.resource not in self.collections:
+            self.collections[kind.resource] = Collection(kind)
+            self._served_since[kind.resource] = self.head
+
+    def end_serving(self, resource: str) -> None:
+        del self.collections[resource]
+        del self._served_since[resource]
 
     def load(self, entries: Iterable[tuple[Kind, Entry]], head: int) -> None:
         """Fill an empty cache with what the store holds at `head`."""
@@ -53,6 +64,10 @@ class WatchCache:
     def floor(self) -> int:
         """Changes behind this revision are at hand."""
         return self._window.floor
+
+    def floor_of(self, resource: str) -> int:
+        """Likewise, of one kind: what an earlier one of its name was, is nobody's to go on behind."""
+        return max(self._window.floor, self._served_since.get(resource, 0))
 
     def changes_behind(self, revision: int, selection: CompiledSelection) -> Iterator[Change]:
         """The changes behind a revision that may concern a selection, in order. `revision` is not below the floor."""

@@ -66,6 +66,9 @@ class Watch:
     def outrun(self) -> None:
         self.lane.outrun(self)
 
+    def stop(self, error: ApiError) -> None:
+        self.lane.stop(self, error)
+
 
 class _Turn(NamedTuple):
     """What a watch sends in one reply. `finished`: it has nothing more to send.
@@ -153,6 +156,11 @@ class Lane:
         self.end(watch.id, Expired(f"{message}: list again", resource_version=floor))
         self._history.dispatcher.to_wake(self._wake)
 
+    def stop(self, watch: Watch, error: ApiError) -> None:
+        """What it watches is not served any more."""
+        self.end(watch.id, error)
+        self._history.dispatcher.to_wake(self._wake)
+
     def _check_caught_up(self, start: pb.WatchStart) -> None:
         """A cache that is behind its store lacks what others were told of: nobody begins there, or goes back to it."""
         store, reached = self._history.store, self._history.cache.head
@@ -175,11 +183,12 @@ class Lane:
                 f"revision {start.resource_version} is from the future, the newest is {cache.head}: list again",
                 resource_version=cache.head,
             )
-        if start.resource_version < cache.floor:
+        floor = cache.floor_of(start.selection.resource)
+        if start.resource_version < floor:
             raise Expired(
                 f"changes behind revision {start.resource_version} are no longer kept, the oldest are behind "
-                f"{cache.floor}: list again",
-                resource_version=cache.floor,
+                f"{floor}: list again",
+                resource_version=floor,
             )
 
     # -------------------------------------------------------------------------------------------------- replies
@@ -384,7 +393,7 @@ class WatchSession:
         try:
             if sum(len(lane.watches) for lane in self._lanes.values()) >= WATCHES_PER_STREAM_MAX:
                 raise BadRequest(f"a stream carries at most {WATCHES_PER_STREAM_MAX} watches; open another stream")
-            selection = compile_selection(start.selection, self._role)
+            selection = compile_selection(start.selection, self._role, self._histories.kinds)
             lane = self._lanes[self._histories.of(selection.kind).name]
             lane.start(start, selection)
         except ApiError as error:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from .entries import Change
-from .selections import CompiledSelection, indexed_places
+from .selections import CompiledSelection
 
 # A lost link is usually back within seconds; 50,000 changes are ten seconds of a partition at its ceiling.
 WINDOW_CHANGES_MAX = 50_000
@@ -104,7 +104,7 @@ def _keys_of(change: Change) -> dict[_BucketKey, None]:
     for entry in (change.old, change.new):
         if entry is not None:
             keys[resource, _NAME, entry.name] = None
-            for place in indexed_places(change.kind):
+            for place in change.kind.indexed_places:
                 keys[resource, place, entry.fields[place]] = None
     return keys
 

@@ -3,14 +3,18 @@
 Everything that depends on a kind reads it here: the storage key, the role of partition that serves it, the fields that
 selectors and watches may use, its short names on the command line. Rules for the contents of an object (defaults,
 validation) belong to the apiserver and stand in `partitions/admission`.
+
+`KINDS` are built in. A partition serves these and the custom kinds that its CustomResourceDefinitions define: a
+`KindTable` of its own. How a definition reads as a kind is in `custom_kinds`.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, NamedTuple
 
 from .errors import BadRequest, NotFound
 
@@ -49,14 +53,46 @@ EVENTS_STORE = "events"
 EVENT_TTL_SECONDS = 3600
 
 
-@dataclass(frozen=True)
+Path = tuple[str, ...]
+
+
+class ScalePaths(NamedTuple):
+    """Where a kind keeps what its Scale shows. An empty `selector`: it shows none."""
+
+    spec_replicas: Path
+    status_replicas: Path
+    selector: Path = ()
+
+
+class PrinterColumn(NamedTuple):
+    """A column of `ursa get`. `path`: a JSONPath; `type`: string, integer, date, ...; `wide`: only with -o wide."""
+
+    name: str
+    path: str
+    type: str
+    wide: bool
+
+
+class Custom(NamedTuple):
+    """What a definition says of its kind beyond what every kind has. `schema`: OpenAPI v3, structural."""
+
+    schema: Mapping[str, Any]
+    columns: tuple[PrinterColumn, ...]
+
+
+# One workload's Scale is like the other's.
+_WORKLOAD_SCALE = ScalePaths(("spec", "replicas"), ("status", "replicas"), ("spec", "selector"))
+
+
+@dataclass(frozen=True, eq=False)
 class Kind:
-    """One row of the table.
+    """One row of the table. It is equal to itself only: another definition makes another kind, whatever it is called.
 
     `fields` maps each field selector beyond `metadata.name` and `metadata.namespace` to its path in the object.
     `indexes` are those of them by which a list or a watch finds its objects without looking at the others.
     `store` names the store that keeps its objects where the partition has one of that name; else the main one does.
     `ttl_seconds`: an object that has not changed for so long is deleted; 0: it stays.
+    `scale`: it has a scale subresource. `custom`: it is defined by a CustomResourceDefinition.
     """
 
     kind: str
@@ -71,6 +107,9 @@ class Kind:
     has_status: bool = True
     store: str = MAIN_STORE
     ttl_seconds: int = 0
+    scale: ScalePaths | None = None
+    custom: Custom | None = None
+    singular_name: str = ""  # Empty: as the kind.
 
     @cached_property
     def resource(self) -> str:
@@ -83,7 +122,16 @@ class Kind:
 
     @property
     def singular(self) -> str:
-        return self.kind.lower()
+        return self.singular_name or self.kind.lower()
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each field among the values of all fields."""
+        return {name: place for place, name in enumerate(self.fields)}
+
+    @cached_property
+    def indexed_places(self) -> tuple[int, ...]:
+        return tuple(self.places[name] for name in self.indexes)
 
     def key(self, tenant: str, namespace: str, name: str) -> str:
         """The storage key. Parts that the scope does not have are empty, so that every key has the same shape."""
@@ -91,6 +139,7 @@ class Kind:
 
 
 URSA_GROUP = "ursa.dev"
+EXTENSIONS_GROUP = "apiextensions.k8s.io"
 
 KINDS: tuple[Kind, ...] = (
     Kind("Tenant", "tenants", "v1", URSA_GROUP, Scope.CLUSTER),
@@ -115,8 +164,8 @@ KINDS: tuple[Kind, ...] = (
         },
         indexes=("spec.nodeName",),
     ),
-    Kind("ReplicaSet", "replicasets", "v1", "apps", short_names=("rs",)),
-    Kind("Deployment", "deployments", "v1", "apps", short_names=("deploy",)),
+    Kind("ReplicaSet", "replicasets", "v1", "apps", short_names=("rs",), scale=_WORKLOAD_SCALE),
+    Kind("Deployment", "deployments", "v1", "apps", short_names=("deploy",), scale=_WORKLOAD_SCALE),
     Kind("ConfigMap", "configmaps", "v1", short_names=("cm",), has_status=False),
     Kind("Secret", "secrets", "v1", fields={"type": ("type",)}, has_status=False),
     Kind("ResourceQuota", "resourcequotas", "v1", short_names=("quota",)),
@@ -164,38 +213,94 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("TenantPartition", "tenantpartitions", "v1", URSA_GROUP, Scope.CLUSTER, BOTH, ("tp",)),
     Kind("ResourcePartition", "resourcepartitions", "v1", URSA_GROUP, Scope.CLUSTER, BOTH, ("rp",)),
+    Kind(
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+        "v1",
+        EXTENSIONS_GROUP,
+        Scope.CLUSTER,
+        BOTH,
+        ("crd", "crds"),
+    ),
 )
 
 BY_KIND: dict[str, Kind] = {kind.kind: kind for kind in KINDS}
 BY_RESOURCE: dict[str, Kind] = {kind.resource: kind for kind in KINDS}
 
-_BY_ANY_NAME: dict[str, Kind] = {
-    name.lower(): kind for kind in KINDS for name in (kind.plural, kind.resource, kind.singular, *kind.short_names)
-}
+
+class KindTable:
+    """The kinds that somebody knows: those built in, and custom ones as they come and go."""
+
+    def __init__(self, custom: Iterable[Kind] = ()) -> None:
+        self._by_resource = dict(BY_RESOURCE)
+        self._by_name: dict[str, Kind] = {}
+        self._by_group_kind: dict[tuple[str, str], Kind] = {}
+        for kind in custom:
+            self._by_resource[kind.resource] = kind
+        self._index()
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._by_resource.values())
+
+    def get(self, resource: str) -> Kind | None:
+        return self._by_resource.get(resource)
+
+    @property
+    def custom(self) -> list[Kind]:
+        return [kind for kind in self if kind.custom is not None]
+
+    def put(self, kind: Kind) -> None:
+        """Take in a custom kind, in the place of one with its resource."""
+        self._by_resource[kind.resource] = kind
+        self._index()
+
+    def discard(self, resource: str) -> None:
+        self._by_resource.pop(resource, None)
+        self._index()
+
+    def named(self, name: str) -> Kind:
+        """The kind a person means by `pods`, `pod`, `po`, `Pod` or `deployments.apps`; of several, the oldest.
+
+        Raises:
+            NotFound: there is none; the message lists what there is.
+        """
+        found = self._by_name.get(name.lower())
+        if found is None:
+            known = ", ".join(self._by_resource)
+            raise NotFound(f"there is no kind {name!r}; known are {known}")
+        return found
+
+    def of(self, api_version: str, kind: str) -> Kind:
+        """The kind of a manifest.
+
+        Raises:
+            BadRequest: unknown, or of another group or version.
+        """
+        group = api_version.rpartition("/")[0]
+        found = self._by_group_kind.get((group, kind)) or BY_KIND.get(kind)
+        if found is None:
+            known = ", ".join(each.kind for each in self)
+            raise BadRequest(f"there is no kind {kind!r}; known are {known}")
+        if api_version != found.api_version:
+            raise BadRequest(f"kind {kind} is served as apiVersion {found.api_version}, not {api_version or 'empty'}")
+        return found
+
+    def _index(self) -> None:
+        self._by_name, self._by_group_kind = {}, {}
+        for kind in self:
+            self._by_group_kind[kind.group, kind.kind] = kind
+            for name in (kind.plural, kind.resource, kind.singular, kind.kind.lower(), *kind.short_names):
+                self._by_name.setdefault(name.lower(), kind)
+
+
+_BUILT_IN = KindTable()
 
 
 def kind_named(name: str) -> Kind:
-    """The kind a person means by `pods`, `pod`, `po`, `Pod` or `deployments.apps`.
-
-    Raises:
-        NotFound: there is none; the message lists what there is.
-    """
-    found = _BY_ANY_NAME.get(name.lower())
-    if found is None:
-        known = ", ".join(kind.resource for kind in KINDS)
-        raise NotFound(f"there is no kind {name!r}; known are {known}")
-    return found
+    """The built-in kind that a person means: see `KindTable.named`."""
+    return _BUILT_IN.named(name)
 
 
 def kind_of(api_version: str, kind: str) -> Kind:
-    """The kind of a manifest.
-
-    Raises:
-        BadRequest: unknown, or of another group or version.
-    """
-    found = BY_KIND.get(kind)
-    if found is None:
-        raise BadRequest(f"there is no kind {kind!r}; known are {', '.join(BY_KIND)}")
-    if api_version != found.api_version:
-        raise BadRequest(f"kind {kind} is served as apiVersion {found.api_version}, not {api_version or 'empty'}")
-    return found
+    """The built-in kind of a manifest: see `KindTable.of`."""
+    return _BUILT_IN.of(api_version, kind)

@@ -6,6 +6,7 @@ Each kind has a `Strategy`; those without rules of their own share the default o
 from __future__ import annotations
 
 from ...proto.kinds import KINDS
+from .definitions import DefinitionStrategy
 from .ledger import Ledger
 from .others import (
     ConfigMapStrategy,
@@ -37,6 +38,7 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "Event": EventStrategy,
     "Node": NodeStrategy,
     "Placement": PlacementStrategy,
+    "CustomResourceDefinition": DefinitionStrategy,
 }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ...proto.kinds import Kind
 from .pod_shapes import CONDITIONS, LABEL_SELECTOR, NODE_CONDITIONS, POD_SPEC, POD_STATUS
+from .schema_shapes import shape_of_schema
 from .shapes import ANY, LIST, SET, STRINGS, Form, Shape, atomic, keyed, list_of, merged_only, struct
 
 _OWNER = atomic(struct("apiVersion kind name uid controller blockOwnerDeletion"))
@@ -108,9 +111,17 @@ SCALE = _kind(spec=struct("replicas"), status=struct("replicas selector"))
 
 def shape_of(kind: Kind) -> Shape:
     """Of the objects of a kind; of one that the table does not have, that of their metadata alone."""
-    return _BY_KIND.get(kind.kind, _OTHER)
+    return _BY_KIND.get(kind.kind, _OTHER) if kind.custom is None else _shape_of_custom(kind)
 
 
 def has_merge_keys(kind: Kind) -> bool:
     """Whether strategic merge patches are served; for custom kinds they are not, as in Kubernetes."""
-    return kind.kind in _BY_KIND
+    return kind.custom is None and kind.kind in _BY_KIND
+
+
+# A kind is equal to itself only, so one that is defined anew is worked out anew.
+@lru_cache(maxsize=256)
+def _shape_of_custom(kind: Kind) -> Shape:
+    assert kind.custom is not None
+    shape = shape_of_schema(kind.custom.schema)
+    return Shape(shape.form, {**shape.fields, **dict.fromkeys(("apiVersion", "kind"), ANY), "metadata": METADATA})
