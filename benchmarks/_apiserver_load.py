@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -141,7 +142,10 @@ async def create_in_batches(server: ServerProcess, run: str, seconds: float) -> 
         return await closed_loop(STREAMS, seconds, create, server.cpu_seconds)
 
 
-async def create_one_by_one(server: ServerProcess, run: str, seconds: float) -> Measured:
+async def create_one_by_one(
+    server: ServerProcess, run: str, seconds: float, *, writers: int = UNARY_WRITERS, user: str = ""
+) -> Measured:
+    metadata = (("ursa-user", user),)
     async with channel_to(server) as channel:
         write = channel.unary_unary("/ursa.v1.Partition/Write")
         created = 0
@@ -149,9 +153,9 @@ async def create_one_by_one(server: ServerProcess, run: str, seconds: float) -> 
         async def create(_: Any) -> int:
             nonlocal created
             created += 1
-            return check(await write(creates([f"{run}-{created:08d}"])))
+            return check(await write(creates([f"{run}-{created:08d}"]), metadata=metadata))
 
-        return await closed_loop(UNARY_WRITERS, seconds, create, server.cpu_seconds)
+        return await closed_loop(writers, seconds, create, server.cpu_seconds)
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------
@@ -169,6 +173,28 @@ async def list_pods(channel: grpc.aio.Channel, server: ServerProcess) -> tuple[i
     cpu = server.cpu_seconds() - cpu
     items = sum(len(pb.ListReply.FromString(chunk).items) for chunk in chunks)
     return items, cpu, seconds, memory.growth_bytes
+
+
+@asynccontextmanager
+async def storm(server: ServerProcess, user: str, lists: int) -> AsyncIterator[Callable[[str], Awaitable[int]]]:
+    """A process that lists all pods, again and again, between `go` and `stop`. Each returns how many lists it read."""
+    arguments = (str(Path(__file__).with_name("_storm.py")), server.address, user, str(lists))
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    async def blow(word: str) -> int:
+        stdin.write(f"{word}\n".encode())
+        await stdin.drain()
+        return int((await asyncio.wait_for(stdout.readline(), 60)).split()[0])
+
+    try:
+        yield blow
+    finally:
+        process.kill()
+        await process.wait()
 
 
 # --- watches ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ is the server's, of the whole process, store and writer thread included; pods ar
     lists      10,000 and 50,000 pods, whole, from the cache; and how far the server's memory rises meanwhile
     creates    batches on Mutate streams; one by one in unary calls; all durable before they are answered
     fan-out    100 watchers of all pods, each with a stream and a connection of its own
+    storm      one client's writes while another one lists everything, again and again, 32 times at once
     kubelets   250,000 watches by node name on 50 streams, and a tenth of them: what one costs, and an event to one
 
 The bounds are those of the issue that asked for them; in its brackets stood what Arktos' kube-apiserver with etcd took
@@ -42,6 +43,11 @@ MIB = 1 << 20
 EVENT_PAUSE_SECONDS = 0.01
 
 
+# Lists at once in the storm; and writers beside it, of single pods.
+STORM_LISTS = 32
+STORM_WRITERS = 4
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How large the benchmark is. `lists`: (pods, lists a round)."""
@@ -53,10 +59,11 @@ class Sizes:
     streams: int
     watches_per_stream: int
     events: int
+    storm_pods: int
 
 
-FULL = Sizes(5, 2.0, ((10_000, 10), (50_000, 4)), 100, 50, 5_000, 300)
-QUICK = Sizes(1, 0.5, ((1_000, 10), (2_000, 4)), 10, 5, 100, 20)
+FULL = Sizes(5, 2.0, ((10_000, 10), (50_000, 4)), 100, 50, 5_000, 300, 20_000)
+QUICK = Sizes(1, 0.5, ((1_000, 10), (2_000, 4)), 10, 5, 100, 20, 2_000)
 
 
 async def measure_lists(server: ServerProcess, sizes: Sizes) -> list[Figure]:
@@ -151,6 +158,38 @@ async def measure_fan_out(server: ServerProcess, sizes: Sizes) -> list[Figure]:
     ]
 
 
+async def _beside_a_storm(server: ServerProcess, user: str, sizes: Sizes) -> tuple[float, float, int]:
+    """p99 of a write in quiet and beside a storm of `user`, in turns, in ms; and how many lists the storm read."""
+    quiet, stormy, read = [], [], 0
+    async with load.storm(server, user, STORM_LISTS) as blow:
+        for number in range(sizes.rounds):
+            run = f"storm-{user.replace(':', '-')}-{number}"
+            measured = await load.create_one_by_one(
+                server, f"{run}-quiet", sizes.seconds, writers=STORM_WRITERS, user="writer"
+            )
+            quiet.append(measured.p99_ms)
+            await blow("go")
+            measured = await load.create_one_by_one(
+                server, f"{run}-stormy", sizes.seconds, writers=STORM_WRITERS, user="writer"
+            )
+            stormy.append(measured.p99_ms)
+            read = await blow("stop")
+    return median(quiet), median(stormy), read
+
+
+async def measure_storm(server: ServerProcess, sizes: Sizes) -> list[Figure]:
+    """Both clients are in one priority level. The same storm by a user whose requests are exempt from flow control."""
+    await load.fill(server, "listed", 0, sizes.storm_pods)
+    quiet, stormy, read = await _beside_a_storm(server, "storm", sizes)
+    free_quiet, free_stormy, free_read = await _beside_a_storm(server, "system:masters", sizes)
+    note = (
+        f"{quiet:.1f} ms quiet, {stormy:.1f} ms beside {read} lists; without flow control "
+        f"{free_stormy / free_quiet:.1f}x, {free_stormy:.1f} ms beside {free_read} lists"
+    )
+    what = f"a write beside {STORM_LISTS} lists at once of {sizes.storm_pods:,} pods, p99"
+    return [Figure(f"{what}: against quiet", round(stormy / quiet, 2), "x", at_most(2), note)]
+
+
 @asynccontextmanager
 async def _kubelets(server: ServerProcess, sizes: Sizes, per_stream: int) -> AsyncIterator[list[load.Watcher]]:
     """Watches by node name: `node-STREAM-NUMBER`."""
@@ -227,6 +266,7 @@ async def measure(directory: Path, sizes: Sizes) -> list[Figure]:
         ("lists", measure_lists),
         ("creates", measure_creates),
         ("fan-out", measure_fan_out),
+        ("storm", measure_storm),
         ("kubelets", measure_kubelets),
     ):
         print(f"measuring {name}", flush=True)

@@ -58,6 +58,7 @@ class FlowControl:
         self._flows: dict[_Key, Flow] = {}  # By user, verb and resource; several of these may be one flow.
         self._by_user: dict[tuple[str, str], Flow] = {}  # By schema and user.
         self._due: dict[str, None] = {}  # Levels that will be looked at soon.
+        self._dispatching: dict[str, None] = {}  # Levels whose requests are being started.
         self._timed: dict[str, None] = {}  # Levels with a timer for those who wait.
         self._held: dict[Ticket, tuple[float, Callable[[], None]]] = {}  # Which must come back in time, oldest first.
         self._taking_back = False  # There is a timer for it.
@@ -117,6 +118,11 @@ class FlowControl:
             self._taking_back = True
             self._runtime.call_later(HELD_SECONDS_MAX, self._take_back)
         self._held[ticket] = (self._runtime.monotonic() + HELD_SECONDS_MAX, overdue)
+
+    def others_run(self, ticket: Ticket) -> bool:
+        """Whether other requests are under way."""
+        own = ticket.flow.queues
+        return any(queues.in_use > (ticket.seats if queues is own else 0) for queues in self._queues.values())
 
     def stop(self, error: ApiError) -> None:
         """Refuse all who wait, and who come."""
@@ -179,6 +185,9 @@ class FlowControl:
             return
         tally.waiting += 1
         self._set_timer(queues)
+        if queues.level.name in self._due:
+            # Seats have just been given back, and who waits for them only had not been started yet.
+            self._dispatch(queues)
 
     def _leave(self, ticket: Ticket, reason: str) -> None:
         """It has waited in vain."""
@@ -225,9 +234,16 @@ class FlowControl:
             self._runtime.call_later(0.0, partial(self._dispatch, queues))
 
     def _dispatch(self, queues: FairQueues) -> None:
-        del self._due[queues.level.name]
-        while (ticket := queues.next()) is not None:
-            self._start(ticket)
+        name = queues.level.name
+        self._due.pop(name, None)
+        if name in self._dispatching:
+            return  # Whoever does so goes on until nobody fits.
+        self._dispatching[name] = None
+        try:
+            while (ticket := queues.next()) is not None:
+                self._start(ticket)
+        finally:
+            del self._dispatching[name]
 
     def _start(self, ticket: Ticket) -> None:
         now = self._runtime.monotonic()

@@ -62,7 +62,7 @@ class Schema:
 
 
 # 64 seats: 64 ms of the loop that may be under way before others, of which one user has a half: two full batches, or
-# two large lists at a time.
+# one large list and half a batch.
 LEVELS = (
     Level("exempt", None),
     Level("leader-election", 16),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ursa.partitions import ApiServer
+from ursa.partitions.flow import FlowOptions
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, from_status
 from ursa.proto.kinds import Role
@@ -67,12 +68,20 @@ class HandRuntime:
 class Partition:
     """One apiserver, its store, and short forms for what tests do to it."""
 
-    def __init__(self, role: Role, store: Store | None = None, events_store: Store | None = None) -> None:
+    def __init__(
+        self,
+        role: Role,
+        store: Store | None = None,
+        events_store: Store | None = None,
+        flow_options: FlowOptions | None = None,
+    ) -> None:
         self.role = role
         self.committer = HandCommitter()
         self.store = store or MemoryStore(self.committer, incarnation="one")
         self.runtime = HandRuntime()
-        self.server = ApiServer("p-1", role, self.store, self.runtime, Random(7), events_store=events_store)
+        self.server = ApiServer(
+            "p-1", role, self.store, self.runtime, Random(7), events_store=events_store, flow_options=flow_options
+        )
         self.runtime.advance(0.1)
 
     def write(self, *operations: pb.Operation) -> list[pb.Result]:

@@ -271,7 +271,7 @@ def test_exempt_requests_never_wait() -> None:
 
 def test_the_cost_of_a_request_grows_with_what_it_touches_and_has_an_end() -> None:
     assert [seats_of_operations(count) for count in (0, 1, 16, 17, 256, 9999)] == [1, 1, 1, 2, 16, 16]
-    assert [seats_of_objects(count) for count in (0, 499, 500, 100_000)] == [1, 1, 2, 16]
+    assert [seats_of_objects(count) for count in (0, 499, 500, 100_000)] == [1, 1, 2, 24]
 
 
 def test_users_that_come_and_go_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
