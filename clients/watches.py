@@ -162,7 +162,8 @@ class Watches(Link):
         if resource_version:
             lane.resource_version = max(lane.resource_version, resource_version)
             for watch in lane.uncovered:
-                watch.covered_by = lane
+                if watch.id in self._open:  # Not of one that was refused: it is complete up to nothing.
+                    watch.covered_by = lane
             lane.uncovered.clear()
             self._sightings.saw(message.store, lane.incarnation, resource_version)
 

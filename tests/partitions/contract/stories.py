@@ -327,6 +327,8 @@ class Story:
         """From some revisions back; with initial events if that would be before the beginning."""
         after = self.subject.host.head() - back
         self.watchers.append(Watcher(self, SCOPES[which % len(SCOPES)], after if after > 0 else None))
+        if back % 2:  # Half of them are where the others are when it goes on.
+            self._read_all(self.watchers[-1].watching)
 
     async def read_watch(self, which: int) -> None:
         if self.watchers:

@@ -78,8 +78,8 @@ async def test_s1_an_apiserver_that_is_behind_does_not_bring_back_a_deleted_pod(
 async def test_s6_no_crash_in_a_compaction_loses_a_deletion_or_takes_a_revision_back(subject: Subject) -> None:
     """etcd-io/etcd#18089, #19179, #17780: a deletion lost around compaction, and a revision that fell after a crash.
 
-    Guard: the floor; a watch begins behind it and not below (partitions/watching.py), and a deletion at the floor or
-    above it is kept (storage/index.py).
+    Guard: all behind the floor is kept, by the store (storage/index.py) and by what a successor makes of its log
+    (partitions/history.py); a watch from below it is refused, at its start and when it reads (partitions/watching.py).
     """
     objects = [await subject.create(config(f"c-{number}")) for number in range(6)]
     changed = await subject.label(objects[0], x="1")
@@ -204,7 +204,37 @@ async def test_s8_a_watch_of_a_revision_that_is_to_come_is_refused(subject: Subj
     assert watching.events == []
 
 
+@over_clients
+async def test_s8_a_watch_that_was_refused_is_complete_up_to_nothing(subject: ClientSubject) -> None:
+    """A bookmark in the very message that ends a watch is for the others on its stream.
+
+    Guard: bookmarks cover watches that are open (clients/watches.py).
+    """
+    watching = subject.watch("configmaps", resource_version=subject.host.head() + 3)
+    other = subject.watch("configmaps")
+    await watching.until(lambda: watching.error is not None)
+    await subject.create(config("a"))
+    await subject.settled(other)
+    assert (watching.watch.resource_version, other.watch.resource_version) == (0, subject.host.head())
+
+
 # ----------------------------------------------------------------------------------------------------------------- S16
+
+
+@over_clients
+async def test_s16_a_client_that_has_seen_another_incarnation_begins_anew(subject: ClientSubject) -> None:
+    """kubernetes/kubernetes#107133: a client asks for "not older than" what the partition will not reach.
+
+    Guard: a read that is told of another incarnation is asked once more, for any state (clients/reads.py).
+    """
+    for number in range(10):
+        await subject.create(config(f"c-{number}"))
+    assert len((await subject.list("configmaps", resource_version="0")).items) == 10
+    subject.host.replace_store("two")
+    await subject.reconnected()
+    assert (await subject.list("configmaps", resource_version="0")).names == []
+    fresh = await subject.create(config("fresh"))
+    assert (await subject.client.get("configmaps", fresh.key, resource_version="0")).message == fresh.message
 
 
 @over_clients
@@ -213,8 +243,8 @@ async def test_s16_after_a_restore_clients_begin_anew_and_do_not_wait_for_the_ol
 ) -> None:
     """kubernetes/kubernetes#91073, #107133: "too large resource version", again and again.
 
-    Guard: a revision goes with its incarnation, in the client's reads (clients/sightings.py, clients/reads.py) and at
-    the start of a watch (partitions/watching.py).
+    Guards, each of which suffices here: the informer looks at whose its revision is (clients/informer.py), and so does
+    the partition (partitions/watching.py); and a revision from the future is refused.
     """
     for number in range(10):
         await subject.create(config(f"c-{number}"))

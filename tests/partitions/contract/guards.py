@@ -1,0 +1,329 @@
+"""Guards taken out one by one: for each, a test of the contract must fail.
+
+    .venv/bin/python tests/partitions/contract/guards.py               all of them, a few minutes
+    .venv/bin/python tests/partitions/contract/guards.py s7 watching   those with one of the words
+    .venv/bin/python tests/partitions/contract/guards.py --list        the list, numbered
+
+Not part of `make test`. The package is copied to a temporary folder; there each patch is applied, the tests named with
+it are run up to the first failure and for a bounded time, and the patch is taken back. First they are run with no patch
+at all: they must pass. Ends with 1 if a patch went unnoticed, or does not fit the source any more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[3]
+HERE = "tests/partitions/contract"
+COPIED = ("__init__.py", "pyproject.toml", "proto", "storage", "clients", "partitions", "tools", "tests/conftest.py")
+COPIED_TESTS = ("tests/storage/watch_promises.py", "tests/partitions/conftest.py", HERE)
+# What goes round in circles without its guard is noticed, too.
+RUN_SECONDS_MAX = 120
+# What fails need not be made small.
+PROFILE = """
+
+from hypothesis import Phase, settings
+
+settings.register_profile("guards", phases=[Phase.explicit, Phase.generate], database=None)
+"""
+
+
+class Guard(NamedTuple):
+    test: str  # Of the names of tests, as for pytest -k.
+    file: str
+    old: str  # Occurs exactly once.
+    new: str
+    why: str
+
+
+ANY_TEST = "core"
+SCARCE = "scarce"
+
+GUARDS = (
+    # --- the scenarios ---
+    Guard(
+        "test_s1 and memory",
+        "clients/reads.py",
+        "        if request.resource_version != ANY:\n",
+        "        if True:\n",
+        "a client asks for any state, whatever it has seen",
+    ),
+    Guard(
+        "test_s6 and core",
+        "partitions/history.py",
+        "floor = max(store.compacted, store.head - WINDOW_AT_OPEN)",
+        "floor = store.compacted + 2",
+        "the window of a successor lacks the first changes behind the floor",
+    ),
+    Guard(
+        "test_s6 and core",
+        "storage/index.py",
+        "kept_from = end - 1 if end > 1",
+        "kept_from = end if end > 1",
+        "what holds at the floor is compacted",
+    ),
+    Guard(
+        "test_s7",
+        "partitions/watching.py",
+        "        if watch.position < cache.floor:\n            return None\n",
+        "",
+        "a watch that has fallen out of the window goes on behind the gap",
+    ),
+    Guard(
+        "test_s8_no_bookmark",
+        "partitions/watching.py",
+        "bookmark = 0 if self._ready else self._history.cache.head",
+        "bookmark = self._history.cache.head",
+        "a bookmark although more is to be sent",
+    ),
+    Guard(
+        "test_s8_a_watch_of and core",
+        "partitions/watching.py",
+        "        if start.resource_version > cache.head:\n",
+        "        if False:\n",
+        "a watch of a revision that is to come",
+    ),
+    Guard(
+        "test_s8_a_watch_that and memory",
+        "clients/watches.py",
+        "                if watch.id in self._open:",
+        "                if True:",
+        "a bookmark for a watch that was refused",
+    ),
+    Guard(
+        "test_s16_a_client and memory",
+        "clients/reads.py",
+        "            if not request.incarnation:\n                raise\n",
+        "            raise\n",
+        "a client that is told of another incarnation does not begin anew",
+    ),
+    Guard(
+        "test_s16_an_informer and memory",
+        "partitions/watching.py",
+        "        if start.resource_version > cache.head:\n",
+        "        if False:\n",
+        "an informer from the future waits for it",
+    ),
+    Guard(
+        "test_s17_a_deletion and core",
+        "partitions/state.py",
+        "        if record.previous_revision:\n",
+        "        if False:\n",
+        "a change from the log has no state before it",
+    ),
+    Guard(
+        "test_s17_what and core",
+        "partitions/collection.py",
+        "            del self.entries[old.key]\n",
+        "            self.entries[old.key] = old\n",
+        "a deleted object stays in the cache",
+    ),
+    Guard(
+        "test_s21 and core",
+        "partitions/listing.py",
+        "        head = query.history.cache.head\n        if query.revision is None",
+        "        head = query.history.store.staged_head\n        if query.revision is None",
+        "a list says a revision that is not published",
+    ),
+    Guard(
+        "test_s21 and core",
+        "partitions/history.py",
+        "            self.cache.publish(change)\n",
+        "            self.cache.publish(change) if change.revision % 4 else self.cache.pass_over(change.revision)\n",
+        "a change is passed over",
+    ),
+    # --- where everything is scarce ---
+    Guard(
+        SCARCE,
+        "partitions/sharing.py",
+        "        if position < self._from:\n            return None\n",
+        "",
+        "events that are no longer shared are not looked for",
+    ),
+    Guard(
+        SCARCE,
+        "partitions/sharing.py",
+        "return None if found and found[0].first <= position else found",
+        "return found",
+        "a chunk is sent of which a part was sent before",
+    ),
+    Guard(
+        SCARCE,
+        "partitions/sharing.py",
+        "                self._from = oldest.head\n",
+        "",
+        "what is dropped is taken for kept",
+    ),
+    Guard("test_s7", "partitions/window.py", "        self.floor = page.last\n", "", "the window has a hole"),
+    # --- the contract at large ---
+    Guard(
+        "of_another_incarnation and core",
+        "partitions/watching.py",
+        "        if start.incarnation and start.incarnation != history.store.incarnation:\n",
+        "        if False:\n",
+        "a watch of another incarnation goes on",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/listing.py",
+        "    if selection.everything:\n        return _chunks(query, revision, candidates)\n"
+        "    return _selected(query, revision, candidates)\n",
+        "    def late():\n        yield from _selected(query, revision, query.history.cache.collections["
+        "selection.kind.resource].candidates(selection, query.start))\n    return late()\n",
+        "what a list shows is taken when it is read",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/sharing.py",
+        "            return self._of(frames.MODIFIED if was else frames.ADDED, new, selection.metadata_only)",
+        "            return self._of(frames.MODIFIED if old else frames.ADDED, new, selection.metadata_only)",
+        "an object that enters a selection is said to be modified",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/groups.py",
+        "            if place >= 0 and old is not None and old.fields[place] != value:\n",
+        "            if False:\n",
+        "the group that an object leaves by its field is not told",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/watching.py",
+        "            self._opening[watch] = iter(",
+        "            watch.position = 0\n            self._opening[watch] = iter(",
+        "changes since the initial objects are told from the beginning",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/continuing.py",
+        "    return sha256(selection.SerializeToString(deterministic=True)).digest()[:QUERY_BYTES]",
+        '    return b"any"',
+        "a token goes with any query",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/listing.py",
+        "        revision = token.revision or None\n",
+        "        revision = None\n",
+        "the next page is of the newest revision",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/mutations.py",
+        "return all(history.cache.head >= revision for history, revision in self._awaited)",
+        "return True",
+        "a write is answered before it is durable",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/plans.py",
+        "    if resource_version and resource_version != entry.revision:\n",
+        "    if resource_version and resource_version > entry.revision:\n",
+        "a stale update is taken",
+    ),
+    Guard(
+        ANY_TEST,
+        "partitions/freshness.py",
+        "        for waiting in [waiting for waiting in self._waiting if waiting.revision <= revision]:\n",
+        "        for waiting in [waiting for waiting in self._waiting if waiting.revision < revision]:\n",
+        "a read is not told that its revision has come",
+    ),
+    Guard(
+        "goes_on_sending and grpc",
+        "clients/transport/_grpc_pump.py",
+        "        await call.code()  # Nothing can be sent because it has ended: how is what comes next.\n",
+        "        call._cython_call.set_internal_error('gone')\n",
+        "gRPC's own error in the place of the partition's",
+    ),
+    Guard(
+        "fuzz and core",
+        "partitions/requests.py",
+        "    except DecodeError as error:\n",
+        "    except ZeroDivisionError as error:\n",
+        "bytes that are no message are not expected",
+    ),
+    Guard(
+        "fuzz and core",
+        "partitions/continuing.py",
+        "    except (ValueError, TypeError, binascii.Error, msgpack.UnpackException):\n",
+        "    except (binascii.Error, msgpack.UnpackException):\n",
+        "a token that is something else is not expected",
+    ),
+)
+
+
+def copy_to(folder: Path) -> None:
+    for name in (*COPIED, *COPIED_TESTS):
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    with (folder / HERE / "conftest.py").open("a") as conftest:
+        conftest.write(PROFILE)
+
+
+def run_tests(folder: Path, chosen: str) -> str:
+    """ "" if all passed, else what failed first."""
+    # No byte code: two patches within a second may have the same length.
+    environment = os.environ | {"PYTHONPATH": os.fspath(folder.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-k", chosen]
+    command += ["--hypothesis-profile=guards", HERE]
+    try:
+        ended = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS_MAX
+        )
+    except subprocess.TimeoutExpired:
+        return f"not done after {RUN_SECONDS_MAX} s"
+    if ended.returncode == 0:
+        return ""
+    failed = [line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0].split("::", 1)[-1].split(" - ")[0] if failed else f"pytest ended with {ended.returncode}"
+
+
+def judge(guard: Guard, folder: Path) -> str:
+    file = folder / guard.file
+    source = file.read_text()
+    if source.count(guard.old) != 1:
+        return "DOES NOT FIT"
+    file.write_text(source.replace(guard.old, guard.new))
+    try:
+        failed = run_tests(folder, guard.test)
+    finally:
+        file.write_text(source)
+    return f"noticed by {failed}" if failed else "UNNOTICED"
+
+
+def main(words: list[str]) -> int:
+    if words == ["--list"]:
+        for number, guard in enumerate(GUARDS, 1):
+            print(f"{number:3} {guard.test:30} {guard.file:32} {guard.why}")
+        return 0
+    chosen = [one for one in GUARDS if not words or any(word in " ".join(one) for word in words)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "ursa"
+        copy_to(folder)
+        for test in dict.fromkeys(guard.test for guard in chosen):
+            if failed := run_tests(folder, test):
+                print(f"without any patch: {failed}")
+                return 1
+        bad = 0
+        for guard in chosen:
+            begun = time.perf_counter()
+            verdict = judge(guard, folder)
+            bad += not verdict.startswith("noticed")
+            print(f"{guard.file:32} {guard.why:70} {verdict} ({time.perf_counter() - begun:.0f} s)", flush=True)
+    print(f"{len(chosen)} guards, {bad} not missed")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
