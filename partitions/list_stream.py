@@ -11,6 +11,7 @@ from functools import partial
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, BadRequest, Timeout
+from . import listing
 from .audit import CLIENT_GONE, OK, RequestLog
 from .flow import FlowControl, Ticket, seats_of_objects
 from .freshness import Waiting
@@ -89,7 +90,7 @@ class ListStream:
                 else:
                     request.bytes_out += len(chunk)
                     # Measured: without a pause the writes of others took four times as long, and more.
-                    if self._ticket is not None and self._flow.others_run(self._ticket):
+                    if len(chunk) >= listing.CHUNK_BYTES and self._others_run():
                         self._pause()
                 return chunk
         except ApiError as error:
@@ -161,6 +162,9 @@ class ListStream:
     def _refused(self, refusal: ApiError) -> None:
         self._refusal = refusal
         self._wake()
+
+    def _others_run(self) -> bool:
+        return self._ticket is not None and self._flow.others_run(self._ticket)
 
     def _pause(self) -> None:
         assert self._query is not None
