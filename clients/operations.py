@@ -21,7 +21,7 @@ def resource_of(obj: Object) -> str:
     """The resource an object belongs to: `pods`, `deployments.apps`.
 
     Raises:
-        BadRequest: there is no such kind.
+        BadRequest: there is no such kind that is built in.
     """
     message = obj.message
     kind = BY_KIND.get(message.kind)
@@ -35,29 +35,34 @@ def target(resource: str, key: ObjectKey) -> pb.GetRequest:
     return pb.GetRequest(resource=resource, tenant=key.tenant, namespace=key.namespace, name=key.name)
 
 
-def create_operation(obj: Object, *, return_object: bool = False, dry_run: bool = False) -> pb.Operation:
+def create_operation(
+    obj: Object, *, resource: str = "", return_object: bool = False, dry_run: bool = False
+) -> pb.Operation:
+    """`resource`: of a custom kind, which is not known here."""
     return pb.Operation(
-        resource=resource_of(obj),
+        resource=resource or resource_of(obj),
         create=pb.Create(object=obj.message),
         return_object=return_object,
         dry_run=dry_run,
     )
 
 
-def update_operation(obj: Object, *, return_object: bool = False, dry_run: bool = False) -> pb.Operation:
+def update_operation(
+    obj: Object, *, resource: str = "", return_object: bool = False, dry_run: bool = False
+) -> pb.Operation:
     """The whole object but its status."""
     return pb.Operation(
-        resource=resource_of(obj),
+        resource=resource or resource_of(obj),
         update=pb.Update(object=obj.message),
         return_object=return_object,
         dry_run=dry_run,
     )
 
 
-def update_status_operation(obj: Object, *, return_object: bool = False) -> pb.Operation:
+def update_status_operation(obj: Object, *, resource: str = "", return_object: bool = False) -> pb.Operation:
     """Only the status."""
     return pb.Operation(
-        resource=resource_of(obj),
+        resource=resource or resource_of(obj),
         update=pb.Update(object=obj.message, subresource="status"),
         return_object=return_object,
     )

@@ -9,10 +9,11 @@ from typing import Any
 import trio
 
 from ..proto import ursa_pb2 as pb
-from ..proto.kinds import BY_KIND, EVENTS_STORE, MAIN_STORE
+from ..proto.kinds import BY_KIND, EVENTS_STORE, MAIN_STORE, KindTable
 from ..proto.objects import Object, ObjectKey
 from . import operations as ops
 from .actor import Actor
+from .kinds import DEFINITIONS, Kinds
 from .mutations import Mutations
 from .nurseries import open_background
 from .reads import ObjectList, Reads
@@ -47,6 +48,7 @@ class PartitionClient:
         self._event_mutations = Mutations(transport, actor)
         self._sightings = Sightings()
         self._reads = Reads(transport, actor, self._sightings)
+        self._kinds = Kinds(self._definitions)
         self._watches = Watches(transport, actor, self._sightings)
 
     # ---------------------------------------------------------------------------------------------------- reads
@@ -116,12 +118,19 @@ class PartitionClient:
         )
         return await self._reads.list(request)
 
+    async def kinds(self) -> KindTable:
+        """The kinds that the partition serves now, custom ones among them."""
+        return await self._kinds.refresh()
+
     async def status(self) -> pb.PartitionStatus:
         return await self._reads.status()
 
     async def requests(self, *, slow_max: int = 0) -> pb.RequestsReply:
         """Who asked the partition for what lately, and the newest requests that were slow (0: all that are kept)."""
         return await self._reads.requests(slow_max)
+
+    async def _definitions(self) -> Sequence[Object]:
+        return (await self.list(DEFINITIONS)).items
 
     # --------------------------------------------------------------------------------------------------- writes
 
@@ -139,15 +148,18 @@ class PartitionClient:
 
     async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Returns the object as written. Raises ApiError, Unreachable, OutcomeUnknown; so do all below."""
-        return await self._write(ops.create_operation(obj, return_object=True, dry_run=dry_run))
+        resource = await self._kinds.resource_of(obj)
+        return await self._write(ops.create_operation(obj, resource=resource, return_object=True, dry_run=dry_run))
 
     async def update(self, obj: Object, *, dry_run: bool = False) -> Object:
         """The whole object but its status. Raises Conflict unless its resource_version is 0 or still the newest."""
-        return await self._write(ops.update_operation(obj, return_object=True, dry_run=dry_run))
+        resource = await self._kinds.resource_of(obj)
+        return await self._write(ops.update_operation(obj, resource=resource, return_object=True, dry_run=dry_run))
 
     async def update_status(self, obj: Object) -> Object:
         """Only the status. Raises Conflict like `update`."""
-        return await self._write(ops.update_status_operation(obj, return_object=True))
+        resource = await self._kinds.resource_of(obj)
+        return await self._write(ops.update_status_operation(obj, resource=resource, return_object=True))
 
     async def patch(
         self,

@@ -92,15 +92,21 @@ class NamespaceController:
         """Delete what is in it; whether there was nothing."""
         if namespace.status.get("phase") != "Terminating":
             await self._mark(namespace)
+        resources = await self._namespaced()
         if trio.current_time() - self._swept.get(namespace.uid, -math.inf) >= SWEEP_AGAIN_SECONDS:
-            for resource in _NAMESPACED:
+            for resource in resources:
                 await self._delete_all(resource, namespace.tenant, namespace.name)
             self._swept[namespace.uid] = trio.current_time()
-        for resource in _NAMESPACED:
+        for resource in resources:
             first = await self._tenant_client.list(resource, tenant=namespace.tenant, namespace=namespace.name, limit=1)
             if first.items:
                 return False
         return True
+
+    async def _namespaced(self) -> list[str]:
+        """All that may be in a namespace, custom kinds first: their controllers may own the rest."""
+        custom = (await self._tenant_client.kinds()).custom
+        return [*(kind.resource for kind in custom if kind.scope is Scope.NAMESPACE), *_NAMESPACED]
 
     async def _empty_tenant(self, tenant: Object) -> bool:
         for resource in _OF_TENANTS:

@@ -135,3 +135,26 @@ def test_an_outage_in_the_middle_only_delays_it() -> None:
                 assert not await region.exists(client, "namespaces", KEY)
 
     run(main)
+
+
+def test_objects_of_custom_kinds_go_with_their_namespace() -> None:
+    async def main() -> None:
+        async with open_region() as region:
+            client = region.tenant_client()
+            schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+            version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+            names = {"plural": "widgets", "kind": "Widget"}
+            spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+            definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
+            await client.create(Object.from_dict({**definition, "metadata": {"name": "widgets.example.com"}}))
+            metadata = {"name": "a", "tenant": TENANT, "namespace": NAMESPACE}
+            await client.create(
+                Object.from_dict({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": metadata})
+            )
+            async with controller(region):
+                await client.delete("namespaces", KEY)
+                await trio.sleep(5)
+            assert not await region.exists(client, "namespaces", KEY)
+            assert not (await client.list("widgets.example.com")).items
+
+    run(main)
