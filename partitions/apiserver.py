@@ -15,7 +15,7 @@ same moment, when it is durable. What hangs on the revisions of a store is a His
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import Random
 
@@ -28,6 +28,7 @@ from ..proto.kinds import EVENTS_STORE, MAIN_STORE, Role
 from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
 from .administration import ADMINISTRATION_METHODS, Administration
+from .admission import Admission, AdmissionMetrics, Plugin, WebhookCaller, Webhooks, no_webhooks
 from .audit import OK, SLOW_SECONDS, AuditSink, RequestLog
 from .consistency import ConsistencyChecker
 from .flow import FlowControl, FlowOptions, Ticket
@@ -76,10 +77,13 @@ class ApiServer:
         flow_options: FlowOptions | None = None,
         audit: AuditSink | None = None,
         slow_request_seconds: float = SLOW_SECONDS,
+        admission_plugins: Sequence[Plugin] = (),
+        webhook_caller: WebhookCaller = no_webhooks,
     ) -> None:
         """`events_store` keeps the Events if it is given; else `store` keeps them with everything else.
 
         `audit` is told of every request that is over; one that took `slow_request_seconds` has a line in the log.
+        `admission_plugins` are asked about writes, in order; webhooks are called through `webhook_caller`.
 
         Raises:
             UrsaError: a store holds what belongs in the other.
@@ -87,7 +91,8 @@ class ApiServer:
         self.name = name
         self.role = role
         self._runtime = runtime
-        self._metrics = ApiMetrics(registry or CollectorRegistry())
+        registry = registry or CollectorRegistry()
+        self._metrics = ApiMetrics(registry)
         stores = {MAIN_STORE: (store, commits_per_second)}
         if events_store is not None:
             stores[EVENTS_STORE] = (events_store, min(commits_per_second, EVENT_COMMITS_PER_SECOND))
@@ -99,7 +104,10 @@ class ApiServer:
         self._lister = Lister(self._histories, self._state, role)
         self._flow = FlowControl(runtime, flow_options)
         self._log = RequestLog(name, runtime, self._metrics, sink=audit, slow_seconds=slow_request_seconds)
-        mutator = Mutator(self._state, self._histories, runtime)
+        timing = AdmissionMetrics(registry)
+        admission = Admission(admission_plugins, self._state.hooks, runtime.monotonic, timing)
+        self._webhooks = Webhooks(webhook_caller, runtime, random, timing)
+        mutator = Mutator(self._state, self._histories, runtime, admission, self._webhooks)
         self._writer = Writer(mutator, self._flow, runtime.monotonic, self._log)
         by_name = {history.name: history.store for history in self._histories}
         self._administration = Administration(name, by_name, runtime)
@@ -179,6 +187,7 @@ class ApiServer:
         self._consistency.stop()
         self._flow.stop(ServiceUnavailable(f"{self.name} is stopping"))
         self._administration.close()
+        self._webhooks.close()
         for history in self._histories:
             history.stop(ServiceUnavailable(f"{self.name} is stopping"))
         for session in list(self._watch_sessions):

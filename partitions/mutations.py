@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, TooManyRequests
+from ..proto.errors import ApiError, BadRequest, Conflict, TooManyRequests
 from ..proto.sessions import Caller
+from .admission import Admission, Session, Unanswered, Webhooks
+from .admission.webhooks import Answer as WebhookAnswer
+from .admission.webhooks import Answers, Ask
 from .audit import RequestLog
 from .flow import FlowControl, Ticket, seats_of_operations
 from .history import Histories, History
@@ -18,6 +22,8 @@ from .state import State
 OPERATIONS_PER_BATCH_MAX = 256
 # Ursa's own clients have one in flight; what is beyond this would only wait here, in memory.
 BATCHES_PER_STREAM_MAX = 64
+# Mutating webhooks are asked one after the other; and some more times, should the object change meanwhile.
+WEBHOOK_ROUNDS_MAX = 5
 
 
 class Answer:
@@ -40,6 +46,23 @@ class Answer:
         return self._awaited[-1][0]
 
 
+class _Run:
+    """A batch that is being applied, up to where it is."""
+
+    __slots__ = ("answers", "batch", "counts", "done", "encode_seconds", "now_ms", "request", "results", "rounds")
+
+    def __init__(self, batch: pb.MutateRequest, request: Request, now_ms: int, done: Callable[[Answer], None]) -> None:
+        self.batch = batch
+        self.request = request
+        self.now_ms = now_ms
+        self.done = done
+        self.results: list[pb.Result] = []
+        self.counts: Counts = Counts()
+        self.answers: Answers = {}
+        self.rounds = 0  # Of asking about one write.
+        self.encode_seconds = 0.0
+
+
 class Mutator:
     """Applies batches to the newest state."""
 
@@ -48,39 +71,105 @@ class Mutator:
         state: State,
         histories: Histories,
         runtime: Runtime,
+        admission: Admission,
+        webhooks: Webhooks,
     ) -> None:
         self._state = state
         self._histories = histories
         self._runtime = runtime
+        self._admission = admission
+        self._webhooks = webhooks
 
-    def apply(self, batch: pb.MutateRequest, request: Request) -> Answer:
-        """Carry out the operations, in order, each on its own."""
+    def apply(self, batch: pb.MutateRequest, request: Request, done: Callable[[Answer], None]) -> None:
+        """Carry out the operations, in order, each on its own.
+
+        `done` gets the answer, at once but where webhooks must be asked. What comes before the write that they are
+        asked about is not held up by it.
+        """
         request.enter(Phase.ADMISSION)
-        now_ms = self._runtime.wall_ms()
+        self._go_on(_Run(batch, request, self._runtime.wall_ms(), done))
+
+    def _go_on(self, run: _Run) -> None:
         encoding = self._state.encoding
         encoded_before = encoding.seconds
-        counts: Counts = Counts()
-        results = []
-        for operation in batch.operations:
+        operations, request = run.batch.operations, run.request
+        asks: Sequence[Ask] = ()
+        while not asks and len(run.results) < len(operations):
+            operation = operations[len(run.results)]
             code = 200
             try:
-                result = self._state.apply(operation, now_ms, request.caller.agent)
+                result = self._attempt(run, operation)
             except ApiError as error:
                 error.trace = request.trace
                 result = pb.Result(error=error.status)
                 code = error.code
-            results.append(result)
-            counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
+            except Unanswered as missing:
+                asks = missing.asks
+                continue
+            run.results.append(result)
+            run.rounds = 0
+            run.counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
         self._state.settle()
+        run.encode_seconds += encoding.seconds - encoded_before
+        if asks:
+            for history in self._concerned(run.counts):
+                history.poke()
+            self._ask(run, asks)
+            return
         request.enter(Phase.ENCODE)
-        request.move(encoding.seconds - encoded_before, Phase.ADMISSION, Phase.ENCODE)
-        reply = pb.MutateReply(results=results, batch=batch.batch).SerializeToString(deterministic=True)
-        awaited = self._concerned(counts)
+        request.move(run.encode_seconds, Phase.ADMISSION, Phase.ENCODE)
+        reply = pb.MutateReply(results=run.results, batch=run.batch.batch).SerializeToString(deterministic=True)
+        awaited = self._concerned(run.counts)
         request.enter(Phase.STORE)
         for history in awaited:
             history.poke()
         # Even a refusal waits: it may rest on a change that is not durable yet.
-        return Answer([(history, history.store.staged_head) for history in awaited], reply, counts)
+        run.done(Answer([(history, history.store.staged_head) for history in awaited], reply, run.counts))
+
+    def _resume(self, run: _Run) -> None:
+        if not self._webhooks.closed:
+            self._go_on(run)
+
+    def _attempt(self, run: _Run, operation: pb.Operation, *, dry_run: bool = False) -> pb.Result:
+        """Raises ApiError: refused. Unanswered: webhooks must be asked first."""
+        caller = run.request.caller
+        if not self._admission.active:
+            return self._state.apply(operation, run.now_ms, caller.agent)
+        session = Session(self._admission, operation, caller, run.answers)
+        # Planning changes what it is given, and it may have to be planned again.
+        self._state.give_name(operation)
+        attempt = pb.Operation()
+        attempt.CopyFrom(operation)
+        attempt.dry_run = attempt.dry_run or dry_run
+        return self._state.apply(attempt, run.now_ms, caller.agent, session)
+
+    def _ask(self, run: _Run, asks: Sequence[Ask]) -> None:
+        """Ask what stands in the way of the next write, and with it all that the writes behind it would ask now."""
+        run.rounds += 1
+        wanted = {ask.key: ask for ask in asks}
+        if run.rounds > WEBHOOK_ROUNDS_MAX + self._admission.hooks.count:
+            refusal = Conflict("the object changed again and again while webhooks were asked about it: try again")
+            run.answers.update({key: WebhookAnswer(refusal) for key in wanted})
+            self._go_on(run)
+            return
+        for operation in run.batch.operations[len(run.results) + 1 :]:
+            try:
+                self._attempt(run, operation, dry_run=True)
+            except Unanswered as missing:
+                wanted.update((ask.key, ask) for ask in missing.asks)
+            except ApiError:
+                continue  # It is refused, or rests on what comes before it: seen when it is its turn.
+        waiting = dict.fromkeys(wanted)
+
+        def answered(key: str, answer: WebhookAnswer) -> None:
+            run.answers[key] = answer
+            del waiting[key]
+            if not waiting:
+                # Not from here: a caller may answer at once, and one write after the other would go ever deeper.
+                self._runtime.call_later(0.0, lambda: self._resume(run))
+
+        for key, ask in wanted.items():
+            self._webhooks.ask(ask, partial(answered, key))
 
     def refused(self, batch: pb.MutateRequest, error: ApiError) -> Answer:
         """The answer to a batch that did not get its turn: nothing was applied."""
@@ -153,7 +242,10 @@ class Writer:
 
         def start(ticket: Ticket) -> None:
             batch.ticket = ticket  # Already: it may be durable, and answered, before this returns.
-            batch.answer = self._mutator.apply(batch.message, batch.request)
+            self._mutator.apply(batch.message, batch.request, answered)
+
+        def answered(answer: Answer) -> None:
+            batch.answer = answer
             applied()
 
         def refuse(error: ApiError) -> None:

@@ -7,7 +7,7 @@ Objects that were never applied are not tracked, and writing them costs nothing 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import BadRequest
@@ -22,6 +22,13 @@ MANAGER_LENGTH_MAX = 128
 UNKNOWN_MANAGER = "unknown"
 
 
+class Reviewer(Protocol):
+    """Whoever else has a say in what is written."""
+
+    def mutate(self, kind: Kind, new: pb.Object, old: pb.Object | None) -> pb.Object:
+        """What is to be written in place of `new`. Raises ApiError: nothing."""
+
+
 class Writer(NamedTuple):
     """Who writes, when, and how strictly unknown fields are taken (a `field_validation` of the wire).
 
@@ -32,6 +39,7 @@ class Writer(NamedTuple):
     now_ms: int = 0
     field_validation: str = ""
     agent: str = ""
+    reviewer: Reviewer | None = None
 
     @property
     def updater(self) -> str:

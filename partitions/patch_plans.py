@@ -136,7 +136,7 @@ def _plan_apply(kind: Kind, strategy: Strategy, entry: Entry, patch: pb.Patch, w
     new = object_message(after)
     managers.write_to(new.metadata, writer.now_ms)
     subresource = patch.subresource if patch.subresource == "status" else ""
-    return plan_replacement(kind, strategy, entry, old, new, subresource)._replace(warnings=warnings, view=view)
+    return plan_replacement(kind, strategy, entry, old, new, writer, subresource)._replace(warnings=warnings, view=view)
 
 
 def applied_object(kind: Kind, patch: pb.Patch, writer: Writer) -> tuple[pb.Object, tuple[str, ...]]:

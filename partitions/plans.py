@@ -120,7 +120,7 @@ def plan_update(kind: Kind, strategy: Strategy, entry: Entry, new: pb.Object, su
         check_decodes(new, entry.name)
         warnings = report_unknown(Object(new).to_dict(), Object(old).to_dict(), shape_of(kind), writer.field_validation)
         track_update(kind, old, new, subresource, writer)
-    plan = plan_replacement(kind, strategy, entry, old, new, subresource)
+    plan = plan_replacement(kind, strategy, entry, old, new, writer, subresource)
     return plan._replace(warnings=warnings) if warnings else plan
 
 
@@ -130,17 +130,25 @@ def plan_scale(kind: Kind, strategy: Strategy, entry: Entry, scale: pb.Object, w
     old, new = entry.message(), entry.message()
     scaled(kind, new, scale)
     track_update(kind, old, new, "scale", writer)
-    return plan_replacement(kind, strategy, entry, old, new)._replace(view=partial(scale_of, kind))
+    return plan_replacement(kind, strategy, entry, old, new, writer)._replace(view=partial(scale_of, kind))
 
 
 def plan_replacement(
-    kind: Kind, strategy: Strategy, entry: Entry, old: pb.Object, new: pb.Object, subresource: str = ""
+    kind: Kind,
+    strategy: Strategy,
+    entry: Entry,
+    old: pb.Object,
+    new: pb.Object,
+    writer: Writer,
+    subresource: str = "",
 ) -> Plan:
     """For an object whose preconditions hold, and whose managed fields are those it shall have.
 
     Raises:
         Invalid: it breaks rules, all of which are listed.
     """
+    if writer.reviewer is not None:
+        new = writer.reviewer.mutate(kind, new, entry.message())
     if subresource == "status":
         return _plan_status(kind, strategy, entry, old, new)
     _keep_what_the_server_owns(kind, new, old)

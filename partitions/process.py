@@ -21,6 +21,7 @@ from .apiserver import ApiServer
 from .audit import SLOW_SECONDS
 from .audit_file import FILE_BYTES_MAX, AuditFile
 from .frontends.grpc import serve
+from .frontends.webhooks import HttpWebhookCaller
 from .pacing import COMMITS_PER_SECOND
 from .stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES, open_stores
 
@@ -95,6 +96,7 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
             on_fatal=on_fatal,
         ) as stores,
     ):
+        webhook_caller = HttpWebhookCaller()
         server = ApiServer(
             options.name,
             options.role,
@@ -106,6 +108,7 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
             commits_per_second=options.commits_per_second,
             audit=audit,
             slow_request_seconds=options.slow_request_seconds,
+            webhook_caller=webhook_caller,
         )
         gc.collect()
         gc.freeze()
@@ -114,6 +117,7 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
             await serve(server, options.listen, stop=stop, ready=ready)
         finally:
             server.close()
+            await webhook_caller.close()
     if failures:
         sys.exit(f"{options.name}: the store failed: {failures[0]}")
 

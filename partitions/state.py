@@ -7,7 +7,7 @@ operation sees it before that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 
 from ..proto import ursa_pb2 as pb
@@ -22,19 +22,20 @@ from ..proto.errors import (
     StoreFull,
     UrsaError,
 )
-from ..proto.kinds import BY_KIND, SYSTEM_TENANT, Kind, Role, Scope
+from ..proto.kinds import ADMISSION_GROUP, BY_KIND, SYSTEM_TENANT, Kind, Role, Scope
 from ..proto.objects import Object, new_uid
 from ..storage import Change as StoreChange
 from ..storage import InvalidKey, Record, Store, ValueTooLarge
 from . import plans
-from .admission import Ledger, Quotas
+from .admission import Hooks, Ledger, Quotas, Session, Unanswered
 from .admission.contents import check_decodes
 from .admission.validation import OBJECT_BYTES_MAX, Causes, check_scope
+from .admission.webhooks import Ask
 from .definitions import Definitions
-from .entries import Entry
+from .entries import NO_LABELS, Entry
 from .expiry import Expiring
 from .history import Histories, History
-from .ownership import Writer, check_manager
+from .ownership import Reviewer, Writer, check_manager
 from .patch_plans import applied_object, plan_patch
 from .patching import check_validation, report_unknown, shape_of
 from .plans import Plan, Write
@@ -71,6 +72,7 @@ class State:
         self._latest: dict[str, Entry] = {}
         self._ledger = Ledger()
         self._quotas = Quotas()
+        self.hooks = Hooks(self._namespace_labels)
         self.encoding = Stopwatch(histories.main.runtime.monotonic)  # Of objects, within `apply`.
 
     # ----------------------------------------------------------------------------------------------------- open
@@ -95,6 +97,8 @@ class State:
             self._latest[record.key] = entry
             self._observe(kind, None, message)
             self._quotas.changed(kind, None, entry, message)
+            if kind.group == ADMISSION_GROUP:
+                self.hooks.changed(kind, entry, message)
             yield kind, entry
 
     def changed(self, store: Store, record: Record) -> Change:
@@ -140,19 +144,23 @@ class State:
 
     # -------------------------------------------------------------------------------------------------- operate
 
-    def apply(self, operation: pb.Operation, now_ms: int, agent: str = "") -> pb.Result:
-        """Carry out one operation against the newest state. `agent`: the program that asks.
+    def apply(self, operation: pb.Operation, now_ms: int, agent: str = "", session: Session | None = None) -> pb.Result:
+        """Carry out one operation against the newest state. `agent`: the program that asks. `session`: who is asked.
 
         Raises:
             ApiError: refused; nothing was changed.
+            Unanswered: webhooks must be asked first; nothing was changed but the operation, a copy of which is to be
+                tried again.
         """
         kind = served_kind(operation.resource, self._role, self._definitions.kinds)
-        writer = Writer(now_ms=now_ms, agent=agent)
+        writer = Writer(now_ms=now_ms, agent=agent, reviewer=session)
         if operation.field_manager or operation.field_validation:
             check_manager(operation.field_manager)
             check_validation(operation.field_validation)
-            writer = Writer(operation.field_manager, now_ms, operation.field_validation, agent)
+            writer = Writer(operation.field_manager, now_ms, operation.field_validation, agent, session)
         plan = self._plan(kind, operation, writer)
+        if session is not None:
+            plan = _validated(plan, session)
         if kind is DEFINITION:
             self._settle_definitions(plan.writes, now_ms)
         if not operation.dry_run:
@@ -170,6 +178,11 @@ class State:
             if plan.writes:
                 result.resource_version = plan.writes[-1].message.metadata.resource_version
         return result
+
+    def give_name(self, operation: pb.Operation) -> None:
+        """Make up the name now, of an object that has none, so that it is the same however often it is planned."""
+        if operation.WhichOneof("verb") == "create":
+            self._give_name(operation.create.object.metadata)
 
     def settle(self) -> None:
         """Say in the status of quotas what is used now. Called when a batch has been applied, not yet committed."""
@@ -265,17 +278,17 @@ class State:
     def _plan_new(self, kind: Kind, message: pb.Object, writer: Writer) -> Plan:
         del message.metadata.managed_fields[:]  # The server's to keep.
         if not writer.field_validation:
-            return self._plan_create(kind, message, writer.now_ms)
+            return self._plan_create(kind, message, writer.now_ms, writer.reviewer)
         check_decodes(message, message.metadata.name)
         warnings = report_unknown(Object(message).to_dict(), None, shape_of(kind), writer.field_validation)
-        return self._plan_create(kind, message, writer.now_ms)._replace(warnings=warnings)
+        return self._plan_create(kind, message, writer.now_ms, writer.reviewer)._replace(warnings=warnings)
 
     def _plan_patch(self, kind: Kind, patch: pb.Patch, writer: Writer) -> Plan:
         target = patch.target
         key = kind.key(target.tenant, target.namespace, target.name)
         if patch.type == pb.Patch.APPLY and not patch.subresource and key not in self._latest:
             message, warnings = applied_object(kind, patch, writer)
-            return self._plan_create(kind, message, writer.now_ms)._replace(warnings=warnings)
+            return self._plan_create(kind, message, writer.now_ms, writer.reviewer)._replace(warnings=warnings)
         return plan_patch(kind, self._strategies[kind.resource], self._target(kind, target), patch, writer)
 
     def _plan_delete_collection(self, kind: Kind, request: pb.DeleteCollection, now_ms: int) -> Plan:
@@ -310,11 +323,11 @@ class State:
                 found.append(entry)
         return found, ""
 
-    def _plan_create(self, kind: Kind, message: pb.Object, now_ms: int) -> Plan:
+    def _plan_create(self, kind: Kind, message: pb.Object, now_ms: int, reviewer: Reviewer | None = None) -> Plan:
+        self._give_name(message.metadata)
+        if reviewer is not None:
+            message = reviewer.mutate(kind, message, None)
         metadata = message.metadata
-        if not metadata.name and metadata.generate_name:
-            suffix = "".join(self._random.choices(_NAME_ALPHABET, k=_NAME_SUFFIX_LENGTH))
-            metadata.name = metadata.generate_name + suffix
         strategy = self._strategies[kind.resource]
         self._definitions.check_new(kind)
         plans.check_new(kind, strategy, message)
@@ -333,6 +346,15 @@ class State:
             default = self._plan_namespace(metadata.name, DEFAULT_NAMESPACE, now_ms)
             return Plan(plan.writes + default.writes, plan.result)
         return plan
+
+    def _give_name(self, metadata: pb.ObjectMeta) -> None:
+        if not metadata.name and metadata.generate_name:
+            suffix = "".join(self._random.choices(_NAME_ALPHABET, k=_NAME_SUFFIX_LENGTH))
+            metadata.name = metadata.generate_name + suffix
+
+    def _namespace_labels(self, tenant: str, namespace: str) -> Mapping[str, str]:
+        entry = self._latest.get(_NAMESPACE.key(tenant, "", namespace))
+        return NO_LABELS if entry is None else entry.labels
 
     def _plan_namespace(self, tenant: str, name: str, now_ms: int) -> Plan:
         message = pb.Object(api_version=_NAMESPACE.api_version, kind=_NAMESPACE.kind)
@@ -395,11 +417,15 @@ class State:
                 history.staged(Change(record.revision, write.kind, write.old, None, entry))
                 self._observe(write.kind, write.message, None)
                 self._quotas.changed(write.kind, write.old, None, write.message)
+                if write.kind.group == ADMISSION_GROUP:
+                    self.hooks.changed(write.kind, entry, None)
             else:
                 self._latest[record.key] = entry
                 history.staged(Change(record.revision, write.kind, write.old, entry, None))
                 self._observe(write.kind, None if write.old is None else write.message, write.message)
                 self._quotas.changed(write.kind, write.old, entry, write.message)
+                if write.kind.group == ADMISSION_GROUP:
+                    self.hooks.changed(write.kind, entry, write.message)
 
     def _observe(self, kind: Kind, old: pb.Object | None, new: pb.Object | None) -> None:
         """Keep the ledger with the newest state."""
@@ -423,6 +449,19 @@ def _forgotten_kind(record: Record) -> Kind:
     """Of an object in the log whose definition is gone: enough to know that it is nobody's."""
     message = pb.Object.FromString(record.value)
     return Kind(message.kind, resource_of(record.key), message.api_version)
+
+
+def _validated(plan: Plan, session: Session) -> Plan:
+    """Raises ApiError: one of the writes is refused. Unanswered: webhooks must be asked about some first."""
+    asks: list[Ask] = []
+    for write in plan.writes:
+        try:
+            session.validate(write.kind, write.message, write.old)
+        except Unanswered as missing:
+            asks += missing.asks
+    if asks:
+        raise Unanswered(asks)
+    return plan._replace(warnings=plan.warnings + session.warnings) if session.warnings else plan
 
 
 def resource_of(key: str) -> str:

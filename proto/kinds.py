@@ -140,6 +140,7 @@ class Kind:
 
 URSA_GROUP = "ursa.dev"
 EXTENSIONS_GROUP = "apiextensions.k8s.io"
+ADMISSION_GROUP = "admissionregistration.k8s.io"
 
 KINDS: tuple[Kind, ...] = (
     Kind("Tenant", "tenants", "v1", URSA_GROUP, Scope.CLUSTER),
@@ -209,6 +210,24 @@ KINDS: tuple[Kind, ...] = (
         RESOURCE_ONLY,
         fields={"spec.node": ("spec", "node"), "spec.tenantPartition": ("spec", "tenantPartition")},
         indexes=("spec.node",),
+        has_status=False,
+    ),
+    Kind(
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        "v1",
+        ADMISSION_GROUP,
+        Scope.CLUSTER,
+        BOTH,
+        has_status=False,
+    ),
+    Kind(
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        "v1",
+        ADMISSION_GROUP,
+        Scope.CLUSTER,
+        BOTH,
         has_status=False,
     ),
     Kind("TenantPartition", "tenantpartitions", "v1", URSA_GROUP, Scope.CLUSTER, BOTH, ("tp",)),

@@ -22,6 +22,7 @@ EDGES = (
     "partitions/audit_file.py",
     "partitions/process.py",
     "partitions/frontends/grpc.py",
+    "partitions/frontends/webhooks.py",
     "clients/transport/grpc.py",
     "clients/transport/_grpc_bridge.py",
     "clients/transport/_grpc_pump.py",

@@ -6,6 +6,7 @@ Each kind has a `Strategy`; those without rules of their own share the default o
 from __future__ import annotations
 
 from ...proto.kinds import KINDS
+from .chain import Admission, Session, Unanswered
 from .definitions import DefinitionStrategy
 from .ledger import Ledger
 from .others import (
@@ -20,10 +21,33 @@ from .others import (
 from .pods import PodStrategy
 from .quota_rules import QuotaStrategy
 from .quotas import Quotas
+from .reviews import MutatingPlugin, Plugin, Review, ValidatingPlugin
 from .strategy import Strategy
+from .timing import AdmissionMetrics
+from .webhook_calls import WebhookCall, WebhookCaller, Webhooks, no_webhooks
+from .webhook_rules import WebhookStrategy
+from .webhooks import Hooks
 from .workloads import DeploymentStrategy, WorkloadStrategy
 
-__all__ = ["Ledger", "Quotas", "Strategy", "strategies"]
+__all__ = [
+    "Admission",
+    "AdmissionMetrics",
+    "Hooks",
+    "Ledger",
+    "MutatingPlugin",
+    "Plugin",
+    "Quotas",
+    "Review",
+    "Session",
+    "Strategy",
+    "Unanswered",
+    "ValidatingPlugin",
+    "WebhookCall",
+    "WebhookCaller",
+    "Webhooks",
+    "no_webhooks",
+    "strategies",
+]
 
 _STRATEGIES: dict[str, type[Strategy]] = {
     "Namespace": NamespaceStrategy,
@@ -39,6 +63,8 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "Node": NodeStrategy,
     "Placement": PlacementStrategy,
     "CustomResourceDefinition": DefinitionStrategy,
+    "MutatingWebhookConfiguration": WebhookStrategy,
+    "ValidatingWebhookConfiguration": WebhookStrategy,
 }
 
 

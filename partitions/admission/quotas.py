@@ -33,7 +33,7 @@ BEST_EFFORT, NOT_BEST_EFFORT = "BestEffort", "NotBestEffort"
 NOT_COUNTED = ("events",)
 
 _POD = BY_KIND["Pod"]
-_QUOTAS = (BY_KIND["ResourceQuota"], BY_KIND["TenantQuota"])
+_RESOURCE_QUOTA, _TENANT_QUOTA = BY_KIND["ResourceQuota"], BY_KIND["TenantQuota"]
 _PHASE = tuple(_POD.fields).index("status.phase")
 _FINISHED = ("Succeeded", "Failed")
 _NOTHING: Mapping[str, int] = {}
@@ -142,7 +142,7 @@ class Quotas:
         charge = (_is_charged(kind, new)) - (_is_charged(kind, old))
         if count or charge:
             self._account(kind, entry, count, charge, message)
-        if kind in _QUOTAS:
+        if kind is _RESOURCE_QUOTA or kind is _TENANT_QUOTA:
             self._quota_changed(kind, entry, None if new is None else message)
 
     def _account(self, kind: Kind, entry: Entry, count: int, charge: int, message: pb.Object) -> None:
@@ -213,7 +213,7 @@ def _check_quota(usage: _Usage, quota: _Quota, kind: Kind, name: str, charge: Ch
         used = usage.used(quota, limit)
         if wanted and used + wanted > limit.units:
             exceeded.append((limit.name, (wanted, used, limit.units)))
-    title = "quota" if quota.kind.kind == "ResourceQuota" else "tenant quota"
+    title = "quota" if quota.kind is _RESOURCE_QUOTA else "tenant quota"
     if charged is not None:
         unsaid = [f"{limit.name} for: {','.join(said)}" for limit in quota.limits if (said := _unsaid(limit, charged))]
         if unsaid:

@@ -161,6 +161,16 @@ def check_selector(selector: Any, labels: Mapping[str, str], field: str, causes:
             causes.add("spec.template.metadata.labels", f"must have {key}={value}, which the selector asks for")
 
 
+def check_selector_form(selector: Any, field: str, causes: Causes) -> None:
+    """A label selector that may be empty: then it selects everything."""
+    selector = mapping(selector, field, causes)
+    match_labels = mapping(selector.get("matchLabels"), f"{field}.matchLabels", causes)
+    check_labels(match_labels, f"{field}.matchLabels", causes)
+    expressions = sequence(selector.get("matchExpressions"), f"{field}.matchExpressions", causes)
+    for number, expression in enumerate(expressions):
+        _check_expression(expression, f"{field}.matchExpressions[{number}]", causes)
+
+
 def _check_expression(expression: Any, field: str, causes: Causes) -> None:
     expression = mapping(expression, field, causes)
     if not isinstance(expression.get("key"), str):
