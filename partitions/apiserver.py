@@ -161,6 +161,7 @@ class ApiServer:
                 self.role,
                 caller,
                 self._log,
+                self._flow,
                 self._runtime.monotonic,
                 wake,
                 lambda closed: self._watch_sessions.pop(closed, None),

@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Expired, TooManyRequests
+from ..proto.errors import ApiError, BadRequest, Expired, NotFound, TooManyRequests
 from ..proto.kinds import Role
 from ..proto.sessions import Caller
 from . import frames
 from .audit import RequestLog
 from .entries import Entry
+from .flow import OBJECTS_WITHOUT_SEAT_MAX, FlowControl, Ticket, seats_of_objects
 from .freshness import too_large
 from .groups import Group
 from .history import Histories, History
@@ -97,11 +98,26 @@ class Lane:
         self._bookmark_due = False
         # Watches that are not yet where their group is: with initial objects to send, or None: behind a revision.
         self._opening: dict[Watch, Iterator[Entry] | None] = {}
+        self._tickets: dict[Watch, Ticket] = {}  # Seats of watches with many initial objects, until these are sent.
 
     # -------------------------------------------------------------------------------------------- start and end
 
-    def start(self, start: pb.WatchStart, selection: CompiledSelection) -> None:
-        """Raises Expired: it cannot go on where it says. Timeout: not yet. Nothing was started."""
+    def serves(self, selection: CompiledSelection) -> bool:
+        """Custom kinds may go while a watch waits for its turn."""
+        return selection.kind.resource in self._history.cache.collections
+
+    def seats(self, start: pb.WatchStart, selection: CompiledSelection) -> int:
+        """What its initial objects cost. 0: nothing to speak of."""
+        if not start.initial_events:
+            return 0
+        objects = self._history.cache.collections[selection.kind.resource].count(selection)
+        return seats_of_objects(objects) if objects > OBJECTS_WITHOUT_SEAT_MAX else 0
+
+    def start(self, start: pb.WatchStart, selection: CompiledSelection, ticket: Ticket | None = None) -> None:
+        """`ticket`: seats it holds until its initial objects have been taken.
+
+        Raises Expired: it cannot go on where it says. Timeout: not yet. Nothing was started.
+        """
         history = self._history
         head = history.cache.head
         watch = Watch(start.id, self, head)
@@ -109,6 +125,10 @@ class Lane:
         if start.initial_events:
             self._opening[watch] = iter(history.cache.collections[selection.kind.resource].select(selection))
             history.dispatcher.hold(watch)
+            if ticket is not None:
+                self._tickets[watch] = ticket
+                # It goes on without: what it has taken is taken, and what follows is bounded by the window.
+                ticket.expect_back(lambda: None)
         elif start.resource_version:
             self._check_start(start)
             watch.position = start.resource_version
@@ -124,6 +144,7 @@ class Lane:
         assert watch.group is not None
         self._history.dispatcher.leave(watch.group, watch)
         self._opening.pop(watch, None)
+        self._give_back(watch)
         watch.group = None
         if watch.waiting:
             self._ready_ended += 1
@@ -131,6 +152,11 @@ class Lane:
             if self._ready_ended > len(self.watches) + ENDED_IN_LINE_MIN:
                 self._ready = deque(each for each in self._ready if each.group is not None)
                 self._ready_ended = 0
+
+    def _give_back(self, watch: Watch) -> None:
+        ticket = self._tickets.pop(watch, None)
+        if ticket is not None:
+            ticket.release()
 
     def drop_all(self) -> None:
         for watch_id in list(self.watches):
@@ -303,6 +329,7 @@ class Lane:
             if size >= room:
                 return _Turn(events, size, finished=False)
         del self._opening[watch]
+        self._give_back(watch)
         self._history.dispatcher.let_go(watch)
         # What came meanwhile is another turn's.
         finished = watch.position == self._history.cache.head
@@ -337,13 +364,17 @@ class WatchSession:
         role: Role,
         caller: Caller,
         log: RequestLog,
+        flow: FlowControl,
         clock: Callable[[], float],
         wake: Callable[[], None],
         on_close: Callable[[WatchSession], object],
     ) -> None:
         self._caller = caller
         self._log = log
+        self._flow = flow
         self._clock = clock
+        # Watches with many initial objects that wait for their turn, by id.
+        self._queued: dict[int, Ticket] = {}
         # Starts whose first events, of those with initial events all of them, have not been taken yet: as one request.
         self._starting: Request | None = None
         self._role = role
@@ -374,12 +405,15 @@ class WatchSession:
 
     def _take_in(self, request: pb.WatchRequest, timed: Request) -> None:
         for stop in request.stop:
+            if (ticket := self._queued.pop(stop.id, None)) is not None:
+                ticket.release()
             for lane in self._lanes.values():
                 lane.drop(stop.id)
         for start in request.start:
             if not all(lane.is_read for lane in self._lanes.values()):
                 raise TooManyRequests(f"{UNREAD_ENDS_MAX} watches have ended that you have not read of: read first")
-            if not start.id or any(start.id in lane.watches for lane in self._lanes.values()):
+            used = start.id in self._queued or any(start.id in lane.watches for lane in self._lanes.values())
+            if not start.id or used:
                 raise BadRequest(f"watch id {start.id} is zero or in use on this stream; choose another")
             code = self._start(start)
             timed.counts["watch", start.selection.resource, code] += 1
@@ -391,15 +425,39 @@ class WatchSession:
     def _start(self, start: pb.WatchStart) -> int:
         lane = self._lanes[self._histories.main.name]
         try:
-            if sum(len(lane.watches) for lane in self._lanes.values()) >= WATCHES_PER_STREAM_MAX:
+            if len(self._queued) + sum(len(lane.watches) for lane in self._lanes.values()) >= WATCHES_PER_STREAM_MAX:
                 raise BadRequest(f"a stream carries at most {WATCHES_PER_STREAM_MAX} watches; open another stream")
             selection = compile_selection(start.selection, self._role, self._histories.kinds)
             lane = self._lanes[self._histories.of(selection.kind).name]
-            lane.start(start, selection)
+            seats = lane.seats(start, selection)
+            if seats:
+                self._ask_turn(lane, start, selection, seats)
+            else:
+                lane.start(start, selection)
         except ApiError as error:
             lane.end(start.id, error)
             return error.code
         return 200
+
+    def _ask_turn(self, lane: Lane, start: pb.WatchStart, selection: CompiledSelection, seats: int) -> None:
+        """Start a watch with many initial objects when it is its turn. Raises as `Lane.start` does, if that is now."""
+
+        def begin(ticket: Ticket) -> None:
+            self._queued.pop(start.id, None)
+            if not lane.serves(selection):
+                raise NotFound(f"the kind {start.selection.resource} is no longer defined")
+            lane.start(start, selection, ticket)
+            self._wake()
+
+        def refuse(error: ApiError) -> None:
+            self._queued.pop(start.id, None)
+            lane.end(start.id, error)
+            self._wake()
+
+        request = Request(self._caller, "watch", self._clock)
+        ticket = self._flow.submit(request, seats, begin, refuse, resource=start.selection.resource)
+        if ticket.waits:
+            self._queued[start.id] = ticket
 
     # ----------------------------------------------------------------------------------------------- replies
 
@@ -441,11 +499,14 @@ class WatchSession:
 
     @property
     def finished(self) -> bool:
-        return self._closed or (self._requests_ended and not self.has_news)
+        return self._closed or (self._requests_ended and not self.has_news and not self._queued)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            for ticket in self._queued.values():
+                ticket.release()
+            self._queued.clear()
             for lane in self._lanes.values():
                 lane.drop_all()
             if self._starting is not None:

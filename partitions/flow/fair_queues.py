@@ -101,6 +101,11 @@ class Ticket:
         self._owner.expect_back(self, overdue)
 
     @property
+    def waits(self) -> bool:
+        """Its turn is still to come."""
+        return self.state == WAITING
+
+    @property
     def level(self) -> str:
         return self.flow.queues.level.name
 
