@@ -224,6 +224,10 @@ class Subject:
             raise only_leaf(group) from None
         return result
 
+    async def list_patiently(self, resource: str, **options: Any) -> Page:
+        """While a write is under way a list may have to pause for it."""
+        return await self.while_time_passes(self.list, resource, **options)
+
     async def _pass_time(self) -> None:
         passed = 0.0
         for _ in range(TURNS_MAX):

@@ -244,6 +244,12 @@ async def test_a_list_waits_a_little_for_a_revision_that_is_about_to_come(subjec
             await trio.testing.wait_all_tasks_blocked(0.001)
             assert replies == []
             await subject.create(config("", generateName="b-"))
+
+            async def answered(replies: list[pb.ListReply] = replies) -> None:
+                while not replies:
+                    await subject.turn()
+
+            await subject.while_time_passes(answered)
         assert replies[0].resource_version >= coming
 
 
@@ -586,7 +592,7 @@ async def test_what_is_not_durable_is_in_no_list_and_no_get(subject: Subject) ->
         operation.update.object.CopyFrom(created.with_metadata(labels={"x": "1"}).message)
         await stream.send(pb.MutateRequest(operations=[operation], batch=1))
         for _ in range(3):
-            page = await subject.list("configmaps")
+            page = await subject.list_patiently("configmaps")
             assert [dict(item.labels) for item in page.items] == [{}]
             assert page.resource_version == created.resource_version
             assert not (await subject.get("configmaps", "a")).labels

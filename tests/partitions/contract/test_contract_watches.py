@@ -109,7 +109,7 @@ async def test_what_is_not_durable_is_not_told(subject: Subject) -> None:
         operation = pb.Operation(resource="configmaps")
         operation.create.object.CopyFrom(Object.from_dict(config("a")).message)
         await stream.send(pb.MutateRequest(operations=[operation]))
-        assert (await subject.list("configmaps")).names == []
+        assert (await subject.list_patiently("configmaps")).names == []
         await subject.settled(watching)
         assert watching.events == []
         subject.host.release_commits()

@@ -367,7 +367,7 @@ async def test_an_answer_waits_until_the_write_is_durable(subject: Subject) -> N
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait_for_answer)
-            assert (await subject.list("configmaps")).names == []
+            assert (await subject.list_patiently("configmaps")).names == []
             assert answers == []
             subject.host.release_commits()
         assert [(reply.batch, len(reply.results)) for reply in answers] == [(7, 1)]

@@ -362,7 +362,7 @@ async def test_s21_a_list_at_a_revision_lacks_nothing_before_it(subject: Subject
             operation = pb.Operation(resource="configmaps")
             operation.create.object.CopyFrom(Object.from_dict(config(f"c-{number}")).message)
             await (one, other)[number % 2].send(pb.MutateRequest(operations=[operation] * 2, batch=number))
-            page = await subject.list("configmaps")
+            page = await subject.list_patiently("configmaps")
             assert (page.names, page.resource_version) == ([], start)
         await late.send(pb.ListRequest(selection=pb.Selection(resource="configmaps")))
         await several_turns(subject)
@@ -372,7 +372,7 @@ async def test_s21_a_list_at_a_revision_lacks_nothing_before_it(subject: Subject
             while len(answers) < 3:
                 answers += await stream.receive()
             assert [len(answer.results) for answer in answers] == [2, 2, 2]
-        [reply] = await late.receive()
+        [reply] = await subject.while_time_passes(late.receive)
     await subject.settled(watching)
     revisions = [event.revision for event in watching.events]
     assert revisions == list(range(start + 1, start + 7))
