@@ -20,6 +20,10 @@ from .requests import Counts, Phase, Request, parse_request
 
 # How long the loop is free between two steps of a list.
 PAUSE_SECONDS = 0.001
+# And between two chunks while other requests are under way. Measured beside one list after another of 20,000 pods: the
+# p99 of a write is then less than twice what it is in quiet; with a pause of 1 ms it is 2.5 to 5 times, and 1.7 times
+# as many lists are read.
+GIVE_WAY_SECONDS = 0.005
 
 
 class ListStream:
@@ -86,12 +90,11 @@ class ListStream:
             for chunk in self._chunks:
                 request.enter(Phase.WRITE)
                 if chunk is None:
-                    self._pause()
+                    self._pause(PAUSE_SECONDS)
                 else:
                     request.bytes_out += len(chunk)
-                    # Measured: without a pause the writes of others took four times as long, and more.
                     if len(chunk) >= listing.CHUNK_BYTES and self._others_run():
-                        self._pause()
+                        self._pause(GIVE_WAY_SECONDS)
                 return chunk
         except ApiError as error:
             self._fail(error)
@@ -166,10 +169,10 @@ class ListStream:
     def _others_run(self) -> bool:
         return self._ticket is not None and self._flow.others_run(self._ticket)
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float) -> None:
         assert self._query is not None
         self._pausing = True
-        self._query.history.runtime.call_later(PAUSE_SECONDS, self._go_on)
+        self._query.history.runtime.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
         self._pausing = False
