@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..clients.client import ClientSet, PartitionClient
+from ..proto.custom_kinds import DEFINITION
 from ..proto.errors import BadRequest, NotFound
-from ..proto.kinds import RESOURCE_ONLY, Kind, Scope, kind_of
+from ..proto.kinds import RESOURCE_ONLY, Kind, KindTable, Scope, kind_of
 from ..proto.objects import Object, ObjectKey
 from .bootstrap import DEFAULT_TENANT
+from .objects.kinds import learn_kinds
 from .tenants import TENANTS, TenantDirectory
 
 DEFAULT_NAMESPACE = "default"
@@ -26,12 +28,32 @@ async def apply_object(obj: Object, clients: ClientSet, tenants: TenantDirectory
         BadRequest: its kind is unknown, or served by both roles of partition without saying where.
         ApiError, LinkError: as the partition says.
     """
-    kind = kind_of(obj.api_version, obj.kind)
+    kind = await _kind_of(obj, clients)
     obj = with_defaults(obj, kind)
+    if kind is DEFINITION:
+        return await _define(obj, clients)
     client = await _client_for(obj, kind, clients, tenants)
     if not obj.name:
         return await client.create(obj)
     return await client.apply(kind.resource, obj.key, configuration(obj), field_manager=FIELD_MANAGER, force=True)
+
+
+async def _kind_of(obj: Object, clients: ClientSet) -> Kind:
+    """Raises BadRequest: no partition serves it."""
+    try:
+        return kind_of(obj.api_version, obj.kind)
+    except BadRequest:
+        return KindTable(await learn_kinds(clients)).of(obj.api_version, obj.kind)
+
+
+async def _define(obj: Object, clients: ClientSet) -> Object:
+    """In all tenant partitions: a tenant may live in any of them."""
+    key, body = obj.key, configuration(obj)
+    applied = [
+        await client.apply(DEFINITION.resource, key, body, field_manager=FIELD_MANAGER, force=True)
+        for client in clients.tenant_clients.values()
+    ]
+    return applied[0]
 
 
 def configuration(obj: Object) -> dict[str, Any]:

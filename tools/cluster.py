@@ -242,9 +242,11 @@ class Cluster:
             ApiError, LinkError: of the first object that failed; those before it are applied.
         """
         if isinstance(manifest, str | os.PathLike):
+            from .objects.kinds import KnownKinds, learn_kinds
             from .objects.manifests import read_manifests
 
-            return [await self.apply(each.object) for each in read_manifests([os.fspath(manifest)])]
+            kinds = KnownKinds(custom=await learn_kinds(self.clients))
+            return [await self.apply(each.object) for each in read_manifests([os.fspath(manifest)], kinds)]
         obj = manifest if isinstance(manifest, Object) else Object.from_dict(manifest)
         return await apply_object(obj, self.clients, self._open_tenants)
 

@@ -9,6 +9,7 @@ import click
 
 from ...clients.client_set import ClientSet
 from ...clients.partition_client import PartitionClient
+from ...proto.custom_kinds import DEFINITION
 from ...proto.errors import ApiError, Conflict, InputError, NotFound
 from ...proto.kinds import BY_KIND, Kind, Role, Scope
 from ...proto.objects import Object
@@ -16,7 +17,7 @@ from ..applying import FIELD_MANAGER, configuration
 from ..objects.directory import ask, ask_all, chosen, tenant_client
 from ..objects.manifests import Manifest, read_manifests
 from ..objects.printing import name_of
-from .session import run_with_clients, scope_options
+from .session import known_kinds, run_with_clients, scope_options
 
 
 class _Target(NamedTuple):
@@ -63,14 +64,14 @@ def apply(
     removed; what it never said keeps its value. Where others manage a field and say something else, it is a conflict.
     """
     options = _Options(force, validate)
-    manifests = read_manifests(paths)
+    manifests = read_manifests(paths, known_kinds(cluster))
     if not manifests:
         raise InputError(f"{paths[0]} holds no objects")
     scoped = [_scoped(manifest, tenant, namespace) for manifest in manifests]
 
     async def body(clients: ClientSet) -> None:
         planner = _Planner(clients, partition, scoped)
-        targets = [await planner.target(*item) for item in scoped]
+        targets = [target for item in scoped for target in await planner.targets(*item)]
         for target in targets:
             if target.client is not None and not planner.depends_on_earlier(target):
                 await _put(target.client, target, options, dry_run=True)
@@ -81,7 +82,12 @@ def apply(
                     click.echo(f"{name_of(target.object)} is not checked: its tenant would be created first")
                     continue
                 client = await tenant_client(clients, target.object.tenant)
+            if dry_run and planner.is_of_new_kind(target):
+                click.echo(f"{name_of(target.object)} is not checked: its kind would be defined first")
+                continue
             done = await _put(client, target, options, dry_run=dry_run)
+            if target.kind is DEFINITION:
+                done += f" in {client.partition}"
             click.echo(f"{name_of(target.object)} {done}{' (dry run)' if dry_run else ''}")
 
     run_with_clients(cluster, body)
@@ -90,7 +96,7 @@ def apply(
 def _scoped(manifest: Manifest, tenant: str, namespace: str) -> tuple[Manifest, Kind, Object]:
     """A manifest may leave out its tenant and its namespace."""
     obj = manifest.object
-    kind = BY_KIND[obj.kind]
+    kind = manifest.kind
     metadata = obj.message.metadata
     if kind.scope is not Scope.CLUSTER:
         metadata.tenant = metadata.tenant or tenant
@@ -107,15 +113,26 @@ class _Planner:
         self._partition = partition
         self._new_tenants = {obj.name: None for _, kind, obj in scoped if kind.kind == "Tenant"}
         self._new_namespaces = {(obj.tenant, obj.name): None for _, kind, obj in scoped if kind.kind == "Namespace"}
+        self._new_kinds = {obj.name: None for _, kind, obj in scoped if kind is DEFINITION}
         self._homes: dict[str, PartitionClient] = {}
 
     def depends_on_earlier(self, target: _Target) -> bool:
         """It cannot be checked before the objects in front of it are written."""
         obj = target.object
-        return obj.tenant in self._new_tenants or (obj.tenant, obj.namespace) in self._new_namespaces
+        return (
+            obj.tenant in self._new_tenants
+            or (obj.tenant, obj.namespace) in self._new_namespaces
+            or self.is_of_new_kind(target)
+        )
 
-    async def target(self, manifest: Manifest, kind: Kind, obj: Object) -> _Target:
-        return _Target(manifest, kind, obj, await self._client(manifest, kind, obj))
+    def is_of_new_kind(self, target: _Target) -> bool:
+        return target.kind.resource in self._new_kinds
+
+    async def targets(self, manifest: Manifest, kind: Kind, obj: Object) -> list[_Target]:
+        """Mostly one. A definition goes to all tenant partitions: a tenant may live in any of them."""
+        if kind is DEFINITION and not self._partition:
+            return [_Target(manifest, kind, obj, client) for client in self._clients.tenant_clients.values()]
+        return [_Target(manifest, kind, obj, await self._client(manifest, kind, obj))]
 
     async def _client(self, manifest: Manifest, kind: Kind, obj: Object) -> PartitionClient | None:
         if self._partition:

@@ -9,12 +9,21 @@ import click
 from ...clients.client_set import ClientSet
 from ...clients.partition_client import PartitionClient
 from ...proto.errors import InputError, NotFound
-from ...proto.kinds import BY_KIND, Kind
+from ...proto.kinds import Kind
 from ...proto.objects import Object
 from ..objects.directory import ask, ask_all, clients_for
+from ..objects.kinds import KnownKinds
 from ..objects.manifests import read_manifests
 from ..objects.printing import name_of
-from .session import Scoping, check_selectors, parse_target, run_with_clients, scope_options, selector_options
+from .session import (
+    Scoping,
+    check_selectors,
+    known_kinds,
+    parse_target,
+    run_with_clients,
+    scope_options,
+    selector_options,
+)
 
 
 @click.command()
@@ -40,16 +49,19 @@ def delete(
 ) -> None:
     """Delete objects by name, by selector, or those of manifests. Pods on nodes go once they are stopped."""
     check_selectors(label_selector, field_selector)
-    wanted = _wanted(target, paths, tenant, namespace, partition)
+    kinds = known_kinds(cluster)
+    wanted = _wanted(target, paths, tenant, namespace, partition, kinds)
     selecting = bool(label_selector or field_selector or every)
     if not wanted and not selecting:
         raise InputError("say what to delete: names, -f FILE, a selector, or --all")
     if wanted and selecting:
         raise InputError("give names or a selector, not both")
 
+    selected = parse_target(target, kinds) if selecting else None
+
     async def body(clients: ClientSet) -> None:
-        if selecting:
-            kind, _ = parse_target(target)
+        if selected is not None:
+            kind, _ = selected
             scoping = Scoping(tenant, namespace, False, partition)
             found = await _select(clients, kind, scoping, label_selector, field_selector)
             for client, obj in found:
@@ -68,17 +80,17 @@ def delete(
 
 
 def _wanted(
-    target: tuple[str, ...], paths: tuple[str, ...], tenant: str, namespace: str, partition: str
+    target: tuple[str, ...], paths: tuple[str, ...], tenant: str, namespace: str, partition: str, kinds: KnownKinds
 ) -> list[tuple[Kind, str, Scoping]]:
     if target and paths:
         raise InputError("give a kind and names, or -f FILE, not both")
     wanted = []
-    for manifest in read_manifests(paths):
+    for manifest in read_manifests(paths, kinds):
         obj = manifest.object
         scoping = Scoping(obj.tenant or tenant, obj.namespace or namespace, False, partition)
-        wanted.append((BY_KIND[obj.kind], obj.name, scoping))
+        wanted.append((manifest.kind, obj.name, scoping))
     if target:
-        kind, names = parse_target(target)
+        kind, names = parse_target(target, kinds)
         wanted += [(kind, name, Scoping(tenant, namespace, False, partition)) for name in names]
     return wanted
 

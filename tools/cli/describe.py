@@ -16,7 +16,7 @@ from ..objects.columns import columns_of
 from ..objects.directory import ask_all, clients_for
 from ..objects.printing import outline, table
 from . import EXIT_ERROR
-from .session import Scoping, now_ms, parse_target, run_with_clients, scope_options
+from .session import Scoping, known_kinds, now_ms, parse_target, run_with_clients, scope_options
 
 _EVENTS = BY_KIND["Event"]
 _PLACEMENTS = BY_KIND["Placement"]
@@ -27,7 +27,7 @@ _PLACEMENTS = BY_KIND["Placement"]
 @scope_options
 def describe(target: tuple[str, ...], cluster: str, partition: str, tenant: str, namespace: str) -> int:
     """Show objects with what happened to them; a node also with the pods that hold its room."""
-    kind, names = parse_target(target)
+    kind, names = parse_target(target, known_kinds(cluster))
     scoping = Scoping(tenant, namespace, False, partition)
     if kind is _EVENTS:
         raise InputError("events are shown by `ursa get events`")

@@ -16,6 +16,7 @@ from .session import (
     Scoping,
     check_selectors,
     everywhere_option,
+    known_kinds,
     now_ms,
     once_by_name,
     parse_targets,
@@ -48,7 +49,7 @@ def get(
     """
     check_selectors(label_selector, field_selector)
     scoping = Scoping(tenant, namespace, everywhere, partition)
-    kinds, names = parse_targets(target)
+    kinds, names = parse_targets(target, known_kinds(cluster))
     if names and everywhere:
         raise InputError("a name needs its tenant and namespace: leave out -A, or the name")
 
@@ -58,7 +59,7 @@ def get(
     found = run_with_clients(cluster, body)
     if output in ("json", "yaml"):
         every = [obj for _, objects, _ in found for obj in objects]
-        click.echo("\n".join(formatted(every, output, single=bool(names), scoped=(), now_ms=0)))
+        click.echo("\n".join(formatted(every, kinds[0], output, single=bool(names), scoped=(), now_ms=0)))
     else:
         _print_tables(found, output, scoping)
     missing = [error for _, _, errors in found for error in errors]
@@ -73,7 +74,7 @@ def _print_tables(found: list[tuple[Kind, list[Object], list[LinkError]]], outpu
     for number, (kind, objects) in enumerate(shown):
         if number and output != "name":
             click.echo()
-        for line in formatted(objects, output, single=False, scoped=scoping.columns(kind), now_ms=now_ms()):
+        for line in formatted(objects, kind, output, single=False, scoped=scoping.columns(kind), now_ms=now_ms()):
             click.echo(line)
     if not shown and not any(errors for _, _, errors in found):
         plurals = ", ".join(kind.plural for kind, _, _ in found)

@@ -13,7 +13,7 @@ import trio
 from ...clients.actor import Actor
 from ...clients.client_set import ClientSet
 from ...proto.errors import InputError
-from ...proto.kinds import Kind, Scope, kind_named
+from ...proto.kinds import Kind, Scope
 from ...proto.objects import Object, ObjectKey
 from ...proto.selectors import parse_field_selector, parse_label_selector
 from ..bootstrap import DEFAULT_TENANT
@@ -21,6 +21,7 @@ from ..clocks import running_clock
 from ..components import open_grpc_clients
 from ..endpoints import DEFAULT_NAME, load_cluster
 from ..objects.columns import NAMESPACE, TENANT, Column
+from ..objects.kinds import KnownKinds, learn_kinds
 
 DEFAULT_NAMESPACE = "default"
 
@@ -78,7 +79,7 @@ def everywhere_option(command: _Command) -> _Command:
     )(command)
 
 
-def parse_target(words: tuple[str, ...]) -> tuple[Kind, list[str]]:
+def parse_target(words: tuple[str, ...], kinds: KnownKinds) -> tuple[Kind, list[str]]:
     """`pods a b`, `pod/a`, `pods`: the kind, and the names if there are any.
 
     Raises:
@@ -92,19 +93,19 @@ def parse_target(words: tuple[str, ...]) -> tuple[Kind, list[str]]:
         if names:
             raise InputError(f"write either {resource}/{name} or {resource} {name} {' '.join(names)}")
         names = [name]
-    return kind_named(resource), names
+    return kinds.named(resource), names
 
 
-def parse_targets(words: tuple[str, ...]) -> tuple[list[Kind], list[str]]:
+def parse_targets(words: tuple[str, ...], kinds: KnownKinds) -> tuple[list[Kind], list[str]]:
     """Like `parse_target`, but several kinds may be named, with commas between: `pods,nodes`."""
     first, *names = words or ("",)
     resources = [word for word in first.split(",") if word]
     if len(resources) < 2:
-        kind, names = parse_target(words)
+        kind, names = parse_target(words, kinds)
         return [kind], names
     if names:
         raise InputError("names belong to one kind: leave out the names, or all kinds but one")
-    return [kind_named(resource) for resource in resources], []
+    return [kinds.named(resource) for resource in resources], []
 
 
 def check_selectors(label_selector: str, field_selector: str) -> None:
@@ -129,12 +130,17 @@ def run_with_clients(cluster: str, body: Callable[[ClientSet], Awaitable[_Result
     return trio.run(main)
 
 
+def known_kinds(cluster: str) -> KnownKinds:
+    """The kinds that a running cluster has."""
+    return KnownKinds(lambda: run_with_clients(cluster, learn_kinds))
+
+
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 def once_by_name(objects: list[Object], kind: Kind) -> list[Object]:
-    """The registry is in every partition; a person wants to see each entry once."""
-    if kind.kind not in ("TenantPartition", "ResourcePartition"):
+    """The registry, and mostly a definition, is in every partition; a person wants to see each entry once."""
+    if kind.kind not in ("TenantPartition", "ResourcePartition", "CustomResourceDefinition"):
         return objects
     return list({obj.name: obj for obj in reversed(objects)}.values())[::-1]

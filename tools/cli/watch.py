@@ -8,13 +8,14 @@ import trio
 from ...clients.client_set import ClientSet
 from ...clients.informer import Event, EventType, Informer
 from ...proto.errors import InputError
-from ..objects.columns import Column, columns_of
+from ..objects.columns import Column, columns_of_kind
 from ..objects.directory import clients_for
 from ..objects.printing import document_of, name_of, stream_row, to_json, to_yaml
 from .session import (
     Scoping,
     check_selectors,
     everywhere_option,
+    known_kinds,
     now_ms,
     parse_target,
     run_with_clients,
@@ -50,14 +51,14 @@ def watch(
     output: str,
 ) -> None:
     """Show objects, and then every change of them, until Ctrl-C. A lost link is taken up again."""
-    kind, names = parse_target(target)
+    kind, names = parse_target(target, known_kinds(cluster))
     check_selectors(label_selector, field_selector)
     if len(names) > 1:
         raise InputError("watch one name, or leave names out and select by label")
     if names:
         field_selector = ",".join(filter(None, (field_selector, f"metadata.name={names[0]}")))
     scoping = Scoping(tenant, namespace, everywhere, partition)
-    columns = columns_of(kind.kind, wide=output == "wide", scoped=scoping.columns(kind))
+    columns = columns_of_kind(kind, wide=output == "wide", scoped=scoping.columns(kind))
     printer = _Printer(columns, output)
 
     async def body(clients: ClientSet) -> None:

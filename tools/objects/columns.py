@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ...proto.custom_kinds import is_established
+from ...proto.kinds import Kind, PrinterColumn
 from ...proto.objects import Object, parse_time
+from .json_paths import values_at
 
 
 class Column(NamedTuple):
@@ -100,6 +103,10 @@ def _capacity(resource: str) -> Callable[[Object, int], str]:
     return lambda obj, _: str((obj.status.get("allocatable") or {}).get(resource, "<none>"))
 
 
+def _established(obj: Object, _now_ms: int) -> str:
+    return "True" if is_established(obj.message) else "False"
+
+
 AGE = Column("AGE", lambda obj, now_ms: age(obj.creation_ms, now_ms))
 PARTITION = Column("PARTITION", lambda obj, _: obj.partition)
 TENANT = Column("TENANT", lambda obj, _: obj.tenant)
@@ -165,7 +172,41 @@ _COLUMNS: dict[str, Sequence[Column]] = {
     ),
     "TenantPartition": (NAME, Column("ADDRESS", _field("spec", "address")), AGE),
     "ResourcePartition": (NAME, Column("ADDRESS", _field("spec", "address")), AGE),
+    "CustomResourceDefinition": (
+        NAME,
+        Column("KIND", _field("spec", "names", "kind")),
+        Column("SCOPE", _field("spec", "scope")),
+        Column("ESTABLISHED", _established),
+        AGE,
+    ),
 }
+
+
+def _custom(column: PrinterColumn) -> Column:
+    def read(obj: Object, now_ms: int) -> str:
+        part = column.path.strip("{}").lstrip(".").partition(".")[0].partition("[")[0]
+        document = {part: getattr(obj, part)} if part in ("spec", "status") else obj.to_dict()
+        found = [value for value in values_at(document, column.path) if value not in (None, "")]
+        if not found:
+            return "<none>" if column.type != "date" else "<unknown>"
+        if column.type == "date":
+            try:
+                return age(parse_time(str(found[0])), now_ms)
+            except ValueError:
+                return "<invalid>"
+        return ",".join(str(value).lower() if isinstance(value, bool) else str(value) for value in found)
+
+    return Column(column.name.upper(), read, column.wide)
+
+
+def columns_of_kind(kind: Kind, *, wide: bool = False, scoped: Sequence[Column] = ()) -> list[Column]:
+    """Those of a custom kind are what its definition says; without any, name and age."""
+    if kind.custom is None or not kind.custom.columns:
+        return columns_of(kind.kind if kind.custom is None else "", wide=wide, scoped=scoped)
+    own = [NAME, *(each for each in map(_custom, kind.custom.columns) if wide or not each.wide)]
+    if not any(column.title == AGE.title for column in own):
+        own.append(AGE)
+    return [*scoped, *own, *((PARTITION,) if wide else ())]
 
 
 def columns_of(kind: str, *, wide: bool = False, scoped: Sequence[Column] = ()) -> list[Column]:

@@ -13,36 +13,42 @@ from typing import Any, NamedTuple
 import yaml
 
 from ...proto.errors import ApiError, InputError
-from ...proto.kinds import kind_of
+from ...proto.kinds import Kind
 from ...proto.objects import Object
+from .kinds import KnownKinds
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STANDARD_INPUT = "-"
 
 
 class Manifest(NamedTuple):
-    """An object of a file, and where it stands there."""
+    """An object of a file, its kind, and where it stands there."""
 
     object: Object
     file: str
     line: int
+    kind: Kind
 
 
-def read_manifests(paths: Iterable[str]) -> list[Manifest]:
+def read_manifests(paths: Iterable[str], kinds: KnownKinds | None = None) -> list[Manifest]:
     """The objects of all files, in order. A directory stands for its manifests by name; `-` is standard input.
+
+    `kinds`: those that objects may be of. Without it, those built in, and what the manifests define.
 
     Raises:
         InputError: a file that cannot be read, is no YAML, or holds something that is no object.
     """
-    return [manifest for path in paths for file, text in _texts(path) for manifest in parse_manifests(text, file)]
+    kinds = kinds or KnownKinds()
+    return [each for path in paths for file, text in _texts(path) for each in parse_manifests(text, file, kinds)]
 
 
-def parse_manifests(text: str, file: str) -> list[Manifest]:
+def parse_manifests(text: str, file: str, kinds: KnownKinds | None = None) -> list[Manifest]:
     """Raises InputError."""
+    kinds = kinds or KnownKinds()
     found: list[Manifest] = []
     try:
         for document, line, column in _documents(text):
-            found.extend(_objects(document, file, line, column))
+            found.extend(_objects(document, file, line, column, kinds))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -81,23 +87,24 @@ def _texts(path: str) -> Iterator[tuple[str, str]]:
             raise InputError("is no UTF-8 text", file=str(one)) from None
 
 
-def _objects(document: Any, file: str, line: int, column: int) -> Iterator[Manifest]:
+def _objects(document: Any, file: str, line: int, column: int, kinds: KnownKinds) -> Iterator[Manifest]:
     if document is None:
         return  # An empty document, as between two separators.
     if not isinstance(document, dict):
         raise InputError("a manifest is a map with apiVersion, kind and metadata", file=file, line=line, column=column)
     if document.get("kind") == "List" and isinstance(document.get("items"), list):
         for item in document["items"]:
-            yield from _objects(item, file, line, column)
+            yield from _objects(item, file, line, column, kinds)
         return
     try:
-        kind_of(str(document.get("apiVersion") or ""), str(document.get("kind") or ""))
+        kind = kinds.of(str(document.get("apiVersion") or ""), str(document.get("kind") or ""))
+        kinds.define(document)
         obj = Object.from_dict(document)
     except ApiError as error:
         raise InputError(str(error), file=file, line=line, column=column) from None
     if not obj.name and not obj.message.metadata.generate_name:
         raise InputError(f"the {obj.kind} has no metadata.name", file=file, line=line, column=column)
-    yield Manifest(obj, file, line)
+    yield Manifest(obj, file, line, kind)
 
 
 class _Loader(yaml.SafeLoader):

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from ...proto.kinds import BY_KIND
+from ...proto.kinds import Kind
 from ...proto.objects import Object
-from .columns import Column, columns_of
+from .columns import Column, columns_of_kind
 
 OUTPUTS = ("table", "wide", "name", "json", "yaml")
 _GAP = "   "
@@ -36,8 +36,8 @@ def stream_row(cells: Sequence[str], titles: Sequence[str]) -> str:
 
 def name_of(obj: Object) -> str:
     """`pod/web-1`, `deployment.apps/web`."""
-    kind = BY_KIND[obj.kind]
-    return f"{kind.singular}.{kind.group}/{obj.name}" if kind.group else f"{kind.singular}/{obj.name}"
+    group = obj.api_version.rpartition("/")[0]
+    return f"{obj.kind.lower()}.{group}/{obj.name}" if group else f"{obj.kind.lower()}/{obj.name}"
 
 
 def document_of(obj: Object) -> dict[str, Any]:
@@ -64,16 +64,16 @@ def to_json(document: Any, *, indent: int | None = 4) -> str:
 
 
 def formatted(
-    objects: Sequence[Object], output: str, *, single: bool, scoped: Sequence[Column], now_ms: int
+    objects: Sequence[Object], kind: Kind, output: str, *, single: bool, scoped: Sequence[Column], now_ms: int
 ) -> Iterable[str]:
-    """The lines of a list in one of OUTPUTS."""
+    """The lines of a list in one of OUTPUTS; of a table, all are of one kind."""
     if output == "name":
         return (name_of(obj) for obj in objects)
     if output == "json":
         return (to_json(as_document(objects, single)),)
     if output == "yaml":
         return (to_yaml(as_document(objects, single)),)
-    return table(objects, columns_of(objects[0].kind, wide=output == "wide", scoped=scoped), now_ms)
+    return table(objects, columns_of_kind(kind, wide=output == "wide", scoped=scoped), now_ms)
 
 
 def outline(value: Any, indent: int = 0) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import yaml
+from ursa.proto.kinds import kind_of
 from ursa.proto.objects import Object
 from ursa.tools.objects.columns import NAMESPACE, TENANT, age
 from ursa.tools.objects.printing import formatted, outline
@@ -38,7 +39,16 @@ def pod(name: str, **extra: object) -> Object:
 
 def lines(output: str, *objects: Object, single: bool = False, scoped: bool = False) -> list[str]:
     columns = (TENANT, NAMESPACE) if scoped else ()
-    text = "\n".join(formatted(objects, output, single=single, scoped=columns, now_ms=NOW_MS))
+    text = "\n".join(
+        formatted(
+            objects,
+            kind_of(objects[0].api_version, objects[0].kind),
+            output,
+            single=single,
+            scoped=columns,
+            now_ms=NOW_MS,
+        )
+    )
     return text.splitlines()
 
 
