@@ -203,3 +203,26 @@ def test_an_unreachable_partition_is_not_an_empty_one(shell: Shell) -> None:
     path.with_name("broken.json").write_text(json.dumps(content))
     told = shell("get", "nodes", "--cluster", "broken", status=1)
     assert "error: not complete: rp-2: " in told
+
+
+def test_custom_kinds_are_applied_shown_described_and_deleted_like_others(shell: Run) -> None:
+    custom = ROOT / "examples" / "custom_kinds"
+    both = "".join(f"---\n{path.read_text()}" for path in sorted(custom.glob("*.yaml")))
+    objects = (custom / "objects" / "pi-and-diamond.yaml").read_text()
+    assert "is not checked" in shell("apply", "--dry-run", "-f", "-", stdin=f"{both}---\n{objects}")
+    lines = shell("apply", "-f", "-", stdin=f"{both}---\n{objects}").splitlines()
+    assert lines[-2:] == ["sparkapplication.sparkoperator.k8s.io/pi created", "workflow.argoproj.io/diamond created"]
+    assert [line.split()[-1] for line in lines[:2]] == ["tp-1", "tp-2"], "in every tenant partition"
+    titles, row = shell("get", "sparkapplications", "-o", "wide").splitlines()
+    assert titles.split() == ["NAME", "STATE", "EXECUTORS", "AGE", "IMAGE", "PARTITION"]
+    assert row.split()[:3] == ["pi", "<none>", "<none>"]
+    assert shell("get", "wf", "-o", "name") == "workflow.argoproj.io/diamond\n"
+    assert "Main Application File" in shell("describe", "sparkapp", "pi")
+    assert shell("get", "crds").count("True") == 2
+    assert "spec.type" in shell("apply", "-f", "-", stdin=objects.replace("Python", "Cobol"), status=1)
+    assert "typo" in shell("apply", "-f", "-", stdin=objects.replace("executor:", "typo:"), status=1)
+    assert shell("delete", "workflow/diamond") == "workflow.argoproj.io/diamond deleted\n"
+    assert (
+        shell("delete", "crd", "workflows.argoproj.io", "sparkapplications.sparkoperator.k8s.io").count("deleted") == 4
+    )
+    assert "there is no kind" in shell("get", "nonsense", status=1)
