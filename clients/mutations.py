@@ -7,8 +7,11 @@ one batch in flight is cheaper than two).
 
 A batch that had no turn at a partition with too much to do waits as long as it is told to, then goes out again.
 
-When the link is lost, the batch in flight may or may not have been applied: its calls get OutcomeUnknown. What still
-stands in the line was sent nowhere and waits for the next stream, up to `WRITE_SECONDS_MAX`, then gets Unreachable.
+When the link is lost, the batch in flight may or may not have been applied. It is sent again on the next stream, just
+as it was: each of its operations has an id, by which the partition knows what it has done already, and answers that
+again instead of doing it again. So it happens once. Only when there is no answer within `WRITE_SECONDS_MAX`, or when
+the partition says that it was too long ago for it to know, its calls get OutcomeUnknown. What still stands in the line
+was sent nowhere and waits for the next stream, up to `WRITE_SECONDS_MAX`, then gets Unreachable.
 A stream can be opened, and swallow a message, before there is a link under it; so a new one is tried with an empty
 batch first, and nobody's writes become uncertain because a partition is down.
 """
@@ -37,6 +40,11 @@ BATCH_BYTES_MAX = 1024 * 1024
 
 # A partition that was killed is back within seconds. A caller that waits longer than this wants to know.
 WRITE_SECONDS_MAX = 30.0
+
+# An operation's id is the name of its writer, which no other writer has, and its number. It is stored with the object.
+COUNTER_BYTES = 5
+# Of a trace id: as much of the writer as tells those of one partition apart.
+TRACE_LENGTH = 8
 
 
 class _Call:
@@ -71,6 +79,16 @@ class _Part:
     count: int
 
 
+@dataclass(slots=True)
+class _Unanswered:
+    """A batch that was sent, perhaps more than once. `behind`: where the partition was when it was sent first."""
+
+    request: pb.MutateRequest
+    parts: list[_Part]
+    behind: str
+    give_up_at: float
+
+
 class Mutations(Link):
     """See the module. `mutate` may be called by any task while `run` runs."""
 
@@ -81,8 +99,12 @@ class Mutations(Link):
         # Its length is bounded by the callers: each waits for its own answer.
         self._line: deque[_Call] = deque()
         self._batch = 0  # The newest sent.
-        self._awaited = False  # Its answer is still to come; these are its operations.
-        self._in_flight: list[_Part] = []
+        self._awaited = False  # Its answer is still to come.
+        self._unanswered: _Unanswered | None = None
+        self._writer = b""  # Our name, as the partition gave it to us.
+        self._streams = 0  # How many have been tried.
+        self._operations = 0  # How many have been sent, for their ids.
+        self._position = ""  # Of the partition, by its newest answer.
         self._proven = False  # The stream has answered something.
         self._closed = False
         self._batch_operations = histogram(
@@ -126,11 +148,11 @@ class Mutations(Link):
 
     def _wanted(self) -> bool:
         self._drop_abandoned()
-        return bool(self._line)
+        return bool(self._line or self._unanswered)
 
     def _next_message(self) -> pb.MutateRequest | None:
         self._drop_abandoned()
-        if self._awaited or not self._line:
+        if self._awaited or not (self._line or self._unanswered):
             return None
         now = trio.current_time()
         if now < self._wake_at < math.inf:
@@ -138,48 +160,56 @@ class Mutations(Link):
         self._wake_at = math.inf
         self._awaited = True
         self._batch += 1
-        request = pb.MutateRequest(batch=self._batch)
         if not self._proven:
+            self._streams += 1
             self._expect_by(min(now + OPEN_SECONDS_MAX, self._give_up_at()))
-            return request
-        self._take_batch(request)
-        self._expect_by(now + WRITE_SECONDS_MAX)
-        self._batch_operations.observe(len(request.operations))
-        return request
+            return pb.MutateRequest(batch=self._batch, writer=self._writer, stream=self._streams)
+        unanswered = self._unanswered
+        if unanswered is None:
+            unanswered = self._unanswered = self._next_batch(now)
+        unanswered.request.batch = self._batch
+        self._expect_by(unanswered.give_up_at)
+        return unanswered.request
 
     def _receive(self, message: pb.MutateReply) -> None:
-        parts, results = self._in_flight, message.results
-        if not self._awaited or message.batch != self._batch or len(results) != sum(part.count for part in parts):
+        unanswered = self._unanswered if self._proven else None  # Else it is the answer to the first, empty one.
+        parts, results = [] if unanswered is None else unanswered.parts, message.results
+        expected = 0 if message.forgotten else sum(part.count for part in parts)
+        if not self._awaited or message.batch != self._batch or len(results) != expected:
             raise Unreachable(
                 self.partition,
                 f"answered batch {message.batch} with {len(results)} results where {self._batch} was the newest sent: "
                 "client and partition are of different versions",
             )
         self._expect_by(math.inf)
-        self._proven, self._awaited, self._in_flight = True, False, []
-        if results and had_no_turn(results[0].error) and self._may_wait(parts, results[0].error.retry_after_ms / 1000):
-            return
-        position = 0
-        for part in parts:
-            part.call.answer(results[position : position + part.count])
-            position += part.count
-        if self._line:
+        self._proven, self._awaited, self._position = True, False, message.position
+        self._writer = message.writer or self._writer
+        if unanswered is not None:
+            self._answered(unanswered, message)
+        if self._line or self._unanswered:
             self._wake()
 
     def _lost(self, error: UrsaError) -> None:
-        parts, self._in_flight = self._in_flight, []
         self._proven = self._awaited = False
-        for part in parts:
-            part.call.fail(OutcomeUnknown(self.partition, f"the link was lost before the answer to a write ({error})"))
-        # The rest of a call that was cut into batches goes with its beginning.
-        while self._line and self._line[0].error is not None:
-            self._line.popleft()
+        self._wake_at = math.inf
+        unanswered = self._unanswered
+        if unanswered is None:
+            return
+        if not (unanswered.behind and self._writer):
+            self._fail_unanswered(f"the link was lost before the answer to a write ({error})")
+        elif all(part.call.abandoned for part in unanswered.parts):
+            self._fail_unanswered("nobody waits for it any more")
+        else:
+            unanswered.request.resent_behind = unanswered.behind
 
     def _give_up_at(self) -> float:
-        return self._line[0].give_up_at if self._line else math.inf
+        waiting = self._line[0].give_up_at if self._line else math.inf
+        return waiting if self._unanswered is None else min(waiting, self._unanswered.give_up_at)
 
     def _give_up(self, error: UrsaError) -> None:
         now = trio.current_time()
+        if self._unanswered is not None and self._unanswered.give_up_at <= now:
+            self._fail_unanswered(f"no answer to a write within {WRITE_SECONDS_MAX:g} s ({error})")
         while self._line and self._line[0].give_up_at <= now:
             self._fail_waiting(self._line.popleft(), f"no link within {WRITE_SECONDS_MAX:g} s ({error})")
 
@@ -189,21 +219,54 @@ class Mutations(Link):
         while self._line and self._line[0].abandoned:
             self._line.popleft()
 
-    def _may_wait(self, parts: list[_Part], seconds: float) -> bool:
-        """A batch that had no turn goes to the front of the line again, if its callers can wait so long."""
+    def _answered(self, unanswered: _Unanswered, message: pb.MutateReply) -> None:
+        results = message.results
+        no_turn = bool(results) and had_no_turn(results[0].error)
+        if no_turn and self._may_wait(unanswered, results[0].error.retry_after_ms / 1000):
+            return
+        if message.forgotten:
+            self._fail_unanswered("the link was lost before the answer to a write, too long ago for the partition")
+            return
+        if no_turn and unanswered.request.resent_behind:
+            self._fail_unanswered("the link was lost before the answer to a write, and the partition is busy since")
+            return
+        self._unanswered = None
+        position = 0
+        for part in unanswered.parts:
+            part.call.answer(results[position : position + part.count])
+            position += part.count
+
+    def _may_wait(self, unanswered: _Unanswered, seconds: float) -> bool:
+        """A batch that had no turn goes out again, if its callers can wait so long."""
         again_at = trio.current_time() + seconds
-        if any(again_at >= part.call.give_up_at for part in parts):
+        if again_at >= unanswered.give_up_at:
             return False
-        for part in reversed(parts):
-            part.call.sent -= part.count
-            if not self._line or self._line[0] is not part.call:
-                self._line.appendleft(part.call)
         self._wake_at = again_at
-        self._wake()  # For the writer to hear of it.
         return True
 
-    def _take_batch(self, request: pb.MutateRequest) -> None:
+    def _fail_unanswered(self, why: str) -> None:
+        if self._unanswered is None:
+            return
+        parts, self._unanswered = self._unanswered.parts, None
+        for part in parts:
+            part.call.fail(OutcomeUnknown(self.partition, why))
+        # The rest of a call that was cut into batches goes with its beginning.
+        while self._line and self._line[0].error is not None:
+            self._line.popleft()
+
+    def _next_batch(self, now: float) -> _Unanswered:
+        request = pb.MutateRequest(trace=f"{self._writer.hex()[:TRACE_LENGTH]}-{self._batch}")
+        parts = self._take_batch(request)
+        for operation in request.operations:
+            if self._writer and not operation.request_id:
+                self._operations += 1
+                operation.request_id = self._writer + self._operations.to_bytes(COUNTER_BYTES, "big")
+        self._batch_operations.observe(len(request.operations))
+        return _Unanswered(request, parts, self._position, now + WRITE_SECONDS_MAX)
+
+    def _take_batch(self, request: pb.MutateRequest) -> list[_Part]:
         """The front of the line, which is not empty, becomes the batch in flight."""
+        parts: list[_Part] = []
         room, room_bytes = BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX
         while self._line and room and room_bytes > 0:
             call = self._line[0]
@@ -214,17 +277,18 @@ class Mutations(Link):
             count = 0
             for operation in chunk:
                 room_bytes -= operation.ByteSize()
-                if room_bytes < 0 and (count or self._in_flight):
+                if room_bytes < 0 and (count or parts):
                     break
                 count += 1
             if not count:
                 break
             request.operations.extend(chunk[:count])
-            self._in_flight.append(_Part(call, count))
+            parts.append(_Part(call, count))
             call.sent += count
             room -= count
             if call.sent == len(call.operations):
                 self._line.popleft()
+        return parts
 
     def _fail_waiting(self, call: _Call, why: str) -> None:
         if call.sent:
@@ -236,6 +300,6 @@ class Mutations(Link):
 
     def _close(self) -> None:
         self._closed = True
-        self._lost(Unreachable(self.partition, "the client has been closed"))
+        self._fail_unanswered("the client has been closed before the answer to a write")
         while self._line:
             self._fail_waiting(self._line.popleft(), "the client has been closed")

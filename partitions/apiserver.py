@@ -38,6 +38,7 @@ from .listing import Lister
 from .maintenance import Maintenance
 from .metrics import ApiMetrics, gauge
 from .mutations import Batch, MutateSession, Mutator, Writer
+from .outcomes import Writers
 from .pacing import COMMITS_PER_SECOND, Runtime
 from .reading import Getter
 from .requests import Counts, Phase, Request, parse_request
@@ -107,8 +108,9 @@ class ApiServer:
         timing = AdmissionMetrics(registry)
         admission = Admission(admission_plugins, self._state.hooks, runtime.monotonic, timing)
         self._webhooks = Webhooks(webhook_caller, runtime, random, timing)
-        mutator = Mutator(self._state, self._histories, runtime, admission, self._webhooks)
-        self._writer = Writer(mutator, self._flow, runtime.monotonic, self._log)
+        writers = Writers(random)
+        mutator = Mutator(self._state, self._histories, runtime, admission, self._webhooks, writers)
+        self._writer = Writer(mutator, self._flow, runtime.monotonic, self._log, writers)
         by_name = {history.name: history.store for history in self._histories}
         self._administration = Administration(name, by_name, runtime)
         self._maintenance = Maintenance(by_name, runtime)

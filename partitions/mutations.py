@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Conflict, TooManyRequests
+from ..proto.errors import ApiError, BadRequest, Conflict, Expired, TooManyRequests
 from ..proto.sessions import Caller
 from .admission import Admission, Session, Unanswered, Webhooks
 from .admission.webhooks import Answer as WebhookAnswer
@@ -15,6 +15,7 @@ from .admission.webhooks import Answers, Ask
 from .audit import RequestLog
 from .flow import FlowControl, Ticket, seats_of_operations
 from .history import Histories, History
+from .outcomes import Writers
 from .pacing import Runtime
 from .requests import Counts, Phase, Request, parse_request
 from .state import State
@@ -73,12 +74,14 @@ class Mutator:
         runtime: Runtime,
         admission: Admission,
         webhooks: Webhooks,
+        writers: Writers,
     ) -> None:
         self._state = state
         self._histories = histories
         self._runtime = runtime
         self._admission = admission
         self._webhooks = webhooks
+        self._writers = writers
 
     def apply(self, batch: pb.MutateRequest, request: Request, done: Callable[[Answer], None]) -> None:
         """Carry out the operations, in order, each on its own.
@@ -87,9 +90,18 @@ class Mutator:
         asked about is not held up by it.
         """
         request.enter(Phase.ADMISSION)
+        if batch.resent_behind and not self._state.outcomes.knows_behind(batch.resent_behind):
+            done(self._forgotten(batch))
+            return
         self._go_on(_Run(batch, request, self._runtime.wall_ms(), done))
 
     def _go_on(self, run: _Run) -> None:
+        try:
+            # It may have waited, for its turn or for webhooks.
+            self._writers.require_newest(run.batch.writer, run.batch.stream)
+        except Conflict as error:
+            run.done(self.refused(run.batch, error))
+            return
         encoding = self._state.encoding
         encoded_before = encoding.seconds
         operations, request = run.batch.operations, run.request
@@ -118,7 +130,12 @@ class Mutator:
             return
         request.enter(Phase.ENCODE)
         request.move(run.encode_seconds, Phase.ADMISSION, Phase.ENCODE)
-        reply = pb.MutateReply(results=run.results, batch=run.batch.batch).SerializeToString(deterministic=True)
+        reply = pb.MutateReply(
+            results=run.results,
+            batch=run.batch.batch,
+            position=self._state.outcomes.position,
+            writer=run.batch.writer,
+        ).SerializeToString(deterministic=True)
         awaited = self._concerned(run.counts)
         request.enter(Phase.STORE)
         for history in awaited:
@@ -171,11 +188,17 @@ class Mutator:
         for key, ask in wanted.items():
             self._webhooks.ask(ask, partial(answered, key))
 
+    def _forgotten(self, batch: pb.MutateRequest) -> Answer:
+        """Part of it may have been carried out before, too long ago to tell. Nothing is now."""
+        reply = pb.MutateReply(batch=batch.batch, position=self._state.outcomes.position, forgotten=True)
+        return Answer([(self._histories.main, 0)], reply.SerializeToString(), counts_of(batch, Expired.code))
+
     def refused(self, batch: pb.MutateRequest, error: ApiError) -> Answer:
         """The answer to a batch that did not get its turn: nothing was applied."""
         counts = counts_of(batch, error.code)
         results = [pb.Result(error=error.status) for _ in batch.operations]
-        reply = pb.MutateReply(results=results, batch=batch.batch).SerializeToString()
+        position = self._state.outcomes.position
+        reply = pb.MutateReply(results=results, batch=batch.batch, position=position).SerializeToString()
         return Answer([(self._histories.main, 0)], reply, counts)
 
     def _concerned(self, counts: Counts) -> list[History]:
@@ -218,11 +241,20 @@ class Batch:
 class Writer:
     """Takes batches through flow control to the mutator."""
 
-    def __init__(self, mutator: Mutator, flow: FlowControl, clock: Callable[[], float], log: RequestLog) -> None:
+    def __init__(
+        self, mutator: Mutator, flow: FlowControl, clock: Callable[[], float], log: RequestLog, writers: Writers
+    ) -> None:
         self._mutator = mutator
         self._flow = flow
         self._clock = clock
         self._log = log
+        self._writers = writers
+
+    def opened(self, message: pb.MutateRequest) -> None:
+        """A stream says whose it is, or asks to be named. Raises BadRequest, Conflict: see `Writers`."""
+        if not message.writer:
+            message.writer = self._writers.new_name()
+        self._writers.opened(message.writer, message.stream)
 
     def parse(self, data: bytes, caller: Caller) -> Batch:
         """Raises BadRequest: no batch, or too large a one."""
@@ -293,11 +325,17 @@ class MutateSession:
         self._submitting = False
         self._requests_ended = False
         self._closed = False
+        self._writer_name, self._stream = b"", 0
 
     def receive(self, data: bytes) -> None:
         if len(self._waiting) + len(self._batches) >= BATCHES_PER_STREAM_MAX:
             raise TooManyRequests(f"{BATCHES_PER_STREAM_MAX} batches of this stream have no answer yet: wait for one")
-        self._waiting.append(self._writer.parse(data, self._caller))
+        batch = self._writer.parse(data, self._caller)
+        if batch.message.stream:
+            self._writer.opened(batch.message)
+            self._writer_name, self._stream = batch.message.writer, batch.message.stream
+        batch.message.writer, batch.message.stream = self._writer_name, self._stream
+        self._waiting.append(batch)
         self._submit()
 
     def end_requests(self) -> None:

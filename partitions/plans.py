@@ -195,6 +195,7 @@ def _keep_what_the_server_owns(kind: Kind, new: pb.Object, old: pb.Object) -> No
     metadata.deletion_grace_seconds = kept.deletion_grace_seconds
     metadata.resource_version = kept.resource_version
     metadata.generate_name = kept.generate_name
+    metadata.request_id = kept.request_id
     if kind.has_status:
         new.status = old.status
 

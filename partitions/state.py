@@ -35,12 +35,14 @@ from .definitions import Definitions
 from .entries import NO_LABELS, Entry
 from .expiry import Expiring
 from .history import Histories, History
+from .outcomes import Outcomes
 from .ownership import Reviewer, Writer, check_manager
 from .patch_plans import applied_object, plan_patch
 from .patching import check_validation, report_unknown, shape_of
 from .plans import Plan, Write
 from .requests import Stopwatch
 from .selections import compile_selection, served_kind
+from .subresources import scale_of
 from .watch_cache import Change
 
 _NAMESPACE = BY_KIND["Namespace"]
@@ -73,6 +75,7 @@ class State:
         self._ledger = Ledger()
         self._quotas = Quotas()
         self.hooks = Hooks(self._namespace_labels)
+        self.outcomes = Outcomes(histories)
         self.encoding = Stopwatch(histories.main.runtime.monotonic)  # Of objects, within `apply`.
 
     # ----------------------------------------------------------------------------------------------------- open
@@ -104,7 +107,10 @@ class State:
     def changed(self, store: Store, record: Record) -> Change:
         """A change made again from its record in the log."""
         kind = self._kind_of(record.key) or _forgotten_kind(record)
-        entry, _ = self.entry_of(kind, record.key, record.value, record.revision)
+        entry, message = self.entry_of(kind, record.key, record.value, record.revision)
+        if message.metadata.request_id:
+            history = self._histories.of_resource(kind.resource)
+            self.outcomes.note(history, message.metadata.request_id, entry)
         old = None
         if record.previous_revision:
             previous = store.get(record.key, record.revision - 1)
@@ -153,6 +159,10 @@ class State:
                 tried again.
         """
         kind = served_kind(operation.resource, self._role, self._definitions.kinds)
+        if operation.request_id:
+            done = self.outcomes.find(operation)
+            if done is not None and not operation.dry_run:
+                return _outcome(kind, operation, done)
         writer = Writer(now_ms=now_ms, agent=agent, reviewer=session)
         if operation.field_manager or operation.field_validation:
             check_manager(operation.field_manager)
@@ -164,7 +174,9 @@ class State:
         if kind is DEFINITION:
             self._settle_definitions(plan.writes, now_ms)
         if not operation.dry_run:
-            self._stage(plan.writes)
+            # The objects of a collection were deleted by nobody's one operation: what is left of it is done again.
+            request_id = b"" if operation.HasField("delete_collection") else operation.request_id
+            self._stage(plan.writes, request_id)
         metadata = plan.result.metadata
         result = pb.Result(resource_version=metadata.resource_version, uid=metadata.uid)
         if metadata.generate_name:
@@ -393,11 +405,15 @@ class State:
 
     # ---------------------------------------------------------------------------------------------------- stage
 
-    def _stage(self, writes: tuple[Write, ...]) -> None:
-        """Every plan concerns one store."""
+    def _stage(self, writes: tuple[Write, ...], request_id: bytes = b"") -> None:
+        """Every plan concerns one store. The first of its writes bears the id of the operation."""
         if not writes:
             return
         history = self._histories.of(writes[0].kind)
+        for write in writes:
+            write.message.metadata.request_id = b""  # That of the operation before.
+        if request_id:
+            writes[0].message.metadata.request_id = request_id
         try:
             records = history.stage(
                 [
@@ -426,6 +442,9 @@ class State:
                 self._quotas.changed(write.kind, write.old, entry, write.message)
                 if write.kind.group == ADMISSION_GROUP:
                     self.hooks.changed(write.kind, entry, write.message)
+            if request_id:
+                self.outcomes.note(history, request_id, entry)
+                request_id = b""
 
     def _observe(self, kind: Kind, old: pb.Object | None, new: pb.Object | None) -> None:
         """Keep the ledger with the newest state."""
@@ -467,6 +486,20 @@ def _validated(plan: Plan, session: Session) -> Plan:
 def resource_of(key: str) -> str:
     """`/registry/pods/t/n/name` -> `pods`."""
     return key.split("/", 3)[2]
+
+
+def _outcome(kind: Kind, operation: pb.Operation, entry: Entry) -> pb.Result:
+    """The result of an operation that was carried out before, from what it left."""
+    message = entry.message()
+    metadata = message.metadata
+    result = pb.Result(resource_version=entry.revision, uid=entry.uid)
+    if metadata.generate_name:
+        result.name = metadata.name
+    if operation.return_object:
+        verb = operation.WhichOneof("verb")
+        scaled = verb in ("update", "patch") and getattr(operation, verb).subresource == "scale"
+        result.object.CopyFrom(scale_of(kind, message) if scaled else message)
+    return result
 
 
 def _must_go_on(write: Write) -> bool:

@@ -372,16 +372,18 @@ class Result(_message.Message):
     def __init__(self, resource_version: _Optional[int] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., object: _Optional[_Union[Object, _Mapping]] = ..., error: _Optional[_Union[Status, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., continue_token: _Optional[str] = ..., deleted: _Optional[int] = ...) -> None: ...
 
 class MutateReply(_message.Message):
-    __slots__ = ("results", "batch", "position", "forgotten")
+    __slots__ = ("results", "batch", "position", "forgotten", "writer")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
+    WRITER_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[Result]
     batch: int
     position: str
     forgotten: bool
-    def __init__(self, results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ..., batch: _Optional[int] = ..., position: _Optional[str] = ..., forgotten: _Optional[bool] = ...) -> None: ...
+    writer: bytes
+    def __init__(self, results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ..., batch: _Optional[int] = ..., position: _Optional[str] = ..., forgotten: _Optional[bool] = ..., writer: _Optional[bytes] = ...) -> None: ...
 
 class WatchStart(_message.Message):
     __slots__ = ("id", "selection", "resource_version", "initial_events", "incarnation")
