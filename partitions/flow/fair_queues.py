@@ -162,6 +162,8 @@ class FairQueues:
         flow.served += ticket.seats * seconds
         if flow.waiting:
             self._contend(flow)
+        elif not self.waiting and flow.served > self._virtual:
+            self._virtual = flow.served  # Nobody wanted these seats: whoever comes next starts from here, too.
 
     def next(self) -> Ticket | None:
         """Whose turn it is, if there are seats for it; they are taken."""

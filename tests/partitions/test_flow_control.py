@@ -433,3 +433,30 @@ def test_who_asks_seldom_waits_no_longer_than_for_what_runs(kinds: list[tuple[in
         world.runtime.advance(2 * longest)
         assert seldom.started
         seldom.ticket.release()
+
+
+def test_nobody_pays_later_for_seats_that_nobody_else_wanted() -> None:
+    world = World()
+    world.ask("alice", 4)
+    world.runtime.advance(1000.0)
+    world.asked[0].ticket.release()
+    running = [world.ask("x", 4), world.ask("y", 4)]
+    queued = {user: deque(world.ask(user, 4) for _ in range(4)) for user in ("bob", "carol", "alice")}
+    for _ in range(6):
+        world.runtime.advance(0.5)
+        running.pop(0).ticket.release()
+        world.settle()
+        [(user, started)] = [(user, line[0]) for user, line in queued.items() if line[0].started]
+        queued[user].popleft()
+        running.append(started)
+    assert [len(line) for line in queued.values()] == [2, 2, 2]
+
+
+def test_seats_that_come_free_at_once_are_shared_at_once() -> None:
+    world = World()
+    held = [world.ask("x", 4), world.ask("y", 4)]
+    waiting = [world.ask(user) for user in ("a", "b", "c") for _ in range(4)]
+    for asked in held:
+        asked.ticket.release()
+    world.settle()
+    assert sorted(sum(asked.started for asked in waiting if asked.user == user) for user in "abc") == [2, 3, 3]
