@@ -10,6 +10,7 @@ from ..proto import ursa_pb2 as pb
 from ..proto.errors import ApiError, BadRequest, Conflict, Expired, TooManyRequests
 from ..proto.sessions import Caller
 from .admission import Admission, Session, Unanswered, Webhooks
+from .admission.webhook_calls import CALLS_AT_ONCE_MAX
 from .admission.webhooks import Answer as WebhookAnswer
 from .admission.webhooks import Answers, Ask
 from .audit import RequestLog
@@ -161,7 +162,7 @@ class Mutator:
         return self._state.apply(attempt, run.now_ms, caller.agent, session)
 
     def _ask(self, run: _Run, asks: Sequence[Ask]) -> None:
-        """Ask what stands in the way of the next write, and with it all that the writes behind it would ask now."""
+        """Ask what stands in the way of the next write, and with it what the writes behind it would ask now."""
         run.rounds += 1
         wanted = {ask.key: ask for ask in asks}
         if run.rounds > WEBHOOK_ROUNDS_MAX + self._admission.hooks.count:
@@ -169,7 +170,13 @@ class Mutator:
             run.answers.update({key: WebhookAnswer(refusal) for key in wanted})
             self._go_on(run)
             return
-        for operation in run.batch.operations[len(run.results) + 1 :]:
+        behind = len(run.results) + 1
+        subjects = {_subject(run.batch.operations[behind - 1]): None}
+        for operation in run.batch.operations[behind : behind + CALLS_AT_ONCE_MAX]:
+            subject = _subject(operation)
+            if subject in subjects:
+                continue  # It will be another object by then.
+            subjects[subject] = None
             try:
                 self._attempt(run, operation, dry_run=True)
             except Unanswered as missing:
@@ -206,6 +213,16 @@ class Mutator:
         others = {self._histories.of_resource(resource): None for _, resource, _ in counts}
         others.pop(self._histories.main, None)
         return [self._histories.main, *others]
+
+
+def _subject(operation: pb.Operation) -> tuple[str, ...]:
+    """The object that an operation is about."""
+    verb = operation.WhichOneof("verb")
+    if verb is None or verb == "delete_collection":
+        return (operation.resource,)
+    request = getattr(operation, verb)
+    names = request.object.metadata if verb in ("create", "update") else request.target
+    return operation.resource, names.tenant, names.namespace, names.name
 
 
 def counts_of(batch: pb.MutateRequest, code: int) -> Counts:

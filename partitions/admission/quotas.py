@@ -14,7 +14,7 @@ without seeing it counted, and a batch of 256 creates does not write the quota 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
@@ -65,15 +65,21 @@ class _Quota:
 
 
 class _Usage:
-    """What a namespace or a tenant holds: objects by resource, and what its pods that are not finished are charged."""
+    """What a namespace or a tenant holds: objects by resource, and its pods that are not finished, by their charge.
 
-    __slots__ = ("best_effort", "counts", "quotas", "units")
+    `parent` is the tenant of a namespace. Where there are quotas, what the pods are charged is kept added up.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("best_effort", "charges", "counts", "holder", "parent", "quotas", "units")
+
+    def __init__(self, holder: tuple[str, str], parent: _Usage | None) -> None:
+        self.holder = holder
+        self.parent = parent
         self.counts: dict[str, int] = {}
+        self.charges: dict[Charge, int] = {}
+        self.quotas: dict[str, _Quota] = {}
         self.units: dict[str, int] = {}
         self.best_effort = 0
-        self.quotas: dict[str, _Quota] = {}
 
     def count(self, resource: str, by: int) -> None:
         number = self.counts.get(resource, 0) + by
@@ -83,6 +89,22 @@ class _Usage:
             del self.counts[resource]
 
     def charge(self, charge: Charge, by: int) -> None:
+        number = self.charges.get(charge, 0) + by
+        if number:
+            self.charges[charge] = number
+        else:
+            del self.charges[charge]
+        if self.quotas:
+            self._add(charge, by)
+
+    def add_quota(self, quota: _Quota) -> None:
+        if not self.quotas:
+            self.units, self.best_effort = {}, 0
+            for charge, number in self.charges.items():
+                self._add(charge, number)
+        self.quotas[quota.name] = quota
+
+    def _add(self, charge: Charge, by: int) -> None:
         units = self.units
         for name, amount in charge.units.items():
             units[name] = units.get(name, 0) + by * amount
@@ -116,19 +138,16 @@ class Quotas:
         Raises:
             Forbidden: it would exceed a quota, or does not say how much of it it wants; as Kubernetes words it.
         """
+        if not self._quotas or kind.resource in NOT_COUNTED:
+            return
         metadata = message.metadata
-        charge = None
-        for usage in self._holders(metadata.tenant, metadata.namespace):
+        charge = charge_of(message.spec) if kind is _POD else None
+        tenant, namespace = metadata.tenant, metadata.namespace
+        usage = self._usages.get((tenant, namespace)) or self._usages.get((tenant, ""))
+        while usage is not None:
             for name in sorted(usage.quotas):
-                if charge is None and kind is _POD:
-                    charge = charge_of(message.spec)
                 _check_quota(usage, usage.quotas[name], kind, metadata.name, charge)
-
-    def _holders(self, tenant: str, namespace: str) -> Iterator[_Usage]:
-        for holder in ((tenant, namespace), (tenant, "")) if namespace else ((tenant, ""),):
-            usage = self._usages.get(holder)
-            if usage is not None and usage.quotas:
-                yield usage
+            usage = usage.parent
 
     # ----------------------------------------------------------------------------------------------------- follow
 
@@ -139,27 +158,37 @@ class Quotas:
         entry = new or old
         assert entry is not None, "there was an object before or there is one after"
         count = (old is None) - (new is None)
-        charge = (_is_charged(kind, new)) - (_is_charged(kind, old))
+        charge = 0
+        if kind is _POD:
+            charge = (new is not None and new.fields[_PHASE] not in _FINISHED) - (
+                old is not None and old.fields[_PHASE] not in _FINISHED
+            )
         if count or charge:
             self._account(kind, entry, count, charge, message)
         if kind is _RESOURCE_QUOTA or kind is _TENANT_QUOTA:
             self._quota_changed(kind, entry, None if new is None else message)
 
     def _account(self, kind: Kind, entry: Entry, count: int, charge: int, message: pb.Object) -> None:
-        tenant, namespace = entry.tenant, entry.namespace
-        for holder in ((tenant, namespace), (tenant, "")) if namespace else ((tenant, ""),):
-            usage = self._usages.get(holder)
-            if usage is None:
-                usage = self._usages[holder] = _Usage()
+        # The requests of a pod are fixed: what it was charged once is what it gives back.
+        charged = charge_of(message.spec) if charge else None
+        usage: _Usage | None = self._usage((entry.tenant, entry.namespace))
+        while usage is not None:
             if count:
                 usage.count(kind.resource, count)
-            if charge:
-                # The requests of a pod are fixed: what it was charged once is what it gives back.
-                usage.charge(charge_of(message.spec), charge)
+            if charged is not None:
+                usage.charge(charged, charge)
             for quota in usage.quotas.values():
                 self._dirty[quota.key] = None
             if usage.empty:
-                del self._usages[holder]
+                del self._usages[usage.holder]
+            usage = usage.parent
+
+    def _usage(self, holder: tuple[str, str]) -> _Usage:
+        usage = self._usages.get(holder)
+        if usage is None:
+            tenant, namespace = holder
+            usage = self._usages[holder] = _Usage(holder, self._usage((tenant, "")) if namespace else None)
+        return usage
 
     def _quota_changed(self, kind: Kind, entry: Entry, message: pb.Object | None) -> None:
         known = self._quotas.pop(entry.key, None)
@@ -173,7 +202,7 @@ class Quotas:
             self._dirty.pop(entry.key, None)
             return
         quota = self._quotas[entry.key] = _Quota(kind, entry, message)
-        self._usages.setdefault(quota.holder, _Usage()).quotas[quota.name] = quota
+        self._usage(quota.holder).add_quota(quota)
         self._dirty[quota.key] = None
 
     # ------------------------------------------------------------------------------------------------------- tell
@@ -194,10 +223,6 @@ class Quotas:
     def tell_again(self, key: str) -> None:
         """Its status could not be written."""
         self._dirty[key] = None
-
-
-def _is_charged(kind: Kind, entry: Entry | None) -> bool:
-    return kind is _POD and entry is not None and entry.fields[_PHASE] not in _FINISHED
 
 
 def _check_quota(usage: _Usage, quota: _Quota, kind: Kind, name: str, charge: Charge | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...proto.objects import decode_shared
 from ...proto.quantities import PODS, resource_list
@@ -21,15 +21,19 @@ COMPUTE_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _CLASS_RESOURCES = ("cpu", "memory")
 
 
-class Charge(NamedTuple):
+class Charge:
     """`units`: by the names a quota uses (`pods`, `cpu` and `requests.cpu`, `limits.memory`, ...), as proto.quantities.
 
-    `unsaid`: by name, the containers that do not say what they want of a compute resource.
+    `unsaid`: by name, the containers that do not say what they want of a compute resource. Pods that are charged the
+    same share one of these, and it is compared by identity: counting them must cost next to nothing.
     """
 
-    units: Mapping[str, int]
-    best_effort: bool
-    unsaid: Mapping[str, tuple[str, ...]]
+    __slots__ = ("best_effort", "units", "unsaid")
+
+    def __init__(self, units: Mapping[str, int], best_effort: bool, unsaid: Mapping[str, tuple[str, ...]]) -> None:
+        self.units = units
+        self.best_effort = best_effort
+        self.unsaid = unsaid
 
 
 @lru_cache(maxsize=8192)
@@ -51,7 +55,14 @@ def charge_of(spec: bytes) -> Charge:
         for part in ("requests", "limits")
         for name in _CLASS_RESOURCES
     )
-    return Charge(units, best_effort, _unsaid(everyone))
+    return _shared(tuple(units.items()), best_effort, tuple(_unsaid(everyone).items()))
+
+
+@lru_cache(maxsize=65536)
+def _shared(
+    units: tuple[tuple[str, int], ...], best_effort: bool, unsaid: tuple[tuple[str, tuple[str, ...]], ...]
+) -> Charge:
+    return Charge(dict(units), best_effort, dict(unsaid))
 
 
 def _effective(

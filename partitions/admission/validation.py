@@ -89,7 +89,7 @@ def check_scope(kind: Kind, tenant: str, namespace: str, causes: Causes) -> None
 
 def check_labels(labels: Mapping[str, str], field: str, causes: Causes) -> None:
     for key, value in labels.items():
-        if not is_qualified(key):
+        if not isinstance(key, str) or not is_qualified(key):
             causes.add(field, f"{key!r} is no label key: [prefix/]name, the name of letters, digits, '-', '_', '.'")
         if not isinstance(value, str) or len(value) > LABEL_LENGTH_MAX or not _LABEL_VALUE.fullmatch(value):
             causes.add(f"{field}[{key}]", f"{value!r} is no label value: letters, digits, '-', '_', '.', at most 63")

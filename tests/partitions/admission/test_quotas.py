@@ -259,29 +259,31 @@ def test_a_pod_is_charged_what_it_may_hold_at_once(spec: dict[str, Any], cpu: in
     assert charge.units == {"pods": 1, "cpu": cpu, "requests.cpu": cpu}
 
 
-NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
+NAMES = st.sampled_from(["a", "b", "c"])
 NAMESPACES = st.sampled_from(["default", "kube-system"])
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("create"), NAMES, NAMESPACES, st.sampled_from(["", "100m", "1", "2"])),
+        st.tuples(st.just("create"), NAMES, NAMESPACES, st.sampled_from(["100m", "1", "2"])),
+        st.tuples(st.just("create"), NAMES, NAMESPACES, st.sampled_from(["100m", "1", "2"])),
         st.tuples(st.just("delete"), NAMES, NAMESPACES),
         st.tuples(st.just("finish"), NAMES, NAMESPACES, st.sampled_from(["Succeeded", "Failed", "Running"])),
         st.tuples(st.just("quota"), st.integers(0, 4)),
         st.tuples(st.just("unquota")),
         st.tuples(st.just("restart")),
     ),
-    max_size=25,
+    min_size=15,
+    max_size=40,
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps=STEPS, batch=st.integers(1, 4))
 def test_used_is_what_the_objects_say_and_no_quota_is_passed(steps: list[Any], batch: int) -> None:
     """Take out the check, the charge of an update, or the settling, and this fails."""
     committer = HandCommitter()
     store = MemoryStore(committer, incarnation="one")
     partition = Partition(Role.TENANT, store)
-    partition.create(tenant_quota({"pods": 6, "requests.cpu": "5", "count/pods": 8}))
+    partition.create(tenant_quota({"pods": 4, "requests.cpu": "5", "count/pods": 3}))
     waiting: list[pb.Operation] = []
 
     def flush() -> None:
@@ -331,5 +333,6 @@ def check_exact(partition: Partition) -> None:
             told = dict(found.status["used"])
             if "requests.cpu" in told:
                 expected["requests.cpu"] = f"{cpu}m" if cpu % 1000 else str(cpu // 1000)
-                assert cpu <= 5000 or any(each.status.get("phase") == "Running" for each in live)
             assert told == expected
+            if found.kind == "TenantQuota":
+                assert len(own) <= 3
