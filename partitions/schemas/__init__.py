@@ -2,7 +2,8 @@
 
 `broken_rules` says whether a schema can be served, `compile_schema` makes a tree of it that prunes, defaults and
 checks values. Of the libraries, jsonschema needs 690 us for a small object and fastjsonschema stops at the first broken
-rule; neither prunes or defaults. This takes some 15 us, and names every broken rule.
+rule; neither prunes or defaults. This takes 13 us, 21 with all
+that admission does for the object, and names every broken rule.
 """
 
 from __future__ import annotations

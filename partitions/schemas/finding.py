@@ -41,7 +41,9 @@ def text_of(place: Place | None) -> str:
         steps.append(step)
     text = ""
     for step in reversed(steps):
-        if isinstance(step, int) or "." in step or "/" in step:
+        if not isinstance(step, str):  # The number of an item; and msgpack has keys that are bytes.
+            text += f"[{step!r}]"
+        elif "." in step or "/" in step:
             text += f"[{step}]"
         else:
             text += f".{step}" if text else step

@@ -404,3 +404,18 @@ def test_a_uid_precondition_holds_for_custom_objects(tenant_partition: Partition
     operation.delete.preconditions.uid = "another"
     with pytest.raises(Conflict):
         tenant_partition.do(operation)
+
+
+def test_a_key_that_is_no_text_is_named_and_breaks_nothing(tenant_partition: Partition) -> None:
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "additionalProperties": {"type": "string"}}}}
+    define(tenant_partition, schema={"openAPIV3Schema": schema}, subresources={}, selectableFields=[])
+    operation = widget("a")
+    operation.create.object.spec = encode({b"\xff": 1})
+    with pytest.raises(Invalid, match="must be of type string"):
+        tenant_partition.do(operation)
+
+
+def test_rules_in_cel_are_refused_and_not_ignored(tenant_partition: Partition) -> None:
+    schema = {"type": "object", "x-kubernetes-validations": [{"rule": "self.x > 1"}]}
+    with pytest.raises(Invalid, match="CEL"):
+        define(tenant_partition, schema={"openAPIV3Schema": schema}, subresources={}, selectableFields=[])
