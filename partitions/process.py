@@ -20,7 +20,7 @@ from ..storage import ThreadCommitter
 from .apiserver import ApiServer
 from .audit import SLOW_SECONDS
 from .audit_file import FILE_BYTES_MAX, AuditFile
-from .frontends.grpc import serve
+from .frontends.grpc import Connections, serve
 from .frontends.webhooks import HttpWebhookCaller
 from .pacing import COMMITS_PER_SECOND
 from .stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES, open_stores
@@ -44,6 +44,7 @@ class ApiServerOptions:
     audit_log: Path | None = None  # A line of JSON for every request.
     audit_log_bytes_max: int = FILE_BYTES_MAX  # Then it is put aside, and another begun.
     slow_request_seconds: float = SLOW_SECONDS  # One that took so long has a line in the log.
+    connections: Connections = field(default_factory=Connections)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
@@ -114,7 +115,7 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         try:
-            await serve(server, options.listen, stop=stop, ready=ready)
+            await serve(server, options.listen, stop=stop, ready=ready, connections=options.connections)
         finally:
             server.close()
             await webhook_caller.close()

@@ -17,6 +17,7 @@ from ._grpc_bridge import GrpcBridge
 # a kubelet must find out and reconnect before its node is taken for dead.
 KEEPALIVE_SECONDS = 10.0
 KEEPALIVE_TIMEOUT_SECONDS = 10.0
+HALF_OPEN_SECONDS_MAX = KEEPALIVE_SECONDS + KEEPALIVE_TIMEOUT_SECONDS
 # An apiserver that restarts is found again within a second, and its clients do not all come at once.
 RECONNECT_SECONDS_MIN = 0.1
 RECONNECT_SECONDS_MAX = 1.0
@@ -33,8 +34,6 @@ def _milliseconds(seconds: float) -> int:
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", _milliseconds(KEEPALIVE_SECONDS)),
-    ("grpc.keepalive_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_SECONDS)),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", _milliseconds(RECONNECT_SECONDS_MIN)),
     ("grpc.max_reconnect_backoff_ms", _milliseconds(RECONNECT_SECONDS_MAX)),
@@ -96,12 +95,21 @@ class Wire:
         bridge: GrpcBridge,
         user: str,
         credentials: grpc.ChannelCredentials | None,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
+        keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS,
     ) -> None:
         self.partition = partition
         self.address = address
         self.bridge = bridge
         self._metadata = ((USER_METADATA_KEY, user),)
         self._credentials = credentials
+        self._options = [
+            *_OPTIONS,
+            ("grpc.keepalive_time_ms", _milliseconds(keepalive_seconds)),
+            ("grpc.keepalive_timeout_ms", _milliseconds(keepalive_timeout_seconds)),
+            # A keepalive that was put off, because another ping went out just before, has this one: a minute by itself.
+            ("grpc.http2.ping_timeout_ms", _milliseconds(keepalive_timeout_seconds)),
+        ]
         self._channel: grpc.aio.Channel | None = None
         self._callables: dict[str, Any] = {}
         self._tasks: dict[asyncio.Task[Any], CallTask] = {}
@@ -161,7 +169,7 @@ class Wire:
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
             if self._credentials is None:
-                self._channel = grpc.aio.insecure_channel(self.address, _OPTIONS)
+                self._channel = grpc.aio.insecure_channel(self.address, self._options)
             else:
-                self._channel = grpc.aio.secure_channel(self.address, self._credentials, _OPTIONS)
+                self._channel = grpc.aio.secure_channel(self.address, self._credentials, self._options)
         return self._channel

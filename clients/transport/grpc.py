@@ -21,7 +21,7 @@ from ...proto.sessions import METHODS, Method
 from ._flow import Signal
 from ._grpc_bridge import STOP_SECONDS, GrpcBridge
 from ._grpc_pump import Pipe, Pump
-from ._grpc_wire import CallTask, Wire
+from ._grpc_wire import KEEPALIVE_SECONDS, KEEPALIVE_TIMEOUT_SECONDS, CallTask, Wire
 from .interface import UNARY_TIMEOUT_SECONDS, Stream, Transport
 
 __all__ = ["GrpcBridge", "GrpcTransport"]
@@ -33,6 +33,7 @@ class GrpcTransport(Transport):
     Args:
         user: who asks, as the partition sees it.
         credentials: None for plain text.
+        keepalive_seconds, keepalive_timeout_seconds: a link that has gone silent is lost within the sum of both.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class GrpcTransport(Transport):
         *,
         user: str = "",
         credentials: grpc.ChannelCredentials | None = None,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
+        keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS,
     ) -> None:
         self.partition = partition
         self.address = address
         self._bridge = bridge
-        self._wire = Wire(partition, address, bridge, user, credentials)
+        self._wire = Wire(partition, address, bridge, user, credentials, keepalive_seconds, keepalive_timeout_seconds)
         self._closed = False
 
     async def unary(self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -31,6 +32,11 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Partition"].full_name
 STOP_GRACE_SECONDS = 1.0
 # A client that pings more often than its own keepalive (10 s) is cut off.
 _PING_INTERVAL_MS_MIN = 5_000
+
+# A client that has gone silent (a host without power, a cable) is found within the sum of these two, and its watches
+# and seats are free again. Clients look three times as often, for they have leases to renew.
+KEEPALIVE_SECONDS = 30.0
+KEEPALIVE_TIMEOUT_SECONDS = 10.0
 
 # Of a request's metadata: what makes a Caller. gRPC itself sends the user agent.
 _CALLER_KEYS = (USER_METADATA_KEY, "user-agent", TRACE_METADATA_KEY)
@@ -60,13 +66,50 @@ _CODES: dict[int, grpc.StatusCode] = {
 }
 
 
-async def serve(service: Service, address: str, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class Connections:
+    """How long connections live.
+
+    `age_seconds` after it was made, give or take a tenth, a connection is ended by a GOAWAY: its client makes another,
+    perhaps to another server behind the same address, and after `grace_seconds` what is still open on the old one is
+    cut. Its clients resume their watches where they were, and send again what had no answer. None: they live for ever.
+    """
+
+    age_seconds: float | None = None
+    grace_seconds: float = 5.0
+    keepalive_seconds: float = KEEPALIVE_SECONDS
+    keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS
+
+    @property
+    def options(self) -> list[tuple[str, Any]]:
+        options: list[tuple[str, Any]] = [
+            ("grpc.keepalive_time_ms", round(self.keepalive_seconds * 1000)),
+            ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout_seconds * 1000)),
+            ("grpc.http2.ping_timeout_ms", round(self.keepalive_timeout_seconds * 1000)),
+            ("grpc.http2.max_pings_without_data", 0),
+        ]
+        if self.age_seconds is not None:
+            options += [
+                ("grpc.max_connection_age_ms", max(1, round(self.age_seconds * 1000))),
+                ("grpc.max_connection_age_grace_ms", max(1, round(self.grace_seconds * 1000))),
+            ]
+        return options
+
+
+async def serve(
+    service: Service,
+    address: str,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[str], None],
+    connections: Connections = Connections(),
+) -> None:
     """Serve until `stop` is set. `ready` is called with the address that was bound.
 
     Raises:
         UrsaError: the address cannot be bound.
     """
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=[*_OPTIONS, *connections.options])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, _handlers(service)),))
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)

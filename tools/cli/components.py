@@ -114,6 +114,11 @@ def _delay(text: str) -> float | tuple[float, float]:
     type=click.FloatRange(min=0),
     help="Requests that take so long have a line in the log.  [1]",
 )
+@click.option(
+    "--connection-age-seconds",
+    type=click.FloatRange(min=0.1),
+    help="Connections are ended after about this time, and made anew; with several servers that spreads them.  [never]",
+)
 @_process_options
 def apiserver(
     name: str,
@@ -126,6 +131,7 @@ def apiserver(
     audit_log: Path | None,
     audit_log_bytes: int | None,
     slow_request_seconds: float | None,
+    connection_age_seconds: float | None,
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
@@ -133,6 +139,7 @@ def apiserver(
     """Run the apiserver of one partition: its store on disk, and gRPC."""
     from ...partitions.audit import SLOW_SECONDS
     from ...partitions.audit_file import FILE_BYTES_MAX
+    from ...partitions.frontends.grpc import Connections
     from ...partitions.pacing import COMMITS_PER_SECOND
     from ...partitions.process import ApiServerOptions
     from ...partitions.stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES
@@ -152,6 +159,7 @@ def apiserver(
             audit_log=audit_log,
             audit_log_bytes_max=FILE_BYTES_MAX if audit_log_bytes is None else audit_log_bytes,
             slow_request_seconds=SLOW_SECONDS if slow_request_seconds is None else slow_request_seconds,
+            connections=Connections(age_seconds=connection_age_seconds),
         ),
         metrics_address,
     )
