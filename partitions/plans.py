@@ -16,7 +16,7 @@ from ..proto.kinds import Kind
 from ..proto.objects import Object, require_kind
 from .admission.contents import check_contents, check_decodes
 from .admission.strategy import Strategy
-from .admission.validation import Causes, check_metadata
+from .admission.validation import Causes, check_metadata, check_new_finalizers
 from .entries import Entry
 from .ownership import Writer, keep_managed_fields, track_update
 from .patching import report_unknown, shape_of
@@ -154,6 +154,7 @@ def plan_replacement(
     _keep_what_the_server_owns(kind, new, old)
     causes = Causes()
     check_metadata(kind, new.metadata, causes)
+    check_new_finalizers(new.metadata, old.metadata, causes)
     strategy.admit(new, causes)
     if not causes.found:
         strategy.check_update(new, old, causes)

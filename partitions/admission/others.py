@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
@@ -14,6 +15,8 @@ NAMESPACE_FINALIZER = "kubernetes"
 TENANT_FINALIZER = "ursa.dev/tenant"
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
+# A key of a ConfigMap or a Secret may become the name of a file.
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _ACTIVE = encode({"phase": "Active"})
 
 
@@ -65,8 +68,12 @@ class ConfigMapStrategy(Strategy):
         rest = decode_shared(message.rest)
         for field in ("data", "binaryData"):
             for key, value in mapping(rest.get(field), field, causes).items():
+                _check_data_key(key, field, causes)
                 if not isinstance(value, str):
                     causes.add(f"{field}[{key}]", f"must be a string, not {value!r}; quote it")
+        for key in mapping(rest.get("binaryData"), "binaryData", Causes()):
+            if key in mapping(rest.get("data"), "data", Causes()):
+                causes.add(f"binaryData[{key}]", "is a key of data, too")
 
     def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
         if decode_shared(old.rest).get("immutable") and new.rest != old.rest:
@@ -86,12 +93,18 @@ class SecretStrategy(ConfigMapStrategy):
             else:
                 data[key] = base64.b64encode(text.encode()).decode()
         for key, value in data.items():
+            _check_data_key(key, "data", causes)
             if not _is_base64(value):
                 causes.add(f"data[{key}]", "must be base64; write plain text under stringData")
         if data:
             rest["data"] = data
         rest.setdefault("type", "Opaque")
         message.rest = encode(rest)
+
+    def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
+        super().check_update(new, old, causes)
+        if decode_shared(new.rest).get("type") != decode_shared(old.rest).get("type"):
+            causes.add("type", "is immutable; delete the secret and create another")
 
 
 class EventStrategy(Strategy):
@@ -124,6 +137,11 @@ class PlacementStrategy(Strategy):
     def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
         if new.spec != old.spec:
             causes.add("spec", "of a placement is fixed; delete it and create another")
+
+
+def _check_data_key(key: Any, field: str, causes: Causes) -> None:
+    if not isinstance(key, str) or not _DATA_KEY.fullmatch(key) or key in (".", ".."):
+        causes.add(f"{field}[{key}]", "is no key: letters, digits, '-', '_' and '.', at most 253")
 
 
 def _is_base64(value: Any) -> bool:

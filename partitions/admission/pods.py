@@ -22,6 +22,8 @@ from .validation import (
 DEFAULT_SCHEDULER = "default-scheduler"
 DEFAULT_GRACE_SECONDS = 30
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+PORT_MAX = 65_535
 FINISHED_PHASES = ("Succeeded", "Failed")
 # What an update of a pod may change; the rest of its spec is fixed.
 MUTABLE_FIELDS = ("activeDeadlineSeconds", "tolerations")
@@ -97,6 +99,11 @@ def check_pod_spec(spec: Any, field: str, causes: Causes) -> None:
         _check_toleration(toleration, f"{field}.tolerations[{number}]", causes)
     check_quantities(spec.get("overhead"), f"{field}.overhead", causes)
     check_count(spec.get("terminationGracePeriodSeconds"), f"{field}.terminationGracePeriodSeconds", causes)
+    deadline = spec.get("activeDeadlineSeconds")
+    check_count(deadline, f"{field}.activeDeadlineSeconds", causes)
+    if deadline == 0:
+        causes.add(f"{field}.activeDeadlineSeconds", "must be at least 1")
+    _check_volumes(spec, field, causes)
     priority = spec.get("priority")
     if priority is not None and (not isinstance(priority, int) or isinstance(priority, bool)):
         causes.add(f"{field}.priority", f"must be a whole number, not {priority!r}")
@@ -117,12 +124,76 @@ def _check_container(container: Any, field: str, names: dict[str, None], causes:
         names[name] = None
     if not isinstance(container.get("image"), str | None):
         causes.add(f"{field}.image", "must be a string")
+    _check_ports(container, field, causes)
+    _check_environment(container, field, causes)
     resources = mapping(container.get("resources"), f"{field}.resources", causes)
     known = len(causes.found)
     check_quantities(resources.get("requests"), f"{field}.resources.requests", causes)
     check_quantities(resources.get("limits"), f"{field}.resources.limits", causes)
     if len(causes.found) == known:
         _check_limits(resources, field, causes)
+
+
+def _check_ports(container: Mapping[str, Any], field: str, causes: Causes) -> None:
+    names: dict[str, None] = {}
+    for number, entry in enumerate(sequence(container.get("ports"), f"{field}.ports", causes)):
+        place = f"{field}.ports[{number}]"
+        port = mapping(entry, place, causes)
+        for part, needed in (("containerPort", True), ("hostPort", False)):
+            value = port.get(part)
+            if value is None and not needed:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= PORT_MAX:
+                causes.add(f"{place}.{part}", f"must be a port, 1 to {PORT_MAX}, not {value!r}")
+        if port.get("protocol") not in (None, *PROTOCOLS):
+            causes.add(f"{place}.protocol", f"must be {', '.join(PROTOCOLS)}, not {port['protocol']!r}")
+        name = port.get("name")
+        if isinstance(name, str) and name in names:
+            causes.add(f"{place}.name", f"{name!r} is the name of another port of this container")
+        elif isinstance(name, str):
+            names[name] = None
+
+
+def _check_environment(container: Mapping[str, Any], field: str, causes: Causes) -> None:
+    for number, entry in enumerate(sequence(container.get("env"), f"{field}.env", causes)):
+        place = f"{field}.env[{number}]"
+        variable = mapping(entry, place, causes)
+        name = variable.get("name")
+        if not name:
+            causes.require(f"{place}.name")
+        elif not isinstance(name, str) or "=" in name or not name.isprintable():
+            causes.add(f"{place}.name", f"{name!r} is no name of a variable")
+        if not isinstance(variable.get("value"), str | None):
+            causes.add(f"{place}.value", f"must be a string, not {variable['value']!r}; quote it")
+        elif variable.get("value") and variable.get("valueFrom"):
+            causes.add(f"{place}.valueFrom", "must not be set beside a value")
+
+
+def _check_volumes(spec: Mapping[str, Any], field: str, causes: Causes) -> None:
+    """Volumes have names of their own, and what is mounted is there."""
+    names: dict[str, None] = {}
+    for number, entry in enumerate(sequence(spec.get("volumes"), f"{field}.volumes", causes)):
+        place = f"{field}.volumes[{number}].name"
+        name = mapping(entry, f"{field}.volumes[{number}]", causes).get("name")
+        if not name:
+            causes.require(place)
+        elif not isinstance(name, str) or not is_label(name):
+            causes.add(place, f"{name!r} is no DNS label")
+        elif name in names:
+            causes.add(place, f"{name!r} is the name of another volume of this pod")
+        else:
+            names[name] = None
+    known = list(names)
+    for group in ("containers", "initContainers"):
+        for number, container in enumerate(sequence(spec.get(group), f"{field}.{group}", Causes())):
+            place = f"{field}.{group}[{number}].volumeMounts"
+            mounts = container.get("volumeMounts") if isinstance(container, Mapping) else None
+            for count, entry in enumerate(sequence(mounts, place, causes)):
+                mount = mapping(entry, f"{place}[{count}]", causes)
+                if mount.get("name") not in known:
+                    causes.add(f"{place}[{count}].name", f"there is no volume {mount.get('name')!r}")
+                if not mount.get("mountPath"):
+                    causes.require(f"{place}[{count}].mountPath")
 
 
 def _check_limits(resources: Mapping[str, Any], field: str, causes: Causes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +39,9 @@ class Causes:
     def require(self, field: str) -> None:
         self.found.append(Cause(field, "is required", "FieldValueRequired"))
 
+    def forbid(self, field: str, message: str) -> None:
+        self.found.append(Cause(field, message, "FieldValueForbidden"))
+
     def raise_if_any(self, kind: str, name: str) -> None:
         if self.found:
             text = "; ".join(map(repr, self.found))
@@ -63,6 +66,40 @@ def check_metadata(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
     check_scope(kind, metadata.tenant, metadata.namespace, causes)
     if metadata.labels:
         check_labels(dict(metadata.labels), "metadata.labels", causes)
+    if metadata.annotations:
+        _check_annotations(metadata.annotations, causes)
+    if metadata.owner_references:
+        _check_owners(metadata.owner_references, causes)
+    for number, finalizer in enumerate(metadata.finalizers):
+        if not is_qualified(finalizer):
+            causes.add(f"metadata.finalizers[{number}]", f"{finalizer!r} is no name: [prefix/]name, as a label key")
+
+
+def check_new_finalizers(new: pb.ObjectMeta, old: pb.ObjectMeta, causes: Causes) -> None:
+    """What waits for an object that is being deleted is decided before it is."""
+    if not old.deletion_ms or not new.finalizers:
+        return
+    added = [finalizer for finalizer in new.finalizers if finalizer not in old.finalizers]
+    if added:
+        told = f"no new finalizers can be added if the object is being deleted, found {', '.join(added)}"
+        causes.forbid("metadata.finalizers", told)
+
+
+def _check_annotations(annotations: Iterable[str], causes: Causes) -> None:
+    for key in annotations:
+        if not is_qualified(key.lower()):
+            causes.add("metadata.annotations", f"{key!r} is no annotation key: [prefix/]name, as a label key")
+
+
+def _check_owners(owners: Sequence[pb.OwnerReference], causes: Causes) -> None:
+    controllers = [owner.name for owner in owners if owner.controller]
+    if len(controllers) > 1:
+        causes.add("metadata.ownerReferences", f"only one may have controller set, not {', '.join(controllers)}")
+    for number, owner in enumerate(owners):
+        field = f"metadata.ownerReferences[{number}]"
+        for part in ("api_version", "kind", "name", "uid"):
+            if not getattr(owner, part):
+                causes.require(f"{field}.{'apiVersion' if part == 'api_version' else part}")
 
 
 def _check_name(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ...proto import ursa_pb2 as pb
+from ...proto.objects import decode_shared
 from .pods import check_pod_spec, default_pod_spec
 from .strategy import Strategy
 from .validation import Causes, check_count, check_labels, check_selector, mapping
@@ -29,6 +31,14 @@ class WorkloadStrategy(Strategy):
         check_selector(spec.get("selector"), labels, "spec.selector", causes)
         pod_spec = mapping(template.get("spec"), "spec.template.spec", causes)
         check_pod_spec(pod_spec, "spec.template.spec", causes)
+        if pod_spec.get("restartPolicy") not in (None, "Always"):
+            causes.add("spec.template.spec.restartPolicy", "must be Always: what ends is replaced")
+        if pod_spec.get("activeDeadlineSeconds") is not None:
+            causes.forbid("spec.template.spec.activeDeadlineSeconds", "must not be set: these pods do not end")
+
+    def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
+        if new.spec != old.spec and decode_shared(new.spec).get("selector") != decode_shared(old.spec).get("selector"):
+            causes.add("spec.selector", "is immutable; delete the object and create another")
 
 
 class DeploymentStrategy(WorkloadStrategy):
