@@ -40,6 +40,8 @@ class Reads:
         self._transport = transport
         self._actor = actor
         self._sightings = sightings
+        self._name = f"{actor.random.getrandbits(32):08x}"
+        self._asked = 0  # How often, for the ids of requests.
         self._requests = counter(
             actor.registry,
             "rest_client_requests_total",
@@ -58,7 +60,7 @@ class Reads:
 
         async def attempt(seconds: float) -> Object:
             try:
-                reply = await self._transport.unary("Get", request, timeout_seconds=seconds)
+                reply = await self._transport.unary("Get", request, timeout_seconds=seconds, trace=self._trace())
             except NotFound as error:
                 # To have seen it missing is to have seen something.
                 self._sightings.learned(store, error.resource_version)
@@ -126,7 +128,7 @@ class Reads:
     async def _list_once(self, request: pb.ListRequest) -> ObjectList:
         items: list[Object] = []
         last = pb.ListReply()
-        async with self._transport.stream("List") as stream:
+        async with self._transport.stream("List", trace=self._trace()) as stream:
             await stream.send(request)
             while chunks := await stream.receive():
                 for chunk in chunks:
@@ -150,6 +152,10 @@ class Reads:
                 if trio.current_time() + pause >= give_up_at:
                     raise
             await trio.sleep(pause)
+
+    def _trace(self) -> str:
+        self._asked += 1
+        return f"{self._name}-{self._asked}"
 
     async def _measured(self, method: str, attempt: Callable[[float], Awaitable[_Reply]], seconds: float) -> _Reply:
         began = trio.current_time()

@@ -114,12 +114,14 @@ class ThrottledTransport(Transport):
         self._transport = transport
         self._throttle = Throttle(limit, transport.partition, actor)
 
-    async def unary(self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS) -> Any:
+    async def unary(
+        self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS, trace: str = ""
+    ) -> Any:
         await self._throttle.wait(method)
-        return await self._transport.unary(method, request, timeout_seconds=timeout_seconds)
+        return await self._transport.unary(method, request, timeout_seconds=timeout_seconds, trace=trace)
 
-    def stream(self, method: str) -> Stream:
-        return _ThrottledStream(self._transport.stream(method), method, self._throttle)
+    def stream(self, method: str, *, trace: str = "") -> Stream:
+        return _ThrottledStream(self._transport.stream(method, trace=trace), method, self._throttle)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

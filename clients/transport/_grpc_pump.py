@@ -50,9 +50,10 @@ class Pipe:
 class Pump(CallTask):
     """Asyncio's side: its methods run there. `wake` runs on trio's, after what was awaited there has come."""
 
-    def __init__(self, wire: Wire, shape: Method, pipe: Pipe, wake: Callback) -> None:
+    def __init__(self, wire: Wire, shape: Method, pipe: Pipe, wake: Callback, trace: str = "") -> None:
         super().__init__(wire)
         self._shape = shape
+        self._trace = trace
         self._request: bytes | None = None
         self._pipe = pipe
         self._wake = wake
@@ -79,7 +80,7 @@ class Pump(CallTask):
         _resolve(self._work)
 
     async def carry(self) -> UrsaError | None:
-        self._call = call = self._wire.call(self._shape, self._request)
+        self._call = call = self._wire.call(self._shape, self._request, trace=self._trace)
         writer = asyncio.create_task(self._write(call)) if self._shape.streams_requests else None
         if writer is not None:
             writer.add_done_callback(lambda _: self.cancel())  # a stream that cannot be written to is over

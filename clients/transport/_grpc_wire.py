@@ -10,7 +10,7 @@ import grpc
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import Unreachable, UrsaError, from_status
-from ...proto.sessions import STATUS_METADATA_KEY, USER_METADATA_KEY, Method
+from ...proto.sessions import STATUS_METADATA_KEY, TRACE_METADATA_KEY, USER_METADATA_KEY, Method
 from ._grpc_bridge import GrpcBridge
 
 # A link that has gone silent (a host without power, a cable) is found within the sum of these two. Half a node's lease:
@@ -126,13 +126,14 @@ class Wire:
             task.cancel()
         return task
 
-    def call(self, shape: Method, request: bytes | None, timeout_seconds: float | None = None) -> Any:
+    def call(self, shape: Method, request: bytes | None, timeout_seconds: float | None = None, trace: str = "") -> Any:
         """A grpc.aio call of the shape's kind; `request` is None where requests are a stream."""
         start = self._callables.get(shape.name)
         if start is None:
             start = self._callables[shape.name] = self._callable(shape)
         arguments = () if request is None else (request,)
-        return start(*arguments, timeout=timeout_seconds, metadata=self._metadata)
+        metadata = (*self._metadata, (TRACE_METADATA_KEY, trace)) if trace else self._metadata
+        return start(*arguments, timeout=timeout_seconds, metadata=metadata)
 
     def explain(self, error: grpc.aio.AioRpcError, timeout_seconds: float | None = None) -> UrsaError:
         """The partition's refusal, where it sent one; otherwise the link is at fault."""

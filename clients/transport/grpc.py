@@ -53,21 +53,23 @@ class GrpcTransport(Transport):
         self._wire = Wire(partition, address, bridge, user, credentials, keepalive_seconds, keepalive_timeout_seconds)
         self._closed = False
 
-    async def unary(self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS) -> Any:
+    async def unary(
+        self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS, trace: str = ""
+    ) -> Any:
         shape = METHODS[method]
         if shape.streams_replies:
             raise ValueError(f"{method} is a stream: use stream({method!r})")
         if not self.open:
             await trio.lowlevel.checkpoint()
             raise self._wire.closed_error()
-        call = _Call(self._wire, shape, request.SerializeToString(), timeout_seconds)
+        call = _Call(self._wire, shape, request.SerializeToString(), timeout_seconds, trace)
         return shape.reply.FromString(await call.run())
 
-    def stream(self, method: str) -> Stream:
+    def stream(self, method: str, *, trace: str = "") -> Stream:
         shape = METHODS[method]
         if not shape.streams_replies:
             raise ValueError(f"{method} is no stream: use unary({method!r}, ...)")
-        return _GrpcStream(self, self._wire, shape)
+        return _GrpcStream(self, self._wire, shape, trace)
 
     async def aclose(self) -> None:
         if not self.open:
@@ -92,11 +94,12 @@ class GrpcTransport(Transport):
 class _Call(CallTask):
     """A unary call: `run` on trio's side, the rest on asyncio's."""
 
-    def __init__(self, wire: Wire, shape: Method, request: bytes, timeout_seconds: float) -> None:
+    def __init__(self, wire: Wire, shape: Method, request: bytes, timeout_seconds: float, trace: str) -> None:
         super().__init__(wire)
         self._shape = shape
         self._request = request
         self._timeout_seconds = timeout_seconds
+        self._trace = trace
         self._ended = trio.Event()
         self._outcome: bytes | BaseException | None = None
 
@@ -114,7 +117,7 @@ class _Call(CallTask):
         return self._outcome
 
     async def carry(self) -> bytes | UrsaError:
-        self._call = self._wire.call(self._shape, self._request, self._timeout_seconds)
+        self._call = self._wire.call(self._shape, self._request, self._timeout_seconds, self._trace)
         try:
             reply: bytes = await self._call
         except grpc.aio.AioRpcError as error:
@@ -131,13 +134,13 @@ class _Call(CallTask):
 class _GrpcStream(Stream):
     """Trio's side of a stream; see `_grpc_pump` for the other."""
 
-    def __init__(self, transport: GrpcTransport, wire: Wire, shape: Method) -> None:
+    def __init__(self, transport: GrpcTransport, wire: Wire, shape: Method, trace: str) -> None:
         self._transport = transport
         self._wire = wire
         self._bridge = wire.bridge
         self._shape = shape
         self._pipe = Pipe()
-        self._pump = Pump(wire, shape, self._pipe, self._on_wake)
+        self._pump = Pump(wire, shape, self._pipe, self._on_wake, trace)
         self._request_sent = False  # where there is only one
         self._arrival = Signal()
         self._room = Signal()

@@ -46,8 +46,12 @@ class Transport(abc.ABC):
     partition: str
 
     @abc.abstractmethod
-    async def unary(self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS) -> Any:
+    async def unary(
+        self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS, trace: str = ""
+    ) -> Any:
         """Call `method` (a name in `sessions.METHODS`) and return its reply.
+
+        `trace` is an id under which the partition's audit log knows the request.
 
         Raises:
             ApiError: the partition refused.
@@ -55,7 +59,7 @@ class Transport(abc.ABC):
         """
 
     @abc.abstractmethod
-    def stream(self, method: str) -> Stream:
+    def stream(self, method: str, *, trace: str = "") -> Stream:
         """A new stream, opened when its block is entered."""
 
     @abc.abstractmethod

@@ -55,20 +55,22 @@ class MemoryTransport(Transport):
         self._link = Link(partition, service, random, latency_seconds, user, trace)
         self._closed = False
 
-    async def unary(self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS) -> Any:
+    async def unary(
+        self, method: str, request: Message, *, timeout_seconds: float = UNARY_TIMEOUT_SECONDS, trace: str = ""
+    ) -> Any:
         shape = METHODS[method]
         if shape.streams_replies:
             raise ValueError(f"{method} is a stream: use stream({method!r})")
-        call = _Call(self._link, shape)
+        call = _Call(self._link, shape, trace)
         with trio.move_on_after(timeout_seconds):
             return await call.run(request.SerializeToString(deterministic=True))
         raise self._link.unreachable(f"no answer to {method} within {timeout_seconds:g} s")
 
-    def stream(self, method: str) -> Stream:
+    def stream(self, method: str, *, trace: str = "") -> Stream:
         shape = METHODS[method]
         if not shape.streams_replies:
             raise ValueError(f"{method} is no stream: use unary({method!r}, ...)")
-        return _MemoryStream(self._link, shape)
+        return _MemoryStream(self._link, shape, trace)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -90,9 +92,10 @@ class MemoryTransport(Transport):
 class _Call:
     """A unary call."""
 
-    def __init__(self, link: Link, shape: Method) -> None:
+    def __init__(self, link: Link, shape: Method, trace: str) -> None:
         self._link = link
         self._shape = shape
+        self._caller = link.caller._replace(trace=trace)
         self._answer: bytes | ApiError | None = None
         self._answered = trio.Event()
         self._error: Unreachable | None = None
@@ -107,7 +110,7 @@ class _Call:
         try:
             await self._travel()
             link.delivered(shape, ">", request)
-            link.service.call(shape.name, request, link.caller, self._take_answer)
+            link.service.call(shape.name, request, self._caller, self._take_answer)
             await self._wait_answered()
             await self._travel()
         finally:
@@ -145,9 +148,10 @@ class _Call:
 class _MemoryStream(Stream):
     """Both ends of a stream: the client's methods, and the front end that drives the apiserver's `ServerStream`."""
 
-    def __init__(self, link: Link, shape: Method) -> None:
+    def __init__(self, link: Link, shape: Method, trace: str) -> None:
         self._link = link
         self._shape = shape
+        self._caller = link.caller._replace(trace=trace)
         random = Random(link.random.getrandbits(64)) if link.delays else link.random
         self._requests = Line(random, link.latency_seconds)
         self._replies = Line(random, link.latency_seconds)
@@ -236,7 +240,7 @@ class _MemoryStream(Stream):
         self._opened = True
         wake = self._work.ring if self._link.delays else self._arrival.ring
         try:
-            self._server = self._link.service.open(self._shape.name, self._link.caller, wake)
+            self._server = self._link.service.open(self._shape.name, self._caller, wake)
         except ApiError as error:
             self._finish(End(error))
 

@@ -26,10 +26,10 @@ class ScriptedTransport(Transport):
         self.batches: list[pb.MutateRequest] = []  # With operations; not the empty ones that try a new stream.
         self.streams = 0
 
-    async def unary(self, method: str, request: Message, *, timeout_seconds: float = 0) -> Any:
+    async def unary(self, method: str, request: Message, *, timeout_seconds: float = 0, trace: str = "") -> Any:
         raise NotImplementedError
 
-    def stream(self, method: str) -> Stream:
+    def stream(self, method: str, *, trace: str = "") -> Stream:
         self.streams += 1
         return ScriptedStream(self)
 
