@@ -254,9 +254,9 @@ class KindTable:
         self._by_resource = dict(BY_RESOURCE)
         self._by_name: dict[str, Kind] = {}
         self._by_group_kind: dict[tuple[str, str], Kind] = {}
+        self._indexed = False  # Made when it is first asked for: a partition may open with a thousand definitions.
         for kind in custom:
             self._by_resource[kind.resource] = kind
-        self._index()
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._by_resource.values())
@@ -271,11 +271,11 @@ class KindTable:
     def put(self, kind: Kind) -> None:
         """Take in a custom kind, in the place of one with its resource."""
         self._by_resource[kind.resource] = kind
-        self._index()
+        self._indexed = False
 
     def discard(self, resource: str) -> None:
         self._by_resource.pop(resource, None)
-        self._index()
+        self._indexed = False
 
     def named(self, name: str) -> Kind:
         """The kind a person means by `pods`, `pod`, `po`, `Pod` or `deployments.apps`; of several, the oldest.
@@ -283,6 +283,7 @@ class KindTable:
         Raises:
             NotFound: there is none; the message lists what there is.
         """
+        self._index()
         found = self._by_name.get(name.lower())
         if found is None:
             known = ", ".join(self._by_resource)
@@ -295,6 +296,7 @@ class KindTable:
         Raises:
             BadRequest: unknown, or of another group or version.
         """
+        self._index()
         group = api_version.rpartition("/")[0]
         found = self._by_group_kind.get((group, kind)) or BY_KIND.get(kind)
         if found is None:
@@ -305,6 +307,9 @@ class KindTable:
         return found
 
     def _index(self) -> None:
+        if self._indexed:
+            return
+        self._indexed = True
         self._by_name, self._by_group_kind = {}, {}
         for kind in self:
             self._by_group_kind[kind.group, kind.kind] = kind
