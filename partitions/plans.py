@@ -87,7 +87,8 @@ def check_new(kind: Kind, strategy: Strategy, message: pb.Object) -> None:
     strategy.admit(message, causes)
     if not causes.found:
         strategy.check_create(message, causes)
-    causes.raise_if_any(kind.kind, message.metadata.name)
+    if causes.found:
+        causes.raise_if_any(kind.kind, message.metadata.name)
 
 
 def plan_create(kind: Kind, strategy: Strategy, key: str, message: pb.Object, *, uid: str, now_ms: int) -> Plan:

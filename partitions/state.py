@@ -163,7 +163,7 @@ class State:
             done = self.outcomes.find(operation)
             if done is not None and not operation.dry_run:
                 return _outcome(kind, operation, done)
-        writer = Writer(now_ms=now_ms, agent=agent, reviewer=session)
+        writer = Writer("", now_ms, "", agent, session)
         if operation.field_manager or operation.field_validation:
             check_manager(operation.field_manager)
             check_validation(operation.field_validation)
@@ -288,7 +288,7 @@ class State:
         raise BadRequest(f"the operation has no verb: set one of {', '.join(_VERBS)}")
 
     def _plan_new(self, kind: Kind, message: pb.Object, writer: Writer) -> Plan:
-        del message.metadata.managed_fields[:]  # The server's to keep.
+        message.metadata.ClearField("managed_fields")  # The server's to keep.
         if not writer.field_validation:
             return self._plan_create(kind, message, writer.now_ms, writer.reviewer)
         check_decodes(message, message.metadata.name)
@@ -410,41 +410,42 @@ class State:
         if not writes:
             return
         history = self._histories.of(writes[0].kind)
+        changes, encoding = [], self.encoding
         for write in writes:
-            write.message.metadata.request_id = b""  # That of the operation before.
-        if request_id:
-            writes[0].message.metadata.request_id = request_id
+            metadata = write.message.metadata
+            metadata.request_id = request_id if write is writes[0] else b""  # That of the operation before is gone.
+            # A full store takes what leads to a deletion, and the heartbeats without which all nodes would be lost.
+            must_go_on = write.reserve or write.kind is _LEASE or metadata.deletion_ms != 0
+            changes.append(StoreChange(write.key, _Encoder(write, metadata, encoding), write.deleted, None, must_go_on))
         try:
-            records = history.stage(
-                [
-                    StoreChange(write.key, _Encoder(write, self.encoding), write.deleted, reserve=_must_go_on(write))
-                    for write in writes
-                ]
-            )
+            records = history.stage(changes)
         except (InvalidKey, ValueTooLarge) as error:
             raise Invalid(str(error)) from None
         except StoreFull as error:
             raise ServiceUnavailable(f"the {history.name} store is full: {error}") from None
         for write, record in zip(writes, records, strict=True):
-            fields = self._readers[write.kind.resource].fields(write.message)
-            entry = Entry(record.key, write.message, record.value, record.revision, fields)
-            if write.deleted:
-                del self._latest[record.key]
-                history.staged(Change(record.revision, write.kind, write.old, None, entry))
-                self._observe(write.kind, write.message, None)
-                self._quotas.changed(write.kind, write.old, None, write.message)
-                if write.kind.group == ADMISSION_GROUP:
-                    self.hooks.changed(write.kind, entry, None)
-            else:
-                self._latest[record.key] = entry
-                history.staged(Change(record.revision, write.kind, write.old, entry, None))
-                self._observe(write.kind, None if write.old is None else write.message, write.message)
-                self._quotas.changed(write.kind, write.old, entry, write.message)
-                if write.kind.group == ADMISSION_GROUP:
-                    self.hooks.changed(write.kind, entry, write.message)
+            entry = self._settle(history, write, record)
             if request_id:
                 self.outcomes.note(history, request_id, entry)
                 request_id = b""
+
+    def _settle(self, history: History, write: Write, record: Record) -> Entry:
+        """A write is staged: it is the newest state, and all that follow the newest state are told."""
+        kind, key, message, old, deleted, _ = write
+        entry = Entry(key, message, record.value, record.revision, self._readers[kind.resource].fields(message))
+        if deleted:
+            del self._latest[key]
+            history.staged(Change(record.revision, kind, old, None, entry))
+            self._observe(kind, message, None)
+            self._quotas.changed(kind, old, None, message)
+        else:
+            self._latest[key] = entry
+            history.staged(Change(record.revision, kind, old, entry, None))
+            self._observe(kind, None if old is None else message, message)
+            self._quotas.changed(kind, old, entry, message)
+        if kind.group == ADMISSION_GROUP:
+            self.hooks.changed(kind, entry, None if deleted else message)
+        return entry
 
     def _observe(self, kind: Kind, old: pb.Object | None, new: pb.Object | None) -> None:
         """Keep the ledger with the newest state."""
@@ -502,27 +503,23 @@ def _outcome(kind: Kind, operation: pb.Operation, entry: Entry) -> pb.Result:
     return result
 
 
-def _must_go_on(write: Write) -> bool:
-    """A full store still takes what leads to a deletion, and the heartbeats without which all nodes would be lost."""
-    return write.reserve or write.kind is _LEASE or write.message.metadata.deletion_ms != 0
-
-
 class _Encoder:
     """The one encoding of an object: stamped with the revision of this very write."""
 
-    __slots__ = ("_stopwatch", "_write")
+    __slots__ = ("_metadata", "_stopwatch", "_write")
 
-    def __init__(self, write: Write, stopwatch: Stopwatch) -> None:
+    def __init__(self, write: Write, metadata: pb.ObjectMeta, stopwatch: Stopwatch) -> None:
         self._write = write
+        self._metadata = metadata  # The write's.
         self._stopwatch = stopwatch
 
     def __call__(self, revision: int) -> bytes:
-        write, message, stopwatch = self._write, self._write.message, self._stopwatch
+        write, metadata, stopwatch = self._write, self._metadata, self._stopwatch
         began = stopwatch.clock()
-        message.metadata.resource_version = revision
-        data = message.SerializeToString(deterministic=True)
+        metadata.resource_version = revision
+        data = write.message.SerializeToString(deterministic=True)
         stopwatch.seconds += stopwatch.clock() - began
         # What leads to a deletion makes an object larger, and must not fail for its size. The store has room for it.
-        if len(data) > OBJECT_BYTES_MAX and not (write.deleted or message.metadata.deletion_ms):
+        if len(data) > OBJECT_BYTES_MAX and not (write.deleted or metadata.deletion_ms):
             raise Invalid(f"the object has {len(data)} bytes, at most {OBJECT_BYTES_MAX} are allowed")
         return data

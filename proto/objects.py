@@ -42,11 +42,15 @@ class ObjectKey(NamedTuple):
         return "/".join(part for part in self if part)
 
 
+# Version 4, and RFC 4122's variant: the 13th digit is 4, and the 17th begins with the bits 10.
+_UUID_FIXED_BITS = 0x4000_8000_0000_0000_0000
+_UUID_RANDOM_BITS = ~0xF000_C000_0000_0000_0000
+
+
 def new_uid(random: Random) -> str:
     """A UID in the form of an RFC 4122 version 4 UUID, from the randomness it is handed."""
-    digits = f"{random.getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    digits = f"{random.getrandbits(128) & _UUID_RANDOM_BITS | _UUID_FIXED_BITS:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def encode(value: Any) -> bytes:

@@ -59,13 +59,9 @@ def is_subdomain(text: str) -> bool:
 
 def check_metadata(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
     _check_name(kind, metadata, causes)
-    if metadata.tenant and not is_label(metadata.tenant):
-        causes.add("metadata.tenant", f"{metadata.tenant!r} is not {_LABEL_RULE}")
-    if metadata.namespace and not is_label(metadata.namespace):
-        causes.add("metadata.namespace", f"{metadata.namespace!r} is not {_LABEL_RULE}")
-    check_scope(kind, metadata.tenant, metadata.namespace, causes)
-    if metadata.labels:
-        check_labels(dict(metadata.labels), "metadata.labels", causes)
+    causes.found += _wrong_places(kind.kind, kind.scope, metadata.tenant, metadata.namespace)
+    if labels := metadata.labels:
+        check_labels({key: labels[key] for key in labels}, "metadata.labels", causes)
     if metadata.annotations:
         _check_annotations(metadata.annotations, causes)
     if metadata.owner_references:
@@ -102,6 +98,17 @@ def _check_owners(owners: Sequence[pb.OwnerReference], causes: Causes) -> None:
                 causes.require(f"{field}.{'apiVersion' if part == 'api_version' else part}")
 
 
+@lru_cache(maxsize=65536)
+def _wrong_places(kind: str, scope: Scope, tenant: str, namespace: str) -> tuple[Cause, ...]:
+    """What is wrong with where an object is. Most objects are where others are."""
+    causes = Causes()
+    for field, value in (("metadata.tenant", tenant), ("metadata.namespace", namespace)):
+        if value and not is_label(value):
+            causes.add(field, f"{value!r} is not {_LABEL_RULE}")
+    _check_scope(kind, scope, tenant, namespace, causes)
+    return tuple(causes.found)
+
+
 def _check_name(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
     if not metadata.name:
         causes.require("metadata.name")
@@ -114,22 +121,31 @@ def _check_name(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
 
 def check_scope(kind: Kind, tenant: str, namespace: str, causes: Causes) -> None:
     """A key has just the parts that its kind's scope gives it."""
+    _check_scope(kind.kind, kind.scope, tenant, namespace, causes)
+
+
+def _check_scope(kind: str, scope: Scope, tenant: str, namespace: str, causes: Causes) -> None:
     for field, value, wanted in (
-        ("metadata.tenant", tenant, kind.scope is not Scope.CLUSTER),
-        ("metadata.namespace", namespace, kind.scope is Scope.NAMESPACE),
+        ("metadata.tenant", tenant, scope is not Scope.CLUSTER),
+        ("metadata.namespace", namespace, scope is Scope.NAMESPACE),
     ):
         if wanted and not value:
             causes.require(field)
         elif value and not wanted:
-            causes.add(field, f"must be empty: a {kind.kind} has none")
+            causes.add(field, f"must be empty: a {kind} has none")
 
 
 def check_labels(labels: Mapping[str, str], field: str, causes: Causes) -> None:
     for key, value in labels.items():
         if not isinstance(key, str) or not is_qualified(key):
             causes.add(field, f"{key!r} is no label key: [prefix/]name, the name of letters, digits, '-', '_', '.'")
-        if not isinstance(value, str) or len(value) > LABEL_LENGTH_MAX or not _LABEL_VALUE.fullmatch(value):
+        if not isinstance(value, str) or not _is_label_value(value):
             causes.add(f"{field}[{key}]", f"{value!r} is no label value: letters, digits, '-', '_', '.', at most 63")
+
+
+@lru_cache(maxsize=16384)
+def _is_label_value(value: str) -> bool:
+    return len(value) <= LABEL_LENGTH_MAX and _LABEL_VALUE.fullmatch(value) is not None
 
 
 @lru_cache(maxsize=16384)
