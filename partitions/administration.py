@@ -40,7 +40,7 @@ from ..proto.kinds import MAIN_STORE
 from ..proto.sessions import METHODS
 from ..storage import CopyUnderWay, Store
 from .pacing import Runtime
-from .requests import parse_request
+from .requests.request import parse_request
 
 # Between two steps of a digest, each a millisecond: at most half of the loop goes to it.
 DIGEST_PAUSE_SECONDS = 0.001

@@ -29,21 +29,21 @@ from ..proto.sessions import METHODS, Caller, ServerStream
 from ..storage import Store
 from .administration import ADMINISTRATION_METHODS, Administration
 from .admission import Admission, AdmissionMetrics, Plugin, WebhookCaller, Webhooks, no_webhooks
-from .audit import OK, SLOW_SECONDS, AuditSink, RequestLog
-from .consistency import ConsistencyChecker
 from .flow import FlowControl, FlowOptions, Ticket
 from .history import History, open_histories
-from .list_stream import ListStream
-from .listing import Lister
 from .maintenance import Maintenance
 from .metrics import ApiMetrics, gauge
-from .mutations import Batch, MutateSession, Mutator, Writer
-from .outcomes import Writers
 from .pacing import COMMITS_PER_SECOND, Runtime
-from .reading import Getter
-from .requests import Counts, Phase, Request, parse_request
+from .reads.consistency import ConsistencyChecker
+from .reads.list_stream import ListStream
+from .reads.listing import Lister
+from .reads.reading import Getter
+from .requests.audit import OK, SLOW_SECONDS, AuditSink, RequestLog
+from .requests.request import Counts, Phase, Request, parse_request
 from .state import State
-from .watching import WatchSession
+from .watches.watching import WatchSession
+from .writes.mutations import Batch, MutateSession, Mutator, Writer
+from .writes.outcomes import Writers
 
 # A quiet watch learns this often how far it is complete; it bounds what a client must read again after a lost link.
 BOOKMARK_SECONDS = 5.0

@@ -18,12 +18,12 @@ from ..proto.errors import ApiError, NotFound
 from ..proto.kinds import KINDS, MAIN_STORE, Kind, KindTable, Role
 from ..storage import RESERVED_PREFIX, AutoCompaction, Record, Store
 from ..storage import Change as StoreChange
-from .dispatching import Dispatcher
+from .cache.watch_cache import Change, WatchCache
 from .entries import Entry
 from .expiry import Expiry
-from .freshness import Freshness
 from .pacing import CommitDriver, Runtime
-from .watch_cache import Change, WatchCache
+from .reads.freshness import Freshness
+from .watches.dispatching import Dispatcher
 
 # How much of the log an opened server keeps at hand for watches of its predecessor.
 WINDOW_AT_OPEN = 16_384

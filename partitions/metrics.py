@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..proto.buckets import SECONDS_BUCKETS
-from .requests import Phase
+from .requests.request import Phase
 
 
 class ApiMetrics:

@@ -18,11 +18,11 @@ from prometheus_client import CollectorRegistry
 from ..proto.kinds import Role
 from ..storage import ThreadCommitter
 from .apiserver import ApiServer
-from .audit import SLOW_SECONDS
-from .audit_file import FILE_BYTES_MAX, AuditFile
 from .frontends.grpc import Connections, serve
 from .frontends.webhooks import HttpWebhookCaller
 from .pacing import COMMITS_PER_SECOND
+from .requests.audit import SLOW_SECONDS
+from .requests.audit_file import FILE_BYTES_MAX, AuditFile
 from .stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES, open_stores
 
 # Objects of a partition live long: looking through all of them for garbage every few hundred allocations costs 15 ms

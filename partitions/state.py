@@ -26,24 +26,24 @@ from ..proto.kinds import ADMISSION_GROUP, BY_KIND, SYSTEM_TENANT, Kind, Role, S
 from ..proto.objects import Object, new_uid
 from ..storage import Change as StoreChange
 from ..storage import InvalidKey, Record, Store, ValueTooLarge
-from . import plans
 from .admission import Hooks, Ledger, Quotas, Session, Unanswered
 from .admission.contents import check_decodes
 from .admission.validation import OBJECT_BYTES_MAX, Causes, check_scope
 from .admission.webhooks import Ask
+from .cache.watch_cache import Change
 from .definitions import Definitions
 from .entries import NO_LABELS, Entry
 from .expiry import Expiring
 from .history import Histories, History
-from .outcomes import Outcomes
-from .ownership import Reviewer, Writer, check_manager
-from .patch_plans import applied_object, plan_patch
 from .patching import check_validation, report_unknown, shape_of
-from .plans import Plan, Write
-from .requests import Stopwatch
+from .requests.request import Stopwatch
 from .selections import compile_selection, served_kind
-from .subresources import scale_of
-from .watch_cache import Change
+from .writes import plans
+from .writes.outcomes import Outcomes
+from .writes.ownership import Reviewer, Writer, check_manager
+from .writes.patch_plans import applied_object, plan_patch
+from .writes.plans import Plan, Write
+from .writes.subresources import scale_of
 
 _NAMESPACE = BY_KIND["Namespace"]
 _TENANT = BY_KIND["Tenant"]

@@ -19,7 +19,7 @@ CORE = ("proto", "storage", "partitions", "clients")
 EDGES = (
     "proto/ursa_pb2.py",
     "storage/committer.py",
-    "partitions/audit_file.py",
+    "partitions/requests/audit_file.py",
     "partitions/process.py",
     "partitions/frontends/grpc.py",
     "partitions/frontends/webhooks.py",

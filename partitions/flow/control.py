@@ -24,7 +24,7 @@ from ...proto.errors import (
     TooManyRequests,
 )
 from ..pacing import Runtime
-from ..requests import Request
+from ..requests.request import Request
 from .fair_queues import OVER, RUNNING, WAITING, FairQueues, Flow, Ticket
 from .levels import FlowOptions
 from .tallies import Tally, metrics

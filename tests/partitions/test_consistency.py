@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from ursa.partitions import ApiServer, consistency
-from ursa.partitions.consistency import CHECK_SECONDS
+from ursa.partitions import ApiServer
 from ursa.partitions.entries import Entry
 from ursa.partitions.history import History
+from ursa.partitions.reads import consistency
+from ursa.partitions.reads.consistency import CHECK_SECONDS
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError
 from ursa.proto.kinds import Role

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ursa.partitions import apiserver, sharing, stores, window
+from ursa.partitions import apiserver, stores
+from ursa.partitions.cache import window
+from ursa.partitions.watches import sharing
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, Expired, InputError, NotFound, ServiceUnavailable, StoreError, UrsaError
 from ursa.proto.kinds import EVENT_TTL_SECONDS, Role

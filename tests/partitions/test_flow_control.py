@@ -25,7 +25,7 @@ from ursa.partitions.flow import control as flow_control
 from ursa.partitions.flow.fair_queues import HORIZON_SECONDS, RUNNING, WAITING
 from ursa.partitions.flow.levels import SCHEMAS
 from ursa.partitions.metrics import ApiMetrics
-from ursa.partitions.requests import Request
+from ursa.partitions.requests.request import Request
 from ursa.proto.errors import ApiError, InternalError, NotFound, ServiceUnavailable, TooManyRequests
 from ursa.proto.sessions import Caller
 

@@ -6,7 +6,7 @@ import msgpack
 from hypothesis import given
 from hypothesis import strategies as st
 from ursa.partitions import frames
-from ursa.partitions.spec_bytes import append_fields
+from ursa.partitions.writes.spec_bytes import append_fields
 from ursa.proto import ursa_pb2 as pb
 
 revisions = st.integers(1, 2**63)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from ursa.partitions import listing
 from ursa.partitions.flow import UNLIMITED, FlowOptions, costs
+from ursa.partitions.reads import listing
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, TooManyRequests
 from ursa.proto.kinds import Role

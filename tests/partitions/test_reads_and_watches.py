@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions import sharing, watching, window
+from ursa.partitions.cache import window
+from ursa.partitions.watches import sharing, watching
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, BadRequest, Expired, NotFound, Timeout
 from ursa.proto.kinds import Role

@@ -9,8 +9,8 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions import list_stream, listing
-from ursa.partitions.continuing import TOKEN_CHARACTERS_MAX
+from ursa.partitions.reads import list_stream, listing
+from ursa.partitions.reads.continuing import TOKEN_CHARACTERS_MAX
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, BadRequest, Expired, Invalid, ServiceUnavailable
 from ursa.proto.kinds import Role

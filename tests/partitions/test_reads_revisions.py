@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ursa.partitions import freshness
+from ursa.partitions.reads import freshness
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import (
     ApiError,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions import ApiServer, window
+from ursa.partitions import ApiServer
+from ursa.partitions.cache import window
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, Conflict
 from ursa.proto.kinds import Role

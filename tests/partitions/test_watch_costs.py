@@ -10,9 +10,10 @@ from unittest.mock import patch as patched
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions import key_order, sharing, watching, window
-from ursa.partitions.key_order import KeyOrder
+from ursa.partitions.cache import key_order, window
+from ursa.partitions.cache.key_order import KeyOrder
 from ursa.partitions.selections import CompiledSelection
+from ursa.partitions.watches import sharing, watching
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import TooManyRequests
 from ursa.proto.sessions import Caller, ServerStream

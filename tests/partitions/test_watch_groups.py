@@ -16,7 +16,8 @@ from unittest.mock import patch as patched
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions import sharing, watching, window
+from ursa.partitions.cache import window
+from ursa.partitions.watches import sharing, watching
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError
 from ursa.proto.kinds import Role

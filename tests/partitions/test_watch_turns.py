@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from ursa.partitions import watching
 from ursa.partitions.flow import FlowOptions, Level, costs
+from ursa.partitions.watches import watching
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import TooManyRequests
 from ursa.proto.kinds import Role

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from ursa.partitions import ApiServer, audit, audit_file, request_table
-from ursa.partitions.audit import Answered
-from ursa.partitions.audit_file import AuditFile
-from ursa.partitions.request_table import OTHERS, RequestTable, quantile
-from ursa.partitions.requests import Phase
+from ursa.partitions import ApiServer
+from ursa.partitions.requests import audit, audit_file, request_table
+from ursa.partitions.requests.audit import Answered
+from ursa.partitions.requests.audit_file import AuditFile
+from ursa.partitions.requests.request import Phase
+from ursa.partitions.requests.request_table import OTHERS, RequestTable, quantile
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, InputError, ServiceUnavailable
 from ursa.proto.kinds import Role

@@ -137,11 +137,11 @@ def apiserver(
     parent_pipe: bool,
 ) -> None:
     """Run the apiserver of one partition: its store on disk, and gRPC."""
-    from ...partitions.audit import SLOW_SECONDS
-    from ...partitions.audit_file import FILE_BYTES_MAX
     from ...partitions.frontends.grpc import Connections
     from ...partitions.pacing import COMMITS_PER_SECOND
     from ...partitions.process import ApiServerOptions
+    from ...partitions.requests.audit import SLOW_SECONDS
+    from ...partitions.requests.audit_file import FILE_BYTES_MAX
     from ...partitions.stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES
     from ..apiserver import run_apiserver_component
 

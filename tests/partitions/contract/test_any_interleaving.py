@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ursa.partitions import listing, sharing, watching, window
+from ursa.partitions.cache import window
+from ursa.partitions.reads import listing
+from ursa.partitions.watches import sharing, watching
 
 from .stories import Story
 from .subjects import SUBJECTS, Subject, stage

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from random import Random
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest, Conflict
-from .entries import Entry
-from .history import Histories, History
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import BadRequest, Conflict
+from ..entries import Entry
+from ..history import Histories, History
 
 REQUEST_ID_BYTES_MAX = 32
 WRITER_BYTES = 8

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest
-from ..proto.kinds import Kind
-from ..proto.objects import Object, decode
-from .patching import UPDATE, Manager, Managers, shape_of
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import BadRequest
+from ...proto.kinds import Kind
+from ...proto.objects import Object, decode
+from ..patching import UPDATE, Manager, Managers, shape_of
 
 _OWNED_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 _NEVER_OWNED = ("apiVersion", "kind", "metadata")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..proto.kinds import Kind
-from .entries import Change, Entry
+from ...proto.kinds import Kind
+from ..entries import Change, Entry
+from ..selections import CompiledSelection
 from .key_order import KeyOrder
-from .selections import CompiledSelection
 
 
 class Collection:

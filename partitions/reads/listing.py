@@ -20,18 +20,18 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Compacted, Expired, NotFound, ServiceUnavailable, StoreError
-from ..proto.kinds import Role
-from ..storage import Record
-from . import frames
-from .collection import Collection
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError, BadRequest, Compacted, Expired, NotFound, ServiceUnavailable, StoreError
+from ...proto.kinds import Role
+from ...storage import Record
+from .. import frames
+from ..cache.collection import Collection
+from ..entries import Entry
+from ..history import Histories, History
+from ..selections import CompiledSelection, compile_selection
+from ..state import State
 from .continuing import Continue, format_continue, parse_continue, query_of
-from .entries import Entry
-from .history import Histories, History
 from .reading import check_incarnation, check_list_options, parse_revision
-from .selections import CompiledSelection, compile_selection
-from .state import State
 
 # Measured: a list of 10,000 pods costs 11 ms in chunks of 256 KiB, 10 in such, and 9 in twice as large ones.
 CHUNK_BYTES = 512 * 1024

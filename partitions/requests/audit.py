@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple, Protocol
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError
-from .metrics import ApiMetrics
-from .pacing import Runtime, TokenBucket
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError
+from ..metrics import ApiMetrics
+from ..pacing import Runtime, TokenBucket
+from .request import Counts, Phase, Request
 from .request_table import RequestTable, Split
-from .requests import Counts, Phase, Request
 
 # Kubernetes' objective for requests that read or write one object.
 SLOW_SECONDS = 1.0

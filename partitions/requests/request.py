@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from ..proto.errors import BadRequest
-from ..proto.sessions import Caller
+from ...proto.errors import BadRequest
+from ...proto.sessions import Caller
 
 Parsed = TypeVar("Parsed", bound=Message)
 # Operations by (verb, resource, code). A read is one operation.

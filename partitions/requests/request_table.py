@@ -15,9 +15,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from ..proto import ursa_pb2 as pb
-from ..proto.buckets import SECONDS_BUCKETS
-from .requests import Counts, Phase
+from ...proto import ursa_pb2 as pb
+from ...proto.buckets import SECONDS_BUCKETS
+from .request import Counts, Phase
 
 Split = tuple[float, ...]  # Seconds by phase.
 _Key = tuple[str, str, str, str]  # User, program, verb, resource.

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import msgpack
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import BadRequest
 
 # A key has at most some 900 characters, of up to four bytes.
 TOKEN_CHARACTERS_MAX = 8192

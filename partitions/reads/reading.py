@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Cause, Expired, Invalid, NotFound
-from ..proto.kinds import Role
-from . import frames
-from .history import Histories, History
-from .requests import Phase, Request
-from .selections import served_kind
-from .subresources import check_subresource, scale_of
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError, BadRequest, Cause, Expired, Invalid, NotFound
+from ...proto.kinds import Role
+from .. import frames
+from ..history import Histories, History
+from ..requests.request import Phase, Request
+from ..selections import served_kind
+from ..writes.subresources import check_subresource, scale_of
 
 # Revisions have 63 bits at most, which are 19 digits.
 _REVISION = re.compile(r"[0-9]{1,19}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..proto.kinds import Kind
+from ...proto.kinds import Kind
+from ..entries import Change, Entry
+from ..selections import CompiledSelection
 from .collection import Collection
-from .entries import Change, Entry
-from .selections import CompiledSelection
 from .window import Window
 
 __all__ = ["Change", "Collection", "WatchCache"]

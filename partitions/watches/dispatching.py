@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..proto.errors import ApiError
-from .entries import Change
+from ...proto.errors import ApiError
+from ..cache.watch_cache import WatchCache
+from ..entries import Change
+from ..selections import CompiledSelection
 from .groups import Follower, Group, Groups
-from .selections import CompiledSelection
 from .sharing import EventFrames, SharedEvents
-from .watch_cache import WatchCache
 
 
 class Dispatcher:

@@ -18,9 +18,9 @@ from typing import Any, Self, TextIO
 
 from prometheus_client import CollectorRegistry, Counter
 
-from ..proto.errors import InputError
+from ...proto.errors import InputError
 from .audit import Answered
-from .requests import Phase
+from .request import Phase
 
 # Some 10 MB, or several seconds of a partition at its ceiling.
 LINES_WAITING_MAX = 20_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest, Cause, Invalid
-from ..proto.kinds import Kind, Path, ScalePaths
-from ..proto.objects import decode, decode_shared, encode, require_kind
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import BadRequest, Cause, Invalid
+from ...proto.kinds import Kind, Path, ScalePaths
+from ...proto.objects import decode, decode_shared, encode, require_kind
 
 SCALE_API_VERSION = "autoscaling/v1"
 SCALE_KIND = "Scale"

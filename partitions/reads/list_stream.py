@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Timeout
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError, BadRequest, Timeout
+from ..flow import FlowControl, Ticket, seats_of_objects
+from ..requests.audit import CLIENT_GONE, OK, RequestLog
+from ..requests.request import Counts, Phase, Request, parse_request
 from . import listing
-from .audit import CLIENT_GONE, OK, RequestLog
-from .flow import FlowControl, Ticket, seats_of_objects
 from .freshness import Waiting
 from .listing import Lister, Query
-from .requests import Counts, Phase, Request, parse_request
 
 # How long the loop is free between two steps of a list.
 PAUSE_SECONDS = 0.001

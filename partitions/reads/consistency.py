@@ -18,11 +18,11 @@ import logging
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
 
-from ..proto.errors import StoreError
-from ..storage import Record
-from .entries import Entry
-from .history import Histories, History
-from .pacing import Runtime
+from ...proto.errors import StoreError
+from ...storage import Record
+from ..entries import Entry
+from ..history import Histories, History
+from ..pacing import Runtime
 
 log = logging.getLogger("ursa.consistency")
 

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest, Conflict, Forbidden
-from ..proto.kinds import Kind
-from ..proto.objects import Object, require_kind
-from .admission.contents import check_contents, check_decodes
-from .admission.strategy import Strategy
-from .admission.validation import Causes, check_metadata, check_new_finalizers
-from .entries import Entry
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import BadRequest, Conflict, Forbidden
+from ...proto.kinds import Kind
+from ...proto.objects import Object, require_kind
+from ..admission.contents import check_contents, check_decodes
+from ..admission.strategy import Strategy
+from ..admission.validation import Causes, check_metadata, check_new_finalizers
+from ..entries import Entry
+from ..patching import report_unknown, shape_of
 from .ownership import Writer, keep_managed_fields, track_update
-from .patching import report_unknown, shape_of
 from .spec_bytes import append_fields
 from .subresources import check_subresource, scale_of, scaled
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
-from ..proto.errors import ApiError, Cause, Timeout, TooManyRequests
+from ...proto.errors import ApiError, Cause, Timeout, TooManyRequests
 
 # As long as Kubernetes waits: a cache that lags behind is usually there long before.
 WAIT_SECONDS_MAX = 3.0

@@ -20,19 +20,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Expired, NotFound, TooManyRequests
-from ..proto.kinds import Role
-from ..proto.sessions import Caller
-from . import frames
-from .audit import RequestLog
-from .entries import Entry
-from .flow import OBJECTS_WITHOUT_SEAT_MAX, FlowControl, Ticket, seats_of_objects
-from .freshness import too_large
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError, BadRequest, Expired, NotFound, TooManyRequests
+from ...proto.kinds import Role
+from ...proto.sessions import Caller
+from .. import frames
+from ..entries import Entry
+from ..flow import OBJECTS_WITHOUT_SEAT_MAX, FlowControl, Ticket, seats_of_objects
+from ..history import Histories, History
+from ..reads.freshness import too_large
+from ..requests.audit import RequestLog
+from ..requests.request import Phase, Request, parse_request
+from ..selections import CompiledSelection, compile_selection
 from .groups import Group
-from .history import Histories, History
-from .requests import Phase, Request, parse_request
-from .selections import CompiledSelection, compile_selection
 from .sharing import Chunk, EventFrames
 
 # What one reply carries: enough to make a message cheap, little enough to keep others waiting briefly.

@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Iterator
 from operator import attrgetter
 
-from .entries import Change
-from .selections import CompiledSelection
+from ..entries import Change
+from ..selections import CompiledSelection
 
 # A lost link is usually back within seconds; 50,000 changes are ten seconds of a partition at its ceiling.
 WINDOW_CHANGES_MAX = 50_000

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Protocol
 
-from ..proto.errors import ApiError
-from .entries import Change, Entry
-from .selections import CompiledSelection
+from ...proto.errors import ApiError
+from ..entries import Change, Entry
+from ..selections import CompiledSelection
 
 
 class Follower(Protocol):

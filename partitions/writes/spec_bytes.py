@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..proto.objects import encode
+from ...proto.objects import encode
 
 _FIX_MAP = 0x80
 _FIX_MAP_MAX = 15

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import BadRequest, Cause, Conflict, Invalid, UnsupportedMediaType
-from ..proto.kinds import Kind
-from ..proto.objects import Object
-from .admission.strategy import Strategy
-from .entries import Entry
-from .ownership import Writer, owned_part, with_owned_part
-from .patching import (
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import BadRequest, Cause, Conflict, Invalid, UnsupportedMediaType
+from ...proto.kinds import Kind
+from ...proto.objects import Object
+from ..admission.strategy import Strategy
+from ..entries import Entry
+from ..patching import (
     APPLY,
     SCALE,
     Manager,
@@ -35,6 +34,7 @@ from .patching import (
     strategic_merge,
     without_nulls,
 )
+from .ownership import Writer, owned_part, with_owned_part
 from .plans import Plan, check_preconditions, plan_replacement, plan_scale, plan_update
 from .subresources import SCALE_API_VERSION, SCALE_KIND, check_subresource, scale_of
 

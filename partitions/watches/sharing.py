@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..proto import ursa_pb2 as pb
-from . import frames
-from .entries import Change, Entry
+from ...proto import ursa_pb2 as pb
+from .. import frames
+from ..entries import Change, Entry
+from ..selections import CompiledSelection
 from .groups import Group
-from .selections import CompiledSelection
 
 # A chunk of events is sent as a whole. A message costs the server 100 us, and as much again for each 200 KB.
 CHUNK_BYTES = 512 * 1024

@@ -6,20 +6,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, BadRequest, Conflict, Expired, TooManyRequests
-from ..proto.sessions import Caller
-from .admission import Admission, Session, Unanswered, Webhooks
-from .admission.webhook_calls import CALLS_AT_ONCE_MAX
-from .admission.webhooks import Answer as WebhookAnswer
-from .admission.webhooks import Answers, Ask
-from .audit import RequestLog
-from .flow import FlowControl, Ticket, seats_of_operations
-from .history import Histories, History
+from ...proto import ursa_pb2 as pb
+from ...proto.errors import ApiError, BadRequest, Conflict, Expired, TooManyRequests
+from ...proto.sessions import Caller
+from ..admission import Admission, Session, Unanswered, Webhooks
+from ..admission.webhook_calls import CALLS_AT_ONCE_MAX
+from ..admission.webhooks import Answer as WebhookAnswer
+from ..admission.webhooks import Answers, Ask
+from ..flow import FlowControl, Ticket, seats_of_operations
+from ..history import Histories, History
+from ..pacing import Runtime
+from ..requests.audit import RequestLog
+from ..requests.request import Counts, Phase, Request, parse_request
+from ..state import State
 from .outcomes import Writers
-from .pacing import Runtime
-from .requests import Counts, Phase, Request, parse_request
-from .state import State
 
 OPERATIONS_PER_BATCH_MAX = 256
 # Ursa's own clients have one in flight; what is beyond this would only wait here, in memory.
