@@ -49,7 +49,7 @@ _UUID_RANDOM_BITS = ~0xF000_C000_0000_0000_0000
 
 def new_uid(random: Random) -> str:
     """A UID in the form of an RFC 4122 version 4 UUID, from the randomness it is handed."""
-    digits = f"{random.getrandbits(128) & _UUID_RANDOM_BITS | _UUID_FIXED_BITS:032x}"
+    digits = (random.getrandbits(128) & _UUID_RANDOM_BITS | _UUID_FIXED_BITS).to_bytes(16, "big").hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

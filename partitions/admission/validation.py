@@ -59,16 +59,15 @@ def is_subdomain(text: str) -> bool:
 
 def check_metadata(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
     _check_name(kind, metadata, causes)
-    causes.found += _wrong_places(kind.kind, kind.scope, metadata.tenant, metadata.namespace)
+    causes.found += _wrong_places(kind.kind, kind.scope.value, metadata.tenant, metadata.namespace)
     if labels := metadata.labels:
         check_labels({key: labels[key] for key in labels}, "metadata.labels", causes)
     if metadata.annotations:
         _check_annotations(metadata.annotations, causes)
     if metadata.owner_references:
         _check_owners(metadata.owner_references, causes)
-    for number, finalizer in enumerate(metadata.finalizers):
-        if not is_qualified(finalizer):
-            causes.add(f"metadata.finalizers[{number}]", f"{finalizer!r} is no name: [prefix/]name, as a label key")
+    if metadata.finalizers:
+        _check_finalizers(metadata.finalizers, causes)
 
 
 def check_new_finalizers(new: pb.ObjectMeta, old: pb.ObjectMeta, causes: Causes) -> None:
@@ -87,6 +86,12 @@ def _check_annotations(annotations: Iterable[str], causes: Causes) -> None:
             causes.add("metadata.annotations", f"{key!r} is no annotation key: [prefix/]name, as a label key")
 
 
+def _check_finalizers(finalizers: Iterable[str], causes: Causes) -> None:
+    for number, finalizer in enumerate(finalizers):
+        if not is_qualified(finalizer):
+            causes.add(f"metadata.finalizers[{number}]", f"{finalizer!r} is no name: [prefix/]name, as a label key")
+
+
 def _check_owners(owners: Sequence[pb.OwnerReference], causes: Causes) -> None:
     controllers = [owner.name for owner in owners if owner.controller]
     if len(controllers) > 1:
@@ -99,13 +104,13 @@ def _check_owners(owners: Sequence[pb.OwnerReference], causes: Causes) -> None:
 
 
 @lru_cache(maxsize=65536)
-def _wrong_places(kind: str, scope: Scope, tenant: str, namespace: str) -> tuple[Cause, ...]:
-    """What is wrong with where an object is. Most objects are where others are."""
+def _wrong_places(kind: str, scope: str, tenant: str, namespace: str) -> tuple[Cause, ...]:
+    """What is wrong with where an object is. Most objects are where others are. (`scope` is a text to be hashed fast.)"""
     causes = Causes()
     for field, value in (("metadata.tenant", tenant), ("metadata.namespace", namespace)):
         if value and not is_label(value):
             causes.add(field, f"{value!r} is not {_LABEL_RULE}")
-    _check_scope(kind, scope, tenant, namespace, causes)
+    _check_scope(kind, Scope(scope), tenant, namespace, causes)
     return tuple(causes.found)
 
 
