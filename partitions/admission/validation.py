@@ -105,7 +105,7 @@ def _check_owners(owners: Sequence[pb.OwnerReference], causes: Causes) -> None:
 
 @lru_cache(maxsize=65536)
 def _wrong_places(kind: str, scope: str, tenant: str, namespace: str) -> tuple[Cause, ...]:
-    """What is wrong with where an object is. Most objects are where others are. (`scope` is a text to be hashed fast.)"""
+    """What is wrong with where an object is. Most are where others are. (`scope` is a text, which hashes fast.)"""
     causes = Causes()
     for field, value in (("metadata.tenant", tenant), ("metadata.namespace", namespace)):
         if value and not is_label(value):
