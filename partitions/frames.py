@@ -94,12 +94,6 @@ def list_chunks(
             return
 
 
-def list_trailer(resource_version: int, continue_token: str = "", remaining: int = 0) -> bytes:
-    return pb.ListReply(
-        resource_version=resource_version, continue_token=continue_token, remaining=remaining
-    ).SerializeToString()
-
-
 def watch_event(kind: pb.WatchEvent.Type, data: bytes, revision: int) -> bytes:
     """`WatchBatch.events`: field 2 of a batch, holding type (1), object (2), resource_version (3)."""
     head = _TYPES[kind]

@@ -59,10 +59,6 @@ class ApiMetrics:
             for _ in range(number):
                 observe(seconds)
 
-    def count_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        self._total(verb, resource, str(code)).inc()
-        self._duration(verb, resource).observe(seconds)
-
     def count_phases(self, verb: str, split: Sequence[float]) -> None:
         for observe, seconds in zip(self._phases(verb), split, strict=True):
             observe(seconds)

@@ -320,11 +320,6 @@ class KindTable:
 _BUILT_IN = KindTable()
 
 
-def kind_named(name: str) -> Kind:
-    """The built-in kind that a person means: see `KindTable.named`."""
-    return _BUILT_IN.named(name)
-
-
 def kind_of(api_version: str, kind: str) -> Kind:
     """The built-in kind of a manifest: see `KindTable.of`."""
     return _BUILT_IN.of(api_version, kind)

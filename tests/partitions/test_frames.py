@@ -21,9 +21,8 @@ objects = st.builds(
 def test_a_list_joined_from_items_parses_as_the_list_that_protobuf_builds(
     items: list[pb.Object], revision: int, token: str
 ) -> None:
-    joined = b"".join(frames.list_item(item.SerializeToString()) for item in items) + frames.list_trailer(
-        revision, token, 3
-    )
+    trailer = pb.ListReply(resource_version=revision, continue_token=token, remaining=3).SerializeToString()
+    joined = b"".join(frames.list_item(item.SerializeToString()) for item in items) + trailer
     assert pb.ListReply.FromString(joined) == pb.ListReply(
         items=items, resource_version=revision, continue_token=token, remaining=3
     )
@@ -34,7 +33,7 @@ def test_chunks_of_a_list_are_its_items_and_no_longer_than_one_item_too_many(
     items: list[pb.Object], bytes_max: int, without_contents: bool
 ) -> None:
     datas = [item.SerializeToString() for item in items]
-    trailer = frames.list_trailer(7)
+    trailer = pb.ListReply(resource_version=7).SerializeToString()
     chunks = list(frames.list_chunks(datas, trailer, bytes_max, without_contents=without_contents))
     if without_contents:
         for item in items:

@@ -11,7 +11,6 @@ from ...clients.kinds import DEFINITIONS, custom_kinds
 from ...proto.custom_kinds import DEFINITION, kind_of_spec
 from ...proto.errors import BadRequest, InputError, NotFound
 from ...proto.kinds import BOTH, RESOURCE_ONLY, TENANT_ONLY, Kind, KindTable
-from ...proto.objects import Object
 from .directory import ask_all
 
 
@@ -61,9 +60,6 @@ class KnownKinds:
         except BadRequest:
             self._ask()
             return self._table.of(api_version, kind)
-
-    def of_object(self, obj: Object) -> Kind:
-        return self.of(obj.api_version, obj.kind)
 
     def _ask(self) -> None:
         learn, self._learn = self._learn, None
