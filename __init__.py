@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .tools.cluster import Cluster
     from .tools.determinism import seeded_run
     from .tools.nodes import NodeOptions
+    from .tools.simulation import Outcome, Plan, Swarm, draw_plan, simulate
     from .tools.waiting import WaitTimeout
 
 __all__ = [
@@ -54,13 +55,18 @@ __all__ = [
     "NotFound",
     "Object",
     "ObjectKey",
+    "Outcome",
     "OutcomeUnknown",
     "PartitionClient",
+    "Plan",
     "StoreError",
+    "Swarm",
     "Unreachable",
     "UrsaError",
     "WaitTimeout",
+    "draw_plan",
     "seeded_run",
+    "simulate",
 ]
 
 _HOMES = {
@@ -71,9 +77,14 @@ _HOMES = {
     "NodeOptions": ".tools.nodes",
     "Object": ".proto.objects",
     "ObjectKey": ".proto.objects",
+    "Outcome": ".tools.simulation",
     "PartitionClient": ".clients.client",
+    "Plan": ".tools.simulation",
+    "Swarm": ".tools.simulation",
     "WaitTimeout": ".tools.waiting",
+    "draw_plan": ".tools.simulation",
     "seeded_run": ".tools.determinism",
+    "simulate": ".tools.simulation",
 }
 
 

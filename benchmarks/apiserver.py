@@ -230,6 +230,19 @@ async def _events_to_one(
         return delays, answers, (server.cpu_seconds() - cpu) / sizes.events * 1e6
 
 
+async def _empty_calls(server: ServerProcess, sizes: Sizes) -> list[float]:
+    """What an answer takes that costs the server nothing, after the same pauses: the floor under an event."""
+    delays = []
+    async with load.channel_to(server) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        for _ in range(sizes.events):
+            asked = time.perf_counter()
+            await check(b"")
+            delays.append(time.perf_counter() - asked)
+            await asyncio.sleep(EVENT_PAUSE_SECONDS)
+    return delays
+
+
 async def measure_kubelets(server: ServerProcess, sizes: Sizes) -> list[Figure]:
     few_per_stream = max(1, sizes.watches_per_stream // 10)
     async with _kubelets(server, sizes, few_per_stream) as watchers:
@@ -239,8 +252,10 @@ async def measure_kubelets(server: ServerProcess, sizes: Sizes) -> list[Figure]:
         watches = sizes.streams * sizes.watches_per_stream
         each = (load.resident_bytes(server) - before) / watches
         delays, answers, many_us = await _events_to_one(server, "many", watchers, sizes, sizes.watches_per_stream)
+        empty = await _empty_calls(server, sizes)
     what = f"{watches:,} watches by node name on {sizes.streams} streams"
     durable = f"the write, sent to durable and answered: p99 {p99(answers) * 1e3:.1f} ms"
+    floor = f"an empty call, sent to answered: p50 {median(empty) * 1e3:.2f}, p99 {p99(empty) * 1e3:.1f} ms"
     return [
         Figure(f"{what}: memory of each", round(each), "bytes", at_most(1024)),
         Figure(
@@ -248,7 +263,7 @@ async def measure_kubelets(server: ServerProcess, sizes: Sizes) -> list[Figure]:
             round(p99(delays) * 1e3, 2),
             "ms",
             at_most(5),
-            f"p50 {median(delays) * 1e3:.2f} ms; {durable}",
+            f"p50 {median(delays) * 1e3:.2f} ms; {durable}; {floor}",
         ),
         Figure(
             f"{what}: CPU of a write and its event, beside a tenth of the watches",

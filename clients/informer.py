@@ -24,6 +24,7 @@ from .backoff import Backoff
 from .client import PartitionClient, Watch, WatchSink
 from .metrics import counter
 from .object_cache import Event, EventType, ObjectCache
+from .revisions import Revision
 
 __all__ = ["Event", "EventType", "Informer"]
 
@@ -44,7 +45,9 @@ class Informer(WatchSink):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
     ) -> None:
+        """`metadata_only`: of each object only that and its kind are sent and kept."""
         self.partition = client.partition
         self.resource = resource
         self._client = client
@@ -54,6 +57,7 @@ class Informer(WatchSink):
             namespace=namespace,
             label_selector=label_selector,
             field_selector=field_selector,
+            metadata_only=metadata_only,
         )
         self._cache = ObjectCache(self._dispatch)
         self.objects = self._cache.objects
@@ -87,9 +91,24 @@ class Informer(WatchSink):
         return max(self._revision, self._watch.resource_version)
 
     @property
+    def revision(self) -> Revision:
+        """The same, for those who have several partitions in reach."""
+        return Revision(self.partition, self.resource_version, self._cache.incarnation)
+
+    @property
+    def selection(self) -> pb.Selection:
+        """What it was asked to follow. Not to be changed."""
+        return self._selection
+
+    @property
     def incarnation(self) -> str:
         """The partition's history that `resource_version` belongs to."""
         return self._cache.incarnation
+
+    @property
+    def history(self) -> str:
+        """The incarnation of which the cache is a complete view; empty while a view is needed, or being taken."""
+        return "" if self._needs_view else self._cache.incarnation
 
     @property
     def synced(self) -> bool:

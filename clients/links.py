@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from ..proto.errors import ApiError, LinkError, Unreachable, UrsaError
 from .actor import Actor
 from .backoff import Backoff
+from .contact import Contact
 from .transport.interface import Stream, Transport
 
 # A partition on the same network accepts a stream within milliseconds; one under overload within a few seconds.
@@ -34,8 +35,9 @@ class Link(abc.ABC):
 
     method: ClassVar[str]
 
-    def __init__(self, transport: Transport, actor: Actor) -> None:
+    def __init__(self, transport: Transport, actor: Actor, contact: Contact | None = None) -> None:
         self.partition = transport.partition
+        self._contact = contact or Contact(transport.partition, actor.log)
         self._transport = transport
         self._backoff = Backoff(actor.random)
         self._log = actor.log
@@ -86,6 +88,7 @@ class Link(abc.ABC):
                 await self._work.wait()
             error = await self._serve_one_stream()
             self._log.info("%s stream lost: %s", self.method, error)
+            self._contact.lost(error)
             self._lost(error)
             await trio.sleep_until(min(trio.current_time() + self._backoff.next_seconds(), self._give_up_at()))
             self._give_up(error)
@@ -115,6 +118,7 @@ class Link(abc.ABC):
     async def _read(self, stream: Stream) -> None:
         while messages := await stream.receive():
             self._backoff.reset()
+            self._contact.heard()
             turn_began = trio.current_time()
             for message in messages:
                 self._receive(message)

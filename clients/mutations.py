@@ -12,6 +12,11 @@ as it was: each of its operations has an id, by which the partition knows what i
 again instead of doing it again. So it happens once. Only when there is no answer within `WRITE_SECONDS_MAX`, or when
 the partition says that it was too long ago for it to know, its calls get OutcomeUnknown. What still stands in the line
 was sent nowhere and waits for the next stream, up to `WRITE_SECONDS_MAX`, then gets Unreachable.
+A write may name the history that it was decided on. A partition that was set back to an older snapshot has begun
+another one by the time it is reached again, and such a write would be about things that are not so any more: it is not
+sent, and gets Unreachable.
+A write may bear the term of the leader that asks for it (fencing.py). It goes with its batch, so writes of different
+terms do not share one; sent again, it is in the term in which it was sent first.
 A stream can be opened, and swallow a message, before there is a link under it; so a new one is tried with an empty
 batch first, and nobody's writes become uncertain because a partition is down.
 """
@@ -28,6 +33,7 @@ import trio
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import LinkError, OutcomeUnknown, Unreachable, UrsaError, had_no_turn
 from .actor import Actor
+from .contact import Contact
 from .links import OPEN_SECONDS_MAX, Link
 from .metrics import BATCH_BUCKETS, histogram
 from .transport.interface import Transport
@@ -50,10 +56,14 @@ TRACE_LENGTH = 8
 class _Call:
     """One `mutate`, and how far it has got. `sent` counts operations taken out of the line."""
 
-    __slots__ = ("abandoned", "done", "error", "give_up_at", "operations", "results", "sent")
+    __slots__ = ("abandoned", "done", "error", "fence", "give_up_at", "history", "operations", "results", "sent")
 
-    def __init__(self, operations: Sequence[pb.Operation], give_up_at: float) -> None:
+    def __init__(
+        self, operations: Sequence[pb.Operation], give_up_at: float, history: str, fence: pb.Fence | None
+    ) -> None:
         self.operations = operations
+        self.history = history  # The incarnation that it is for; empty: any.
+        self.fence = fence  # The term that it is of; those of one batch share it.
         self.give_up_at = give_up_at
         self.sent = 0
         self.results: list[pb.Result] = []
@@ -94,8 +104,8 @@ class Mutations(Link):
 
     method = "Mutate"
 
-    def __init__(self, transport: Transport, actor: Actor) -> None:
-        super().__init__(transport, actor)
+    def __init__(self, transport: Transport, actor: Actor, contact: Contact | None = None) -> None:
+        super().__init__(transport, actor, contact)
         # Its length is bounded by the callers: each waits for its own answer.
         self._line: deque[_Call] = deque()
         self._batch = 0  # The newest sent.
@@ -115,8 +125,17 @@ class Mutations(Link):
             BATCH_BUCKETS,
         ).labels(self.partition)
 
-    async def mutate(self, operations: Sequence[pb.Operation]) -> list[pb.Result]:
+    async def mutate(
+        self,
+        operations: Sequence[pb.Operation],
+        *,
+        history: str = "",
+        fence: pb.Fence | None = None,
+        unsent_seconds_max: float = WRITE_SECONDS_MAX,
+    ) -> list[pb.Result]:
         """Write. A caller that is cancelled before its operations were sent takes them out of the line.
+
+        `unsent_seconds_max`: while there is no link they wait for one no longer than this.
 
         Raises:
             Unreachable, OutcomeUnknown: see the module.
@@ -126,7 +145,7 @@ class Mutations(Link):
         if not operations:
             await trio.lowlevel.checkpoint()
             return []
-        call = _Call(operations, trio.current_time() + WRITE_SECONDS_MAX)
+        call = _Call(operations, trio.current_time() + unsent_seconds_max, history, fence)
         self._line.append(call)
         self._wake()
         try:
@@ -158,6 +177,10 @@ class Mutations(Link):
         if now < self._wake_at < math.inf:
             return None
         self._wake_at = math.inf
+        if self._proven and self._unanswered is None:
+            self._drop_foreign()
+            if not self._line:
+                return None
         self._awaited = True
         self._batch += 1
         if not self._proven:
@@ -203,21 +226,29 @@ class Mutations(Link):
             unanswered.request.resent_behind = unanswered.behind
 
     def _give_up_at(self) -> float:
-        waiting = self._line[0].give_up_at if self._line else math.inf
+        waiting = min((call.give_up_at for call in self._line), default=math.inf)
         return waiting if self._unanswered is None else min(waiting, self._unanswered.give_up_at)
 
     def _give_up(self, error: UrsaError) -> None:
         now = trio.current_time()
         if self._unanswered is not None and self._unanswered.give_up_at <= now:
             self._fail_unanswered(f"no answer to a write within {WRITE_SECONDS_MAX:g} s ({error})")
-        while self._line and self._line[0].give_up_at <= now:
-            self._fail_waiting(self._line.popleft(), f"no link within {WRITE_SECONDS_MAX:g} s ({error})")
+        for call in [each for each in self._line if each.give_up_at <= now]:
+            self._line.remove(call)
+            self._fail_waiting(call, f"no link in time ({error})")
 
     # ------------------------------------------------------------------------------------------------------ details
 
     def _drop_abandoned(self) -> None:
         while self._line and self._line[0].abandoned:
             self._line.popleft()
+
+    def _drop_foreign(self) -> None:
+        """What is for another history than this stream's."""
+        histories = [part.rpartition(":")[0] for part in self._position.split(" ")]
+        for call in [each for each in self._line if each.history and each.history not in histories]:
+            self._line.remove(call)
+            self._fail_waiting(call, "the partition has begun another history than the one it was for")
 
     def _answered(self, unanswered: _Unanswered, message: pb.MutateReply) -> None:
         results = message.results
@@ -273,6 +304,8 @@ class Mutations(Link):
             if call.abandoned:
                 self._line.popleft()
                 continue
+            if parts and call.fence is not parts[0].call.fence:
+                break
             chunk = call.operations[call.sent : call.sent + room]
             count = 0
             for operation in chunk:
@@ -282,6 +315,8 @@ class Mutations(Link):
                 count += 1
             if not count:
                 break
+            if call.fence is not None and not parts:
+                request.fence.CopyFrom(call.fence)
             request.operations.extend(chunk[:count])
             parts.append(_Part(call, count))
             call.sent += count

@@ -29,11 +29,18 @@ class EventType(enum.Enum):
 
 
 class Event(NamedTuple):
-    """`old` is the cached object before the event; None for ADDED. `object` of DELETED is the last state known."""
+    """`old` is the cached object before the event; None for ADDED. `object` of DELETED is the last state known.
+
+    `vanished`: DELETED, and all that is known of it is that a view of another history does not show it. Its partition
+    was set back, so the object may live and just not be selected any more, as a pod whose binding was undone.
+    `missing`: DELETED, and all that is known of it is that a full view does not show it: how it went was not told.
+    """
 
     type: EventType
     object: Object
     old: Object | None
+    vanished: bool = False
+    missing: bool = False
 
 
 _ADDED, _MODIFIED, _DELETED = EventType.ADDED, EventType.MODIFIED, EventType.DELETED
@@ -111,10 +118,10 @@ class ObjectCache:
     def end_view(self) -> None:
         """The view is complete: what it has not confirmed is gone."""
         vanished, self._unconfirmed = self._unconfirmed, {}
-        self._mixed = False
+        other_history, self._mixed = self._mixed, False
         for key, old in vanished.items():
             self._remove(key)
-            self._emit(Event(_DELETED, old, old))
+            self._emit(Event(_DELETED, old, old, other_history, True))
 
     def apply(self, kind: pb.WatchEvent.Type, obj: Object, revision: int) -> None:
         """An event of a view, or of what follows it."""

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ..proto import ursa_pb2 as pb
+from ..proto.errors import OutcomeUnknown, Unreachable, was_fenced_off
 from ..proto.kinds import BY_KIND, EVENTS_STORE, MAIN_STORE, KindTable
 from ..proto.objects import Object, ObjectKey
 from . import operations as ops
 from .actor import Actor
+from .contact import Contact
 from .kinds import DEFINITIONS, Kinds
-from .mutations import Mutations
+from .mutations import WRITE_SECONDS_MAX, Mutations
 from .nurseries import open_background
 from .reads import ObjectList, Reads
 from .sightings import Sightings
 from .throttling import RateLimit, ThrottledTransport
 from .transport.interface import Transport
 from .watches import Watch, Watches, WatchSink
+
+if TYPE_CHECKING:
+    from .fencing import Fencing
 
 _Results = list[pb.Result]  # `list` is a method below.
 _EVENTS = BY_KIND["Event"].resource
@@ -44,12 +50,20 @@ class PartitionClient:
         self.partition = transport.partition
         self.actor = actor
         self._transport = transport
-        self._mutations = Mutations(transport, actor)
-        self._event_mutations = Mutations(transport, actor)
+        self.contact = Contact(transport.partition, actor.log)
+        self._mutations = Mutations(transport, actor, self.contact)
+        self._event_mutations = Mutations(transport, actor, self.contact)
         self._sightings = Sightings()
         self._reads = Reads(transport, actor, self._sightings)
         self._kinds = Kinds(self._definitions)
-        self._watches = Watches(transport, actor, self._sightings)
+        self._watches = Watches(transport, actor, self._sightings, self.contact)
+        self._fencing: Fencing | None = None
+
+    def fenced(self, fencing: Fencing) -> PartitionClient:
+        """This client, its streams and all, for who writes only while he leads. `mutate`, and all that writes by it."""
+        view = copy.copy(self)
+        view._fencing = fencing  # noqa: SLF001 - it is one of us
+        return view
 
     # ---------------------------------------------------------------------------------------------------- reads
 
@@ -134,17 +148,64 @@ class PartitionClient:
 
     # --------------------------------------------------------------------------------------------------- writes
 
-    async def mutate(self, operations: Sequence[pb.Operation]) -> _Results:
+    async def mutate(
+        self,
+        operations: Sequence[pb.Operation],
+        *,
+        history: str = "",
+        unsent_seconds_max: float = WRITE_SECONDS_MAX,
+    ) -> _Results:
         """Write many: the hot path. Results in order; a failed operation has its `error` set and raises nothing.
 
+        Args:
+            history: the incarnation of the partition that this was decided on; empty: it does not matter.
+            unsent_seconds_max: how long to wait for a link, where there is none.
+
         Raises:
-            Unreachable: nothing was sent.
+            Unreachable: nothing was sent, as the partition was not reached, or has another history.
             OutcomeUnknown: sent, and the link was lost before the answer.
         """
+        fencing = self._fencing
+        if fencing is None:
+            return await self._mutate(operations, history, None, unsent_seconds_max)
+        fence = await fencing.fence()
+        results = await self._mutate(operations, history, fence, unsent_seconds_max)
+        if any(was_fenced_off(result.error) for result in results if result.HasField("error")):
+            fencing.refused(fence)
+        return results
+
+    async def _mutate(
+        self,
+        operations: Sequence[pb.Operation],
+        history: str,
+        fence: pb.Fence | None,
+        unsent_seconds_max: float = WRITE_SECONDS_MAX,
+    ) -> _Results:
         of_events = bool(operations) and operations[0].resource == _EVENTS
-        results = await (self._event_mutations if of_events else self._mutations).mutate(operations)
+        mutations = self._event_mutations if of_events else self._mutations
+        results = await mutations.mutate(
+            operations, history=history, fence=fence, unsent_seconds_max=unsent_seconds_max
+        )
         self._saw_results(operations, results)
         return results
+
+    async def write_apart(self, operation: pb.Operation, *, timeout_seconds: float) -> pb.Result:
+        """Write past everything that waits in line, by a call of its own: for what must not be late.
+
+        Only for writes that cannot happen twice: it has no id, and nobody asks again for an answer that was lost.
+
+        Raises:
+            ApiError: the partition had no turn for it.
+            OutcomeUnknown: no answer in time.
+        """
+        request = pb.MutateRequest(operations=[operation])
+        try:
+            reply = await self._transport.unary("Write", request, timeout_seconds=timeout_seconds)
+        except Unreachable as error:
+            raise OutcomeUnknown(self.partition, f"a write has no answer ({error})") from None
+        self._saw_results([operation], reply.results)
+        result: pb.Result = reply.results[0]
+        return result
 
     async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Returns the object as written. Raises ApiError, Unreachable, OutcomeUnknown; so do all below."""
@@ -234,7 +295,11 @@ class PartitionClient:
         grace_seconds: int | None = None,
         propagation: str = "",
     ) -> None:
-        """Raises Conflict where a given uid or resource_version is not the object's."""
+        """`propagation`: Background, Foreground or Orphan; empty: as the object says, or is usual for its kind.
+
+        Raises:
+            Conflict: a given uid or resource_version is not the object's.
+        """
         operation = ops.delete_operation(
             resource,
             key,
@@ -254,6 +319,7 @@ class PartitionClient:
         label_selector: str = "",
         field_selector: str = "",
         grace_seconds: int | None = None,
+        propagation: str = "",
         dry_run: bool = False,
     ) -> int:
         """Delete all selected objects of one namespace, each as `delete` does; returns how many. Not one transaction.
@@ -271,7 +337,11 @@ class PartitionClient:
         deleted, token = 0, ""
         while True:
             operation = ops.delete_collection_operation(
-                selection, grace_seconds=grace_seconds, continue_token=token, dry_run=dry_run
+                selection,
+                grace_seconds=grace_seconds,
+                propagation=propagation,
+                continue_token=token,
+                dry_run=dry_run,
             )
             [result] = await self.mutate([operation])
             ops.raise_for_error(result)
@@ -297,11 +367,15 @@ class PartitionClient:
     # -------------------------------------------------------------------------------------------------- details
 
     async def run(self) -> None:
-        """Serve writes and watches until cancelled. `open_client` does this."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._mutations.run)
-            nursery.start_soon(self._event_mutations.run)
-            nursery.start_soon(self._watches.run)
+        """Serve writes and watches until cancelled, then close the transport. `open_client` does this."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._mutations.run)
+                nursery.start_soon(self._event_mutations.run)
+                nursery.start_soon(self._watches.run)
+        finally:
+            with trio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
+                await self._transport.aclose()
 
     async def _write(self, operation: pb.Operation) -> Object:
         [result] = await self.mutate([operation])
@@ -322,22 +396,22 @@ class PartitionClient:
             self._sightings.learned(EVENTS_STORE, newest_event)
 
 
+def make_client(transport: Transport, actor: Actor, *, rate_limit: RateLimit | None = None) -> PartitionClient:
+    """A client that works once its `run` does. With a `rate_limit` it holds back what it asks: see `throttling`."""
+    if rate_limit is not None:
+        transport = ThrottledTransport(transport, rate_limit, actor)
+    return PartitionClient(transport, actor)
+
+
 @asynccontextmanager
 async def open_client(
     transport: Transport, actor: Actor, *, rate_limit: RateLimit | None = None
 ) -> AsyncIterator[PartitionClient]:
     """`async with open_client(transport, actor) as client:`; the client's tasks live in the block.
 
-    Opening does not wait for the partition. The client owns its transport, and closes it at the end of the block. With
-    a `rate_limit` it holds back what it asks: see `throttling`.
+    Opening does not wait for the partition. The client owns its transport, and closes it at the end of the block.
     """
-    if rate_limit is not None:
-        transport = ThrottledTransport(transport, rate_limit, actor)
-    client = PartitionClient(transport, actor)
-    try:
-        async with open_background() as nursery:
-            nursery.start_soon(client.run)
-            yield client
-    finally:
-        with trio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
-            await transport.aclose()
+    client = make_client(transport, actor, rate_limit=rate_limit)
+    async with open_background() as nursery:
+        nursery.start_soon(client.run)
+        yield client

@@ -8,7 +8,16 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from ..proto import ursa_pb2 as pb
-from ..proto.errors import ApiError, Expired, NotFound, ServiceUnavailable, Timeout, TooManyRequests, Unreachable
+from ..proto.errors import (
+    ApiError,
+    Expired,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+    Unreachable,
+    WrongPartition,
+)
 from ..proto.objects import Object
 from .actor import Actor
 from .backoff import Backoff
@@ -149,7 +158,7 @@ class Reads:
             except (Unreachable, TooManyRequests, ServiceUnavailable, Timeout) as error:
                 if isinstance(error, ApiError):
                     pause = max(pause, error.retry_after_ms / 1000)
-                if trio.current_time() + pause >= give_up_at:
+                if trio.current_time() + pause >= give_up_at or isinstance(error, WrongPartition):
                     raise
             await trio.sleep(pause)
 

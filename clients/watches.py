@@ -24,6 +24,7 @@ import trio
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import UrsaError
 from .actor import Actor
+from .contact import Contact
 from .links import Link
 from .sightings import Sightings
 from .transport.interface import Transport
@@ -98,8 +99,10 @@ class Watches(Link):
 
     method: ClassVar[str] = "Watch"
 
-    def __init__(self, transport: Transport, actor: Actor, sightings: Sightings | None = None) -> None:
-        super().__init__(transport, actor)
+    def __init__(
+        self, transport: Transport, actor: Actor, sightings: Sightings | None = None, contact: Contact | None = None
+    ) -> None:
+        super().__init__(transport, actor, contact)
         self._sightings = sightings or Sightings()
         self._last_id = 0
         self._open: dict[int, Watch] = {}  # Sent or not.
@@ -113,6 +116,7 @@ class Watches(Link):
         start.id = self._last_id
         watch = Watch(self, start, sink)
         self._open[watch.id] = self._starts[watch.id] = watch
+        self._contact.followed = True
         self._wake()
         return watch
 
@@ -159,7 +163,11 @@ class Watches(Link):
                 del self._open[batch.id]
             watch.sink.on_batch(batch, resource_version, lane.incarnation)
         # Only now: nobody may take a watch for complete whose events of this very reply have not been delivered.
-        if resource_version:
+        if not resource_version:
+            # No watch is complete up to these, but they have been seen, and no read may go back behind them.
+            resource_versions = [event.resource_version for batch in message.batches for event in batch.events]
+            self._sightings.saw(message.store, lane.incarnation, max(resource_versions, default=0))
+        else:
             lane.resource_version = max(lane.resource_version, resource_version)
             for watch in lane.uncovered:
                 if watch.id in self._open:  # Not of one that was refused: it is complete up to nothing.

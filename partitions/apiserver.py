@@ -39,10 +39,10 @@ from .reads.list_stream import ListStream
 from .reads.listing import Lister
 from .reads.reading import Getter
 from .requests.audit import OK, SLOW_SECONDS, AuditSink, RequestLog
-from .requests.request import Counts, Phase, Request, parse_request
+from .requests.request import Phase, Request, parse_request
 from .state import State
 from .watches.watching import WatchSession
-from .writes.mutations import Batch, MutateSession, Mutator, Writer
+from .writes.mutations import Batch, BatchWriter, MutateSession, Mutator
 from .writes.outcomes import Writers
 
 # A quiet watch learns this often how far it is complete; it bounds what a client must read again after a lost link.
@@ -98,19 +98,21 @@ class ApiServer:
         if events_store is not None:
             stores[EVENTS_STORE] = (events_store, min(commits_per_second, EVENT_COMMITS_PER_SECOND))
         self._histories = open_histories(role, stores, runtime, self._published)
-        self._state = State(role, self._histories, random)
+        self._state = State(name, role, self._histories, random)
         for history in self._histories:
             history.load(self._state.load(history), partial(self._state.changed, history.store))
         self._getter = Getter(self._histories, role)
         self._lister = Lister(self._histories, self._state, role)
         self._flow = FlowControl(runtime, flow_options)
-        self._log = RequestLog(name, runtime, self._metrics, sink=audit, slow_seconds=slow_request_seconds)
+        self._log = RequestLog(
+            name, runtime, self._metrics, self._histories.kinds, sink=audit, slow_seconds=slow_request_seconds
+        )
         timing = AdmissionMetrics(registry)
         admission = Admission(admission_plugins, self._state.hooks, runtime.monotonic, timing)
         self._webhooks = Webhooks(webhook_caller, runtime, random, timing)
         writers = Writers(random)
         mutator = Mutator(self._state, self._histories, runtime, admission, self._webhooks, writers)
-        self._writer = Writer(mutator, self._flow, runtime.monotonic, self._log, writers)
+        self._writer = BatchWriter(mutator, self._flow, runtime.monotonic, self._log, writers)
         by_name = {history.name: history.store for history in self._histories}
         self._administration = Administration(name, by_name, runtime)
         self._maintenance = Maintenance(by_name, runtime)
@@ -218,7 +220,7 @@ class ApiServer:
             self._log.refused(timed, answer, resource)
         else:
             timed.bytes_out = len(answer)
-            self._log.answered(timed, Counts({(timed.verb, resource, OK): 1}))
+            self._log.answered(timed, {(timed.verb, resource, OK): 1})
         reply(answer)
 
     def _read(self, method: str, request: bytes) -> bytes:
@@ -270,9 +272,9 @@ class ApiServer:
         """A commit is through, and in the cache."""
         if not self._closed:
             history.store.sweep_step()
-        self._metrics.commits.inc()
-        self._metrics.committed.inc(changes)
-        self._metrics.watch_events.inc(events)
+        self._metrics.commits += 1
+        self._metrics.committed += changes
+        self._metrics.watch_events += events
         for mutate_session in self._mutate_sessions:
             mutate_session.wake_if_durable()
         self._answer_writes()
@@ -335,6 +337,9 @@ class ApiServer:
             revisions.add_metric([history.name], history.cache.head)
             sizes.add_metric([history.name], history.store.status().bytes)
             watches += history.dispatcher.count
-        yield from (objects, revisions, sizes)
+        streams = GaugeMetricFamily("ursa_streams", "Open streams of clients, by method", labels=["method"])
+        streams.add_metric(["Watch"], len(self._watch_sessions))
+        streams.add_metric(["Mutate"], len(self._mutate_sessions))
+        yield from (objects, revisions, sizes, streams)
         yield gauge("apiserver_longrunning_requests", "Open watches", watches)
         yield from self._flow.metrics()

@@ -26,9 +26,9 @@ from .entries import FieldReader
 class Definitions:
     """The kinds there are, with what is particular to each, by resource."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, partition: str) -> None:
         self.kinds = KindTable()
-        self.strategies: dict[str, Strategy] = strategies()
+        self.strategies: dict[str, Strategy] = strategies(role, partition)
         self.readers = {kind.resource: FieldReader(kind) for kind in self.kinds}
         # Resources whose definitions are being deleted, and definitions that wait for their names.
         self.terminating: dict[str, None] = {}

@@ -24,7 +24,16 @@ class Entry:
 
     __slots__ = ("data", "deleting", "fields", "key", "labels", "name", "namespace", "revision", "tenant", "uid")
 
-    def __init__(self, key: str, message: pb.Object, data: bytes, revision: int, fields: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        key: str,
+        message: pb.Object,
+        data: bytes,
+        revision: int,
+        fields: tuple[str, ...],
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """`labels`: those of the message, if they are known already."""
         metadata = message.metadata
         self.key = key
         self.data = data
@@ -33,14 +42,18 @@ class Entry:
         self.namespace = metadata.namespace
         self.name = metadata.name
         self.uid = metadata.uid
-        labels = metadata.labels
-        self.labels = {name: labels[name] for name in labels} if labels else NO_LABELS  # Twice as fast as dict().
+        self.labels = _labels_of(metadata) if labels is None else labels
         self.deleting = metadata.deletion_ms != 0
         self.fields = fields  # Values of the kind's field selectors, in the order of the table.
 
     def message(self) -> pb.Object:
         """A fresh copy that the caller may change."""
         return pb.Object.FromString(self.data)
+
+
+def _labels_of(metadata: pb.ObjectMeta) -> Mapping[str, str]:
+    labels = metadata.labels
+    return {name: labels[name] for name in labels} if labels else NO_LABELS  # Twice as fast as dict().
 
 
 class Change(NamedTuple):

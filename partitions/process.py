@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
 
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from ..proto.kinds import Role
@@ -26,8 +28,9 @@ from .requests.audit_file import FILE_BYTES_MAX, AuditFile
 from .stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES, open_stores
 
 # Objects of a partition live long: looking through all of them for garbage every few hundred allocations costs 15 ms
-# for 50,000 of them, so the collector runs rarely and leaves alone what was there at the start.
-GC_THRESHOLD = 100_000
+# for 50,000 of them, so the collector leaves alone what was there at the start, and looks through the old rarely. The
+# new are few at a time: everybody waits for it meanwhile (measured: 2 ms for 5,000; 30 to 60 ms for 100,000).
+GC_THRESHOLDS = (5_000, 5, 200)
 
 
 @dataclass(frozen=True)
@@ -49,19 +52,20 @@ class ApiServerOptions:
 
 
 class AsyncioRuntime:
-    """Time and timers of the running asyncio loop."""
+    """Time of the system, timers of the running asyncio loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     def monotonic(self) -> float:
-        return self._loop.time()
+        return time.monotonic()  # A loop's own may stand still for a turn, and be a millisecond coarse.
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._loop.call_later(seconds, callback)
+        # In whole milliseconds, which is what timers are made of: never before its time.
+        self._loop.call_later(math.ceil(seconds * 1000) / 1000, callback)
 
 
 def run_apiserver(options: ApiServerOptions, *, ready: Callable[[str], None]) -> None:
@@ -70,7 +74,9 @@ def run_apiserver(options: ApiServerOptions, *, ready: Callable[[str], None]) ->
     Raises:
         UrsaError: the data directory or the address cannot be used; the message says what to do.
     """
-    asyncio.run(_run(options, ready))
+    # uvloop: a lone call wakes the loop six times, and each time takes a fifth of what it takes asyncio's own.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(options, ready))
 
 
 async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
@@ -113,9 +119,11 @@ async def _run(options: ApiServerOptions, ready: Callable[[str], None]) -> None:
         )
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
-            await serve(server, options.listen, stop=stop, ready=ready, connections=options.connections)
+            await serve(
+                server, options.listen, stop=stop, ready=ready, connections=options.connections, name=options.name
+            )
         finally:
             server.close()
             await webhook_caller.close()

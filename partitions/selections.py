@@ -11,6 +11,7 @@ from .entries import Entry
 _NAME, _NAMESPACE = "metadata.name", "metadata.namespace"
 _METADATA_FIELDS = (_NAME, _NAMESPACE)
 _NOT_INDEXED = -1
+_REQUIREMENTS_OF_AN_ORDINARY_ONE = 4
 
 
 class CompiledSelection:
@@ -51,6 +52,11 @@ class CompiledSelection:
     @property
     def indexed(self) -> bool:
         return self.place >= 0
+
+    @property
+    def weight(self) -> int:
+        """How many ordinary selections take as long to look at an object."""
+        return 1 + (len(self.labels) + len(self.requirements)) // _REQUIREMENTS_OF_AN_ORDINARY_ONE
 
     def matches(self, entry: Entry) -> bool:
         if self.everything:

@@ -8,6 +8,7 @@ operation sees it before that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from random import Random
 
 from ..proto import ursa_pb2 as pb
@@ -22,58 +23,77 @@ from ..proto.errors import (
     StoreFull,
     UrsaError,
 )
-from ..proto.kinds import ADMISSION_GROUP, BY_KIND, SYSTEM_TENANT, Kind, Role, Scope
-from ..proto.objects import Object, new_uid
+from ..proto.kinds import ADMISSION_GROUP, BY_KIND, EVENTS_STORE, SYSTEM_TENANT, Kind, Role, Scope
+from ..proto.objects import Object, decode, encode, new_uid
+from ..proto.restores import HISTORY_LEASE, history_spec, restores_of
 from ..storage import Change as StoreChange
 from ..storage import InvalidKey, Record, Store, ValueTooLarge
-from .admission import Hooks, Ledger, Quotas, Session, Unanswered
+from .admission import Hooks, Ledger, Quotas, ServiceStrategy, Session, Tenants, Unanswered
 from .admission.contents import check_decodes
-from .admission.validation import OBJECT_BYTES_MAX, Causes, check_scope
+from .admission.tenants import check_arrival, is_born
+from .admission.validation import Causes, check_scope
 from .admission.webhooks import Ask
 from .cache.watch_cache import Change
 from .definitions import Definitions
 from .entries import NO_LABELS, Entry
 from .expiry import Expiring
+from .forgetting import Forgetter
 from .history import Histories, History
 from .patching import check_validation, report_unknown, shape_of
 from .requests.request import Stopwatch
 from .selections import compile_selection, served_kind
 from .writes import plans
-from .writes.outcomes import Outcomes
+from .writes.encoding import Encoder
+from .writes.evictions import plan_eviction
+from .writes.fences import Fences
+from .writes.node_pods import NodePods
+from .writes.outcomes import Outcomes, tell_again
 from .writes.ownership import Reviewer, Writer, check_manager
 from .writes.patch_plans import applied_object, plan_patch
 from .writes.plans import Plan, Write
-from .writes.subresources import scale_of
+from .writes.transfers import plan_transfer
 
 _NAMESPACE = BY_KIND["Namespace"]
 _TENANT = BY_KIND["Tenant"]
 _NODE = BY_KIND["Node"]
 _PLACEMENT = BY_KIND["Placement"]
 _LEASE = BY_KIND["Lease"]
+_POD = BY_KIND["Pod"]
+_BUDGET = BY_KIND["PodDisruptionBudget"]
+_SERVICE = BY_KIND["Service"]
 DEFAULT_NAMESPACE = "default"
 _SYSTEM_NAMESPACES = (DEFAULT_NAMESPACE, "kube-system")
 # Kubernetes leaves out vowels and look-alikes, so that no made-up name is a word.
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _NAME_SUFFIX_LENGTH = 5
+# Of 14 million suffixes, two of 5,000 are the same more often than not; so one that is taken is drawn again. As
+# Kubernetes since 1.32.
+_NAMES_TRIED_MAX = 8
 # How many objects one DeleteCollection deletes: some 10 ms of the loop, as much as the largest batch.
 DELETE_COLLECTION_STEP = 256
-_VERBS = ("create", "update", "patch", "delete", "bind", "evict", "delete_collection")
+_VERBS = ("create", "update", "patch", "delete", "bind", "evict", "delete_collection", "transfer")
 
 
 class State:
     """All objects of a partition as the next operation will find them."""
 
-    def __init__(self, role: Role, histories: Histories, random: Random) -> None:
+    def __init__(self, partition: str, role: Role, histories: Histories, random: Random) -> None:
         self._role = role
         self._histories = histories
         self._random = random
-        self._definitions = Definitions(role)
+        self._definitions = Definitions(role, partition)
         self._strategies = self._definitions.strategies
         self._readers = self._definitions.readers
         self._clean_up_at: dict[str, str] = {}  # Where the next step of deleting a kind's objects goes on.
         self._latest: dict[str, Entry] = {}
+        self._fences = Fences(self._latest)
         self._ledger = Ledger()
+        self._placed = (_POD, _PLACEMENT) if role is Role.RESOURCE else ()
+        strategy = self._strategies[_PLACEMENT.resource]
+        self._node_pods = NodePods(partition, self._latest, self._ledger, strategy, partial(new_uid, random))
         self._quotas = Quotas()
+        self._tenants = Tenants()
+        self._forgetter = Forgetter(self._tenants, self._definitions.kinds, self._selected, self._stage)
         self.hooks = Hooks(self._namespace_labels)
         self.outcomes = Outcomes(histories)
         self.encoding = Stopwatch(histories.main.runtime.monotonic)  # Of objects, within `apply`.
@@ -138,8 +158,12 @@ class State:
         return self._definitions.kinds.get(resource_of(key))
 
     def bootstrap(self, now_ms: int) -> None:
-        """What every tenant partition has from the start: the system tenant and its namespaces."""
-        if self._role is not Role.TENANT or _TENANT.key("", "", SYSTEM_TENANT) in self._latest:
+        """What every tenant partition has from the start: the system tenant and its namespaces. A resource partition
+        notes whose history it is."""
+        if self._role is Role.RESOURCE:
+            self._begin_history(now_ms)
+            return
+        if _TENANT.key("", "", SYSTEM_TENANT) in self._latest:
             return
         tenant = pb.Object(api_version=_TENANT.api_version, kind=_TENANT.kind)
         tenant.metadata.name = SYSTEM_TENANT
@@ -148,10 +172,27 @@ class State:
             writes += self._plan_namespace(SYSTEM_TENANT, name, now_ms).writes
         self._stage(writes)
 
+    def _begin_history(self, now_ms: int) -> None:
+        incarnation = self._histories.main.store.incarnation
+        key = _LEASE.key(*HISTORY_LEASE)
+        entry = self._latest.get(key)
+        lease = pb.Object(api_version=_LEASE.api_version, kind=_LEASE.kind) if entry is None else entry.message()
+        restores = restores_of(None if entry is None else decode(lease.spec), incarnation)
+        if restores:
+            self._ledger.begin_restored(incarnation)
+        lease.spec, before = encode(history_spec(incarnation, restores)), lease.spec
+        lease.metadata.tenant, lease.metadata.namespace, lease.metadata.name = HISTORY_LEASE
+        if entry is None:
+            self._stage(self._plan_create(_LEASE, lease, now_ms).writes)
+        elif lease.spec != before:
+            self._stage((Write(_LEASE, key, lease, entry),))
+
     # -------------------------------------------------------------------------------------------------- operate
 
-    def apply(self, operation: pb.Operation, now_ms: int, agent: str = "", session: Session | None = None) -> pb.Result:
-        """Carry out one operation against the newest state. `agent`: the program that asks. `session`: who is asked.
+    def apply(self, operation: pb.Operation, writer: Writer, result: pb.Result, session: Session | None = None) -> None:
+        """Carry out one operation against the newest state. What became of it is put into `result`, which is empty.
+
+        `writer` is the batch's, of whom the operation may say more. `session`: who is asked.
 
         Raises:
             ApiError: refused; nothing was changed.
@@ -159,26 +200,27 @@ class State:
                 tried again.
         """
         kind = served_kind(operation.resource, self._role, self._definitions.kinds)
-        if operation.request_id:
-            done = self.outcomes.find(operation)
-            if done is not None and not operation.dry_run:
-                return _outcome(kind, operation, done)
-        writer = Writer("", now_ms, "", agent, session)
-        if operation.field_manager or operation.field_validation:
-            check_manager(operation.field_manager)
-            check_validation(operation.field_validation)
-            writer = Writer(operation.field_manager, now_ms, operation.field_validation, agent, session)
-        plan = self._plan(kind, operation, writer)
-        if session is not None:
+        if operation.request_id and self._was_done_before(kind, operation, result):
+            return
+        if writer.fence is not None:
+            self._fences.check(writer.fence)
+        manager, validation = operation.field_manager, operation.field_validation
+        if manager or validation or session is not None:
+            check_manager(manager)
+            check_validation(validation)
+            writer = writer._replace(manager=manager, field_validation=validation, reviewer=session)
+        plan = self._accounted(kind, self._plan(kind, operation, writer), writer.now_ms)
+        if session is not None and not operation.HasField("transfer"):
             plan = _validated(plan, session)
         if kind is DEFINITION:
-            self._settle_definitions(plan.writes, now_ms)
+            self._settle_definitions(plan.writes, writer.now_ms)
         if not operation.dry_run:
             # The objects of a collection were deleted by nobody's one operation: what is left of it is done again.
             request_id = b"" if operation.HasField("delete_collection") else operation.request_id
             self._stage(plan.writes, request_id)
         metadata = plan.result.metadata
-        result = pb.Result(resource_version=metadata.resource_version, uid=metadata.uid)
+        result.resource_version = metadata.resource_version
+        result.uid = metadata.uid
         if metadata.generate_name:
             result.name = metadata.name
         if operation.return_object:
@@ -189,12 +231,20 @@ class State:
             result.deleted, result.continue_token = plan.deleted, plan.continue_token
             if plan.writes:
                 result.resource_version = plan.writes[-1].message.metadata.resource_version
-        return result
+
+    def _was_done_before(self, kind: Kind, operation: pb.Operation, result: pb.Result) -> bool:
+        """Then what became of it is in the result."""
+        done = self.outcomes.find(operation)
+        if done is None or operation.dry_run:
+            return False
+        tell_again(kind, operation, done, result)
+        return True
 
     def give_name(self, operation: pb.Operation) -> None:
         """Make up the name now, of an object that has none, so that it is the same however often it is planned."""
         if operation.WhichOneof("verb") == "create":
-            self._give_name(operation.create.object.metadata)
+            kind = served_kind(operation.resource, self._role, self._definitions.kinds)
+            self._give_name(kind, operation.create.object.metadata)
 
     def settle(self) -> None:
         """Say in the status of quotas what is used now. Called when a batch has been applied, not yet committed."""
@@ -211,14 +261,14 @@ class State:
 
     @property
     def has_to_clean_up(self) -> bool:
-        """A definition is being deleted, or waits for the names of one that was."""
-        return bool(self._definitions.terminating or self._definitions.waiting)
+        """A definition is being deleted, or waits for the names of one that was; or a tenant has moved."""
+        return bool(self._definitions.terminating or self._definitions.waiting or self._tenants.forgetting)
 
     def clean_up(self, now_ms: int) -> bool:
-        """One step for each definition that is being deleted: some of its objects go, or it goes itself. Whether any
-        of them has found something to delete."""
+        """One step for each definition that is being deleted: some of its objects go, or it goes itself; and one for
+        the tenants that have moved. Whether any of them has found something to delete."""
         definitions = self._definitions
-        going_on = False
+        going_on = self._forgetter.step()
         for name in list(definitions.terminating):
             going_on = self._clean_up_one(name, now_ms) or going_on
         for name in list(definitions.waiting):
@@ -266,26 +316,36 @@ class State:
         verb = operation.WhichOneof("verb")
         strategy = self._strategies[kind.resource]
         now_ms = writer.now_ms
+        if self._tenants:
+            self._tenants.check(kind, operation)
         if verb == "create":
             return self._plan_new(kind, operation.create.object, writer)
         if verb == "update":
             new = operation.update.object
             metadata = new.metadata
             entry = self._entry(kind, metadata.tenant, metadata.namespace, metadata.name)
-            return plans.plan_update(kind, strategy, entry, new, operation.update.subresource, writer)
+            plan = plans.plan_update(kind, strategy, entry, new, operation.update.subresource, writer)
+            return self._with_namespace(plan, now_ms) if kind is _TENANT else plan
         if verb == "bind":
             return plans.plan_bind(kind, self._target(kind, operation.bind.target), operation.bind)
         if verb == "delete":
             target = self._target(kind, operation.delete.target)
             return plans.plan_delete(kind, strategy, target, operation.delete, now_ms=now_ms)
         if verb == "patch":
-            return self._plan_patch(kind, operation.patch, writer)
+            plan = self._plan_patch(kind, operation.patch, writer)
+            return self._with_namespace(plan, now_ms) if kind is _TENANT else plan
         if verb == "evict":
             target = self._target(kind, operation.evict.target)
-            return plans.plan_eviction(kind, strategy, target, operation.evict, now_ms=now_ms)
+            return plan_eviction(kind, strategy, target, operation.evict, self._budgets_beside, now_ms=now_ms)
         if verb == "delete_collection":
             return self._plan_delete_collection(kind, operation.delete_collection, now_ms)
+        if verb == "transfer":
+            return self._plan_transfer(kind, operation.transfer)
         raise BadRequest(f"the operation has no verb: set one of {', '.join(_VERBS)}")
+
+    def _accounted(self, kind: Kind, plan: Plan, now_ms: int) -> Plan:
+        """In a resource partition, what becomes of the room of its own pods is a part of what becomes of them."""
+        return self._node_pods.accounted(plan, now_ms) if kind in self._placed else plan
 
     def _plan_new(self, kind: Kind, message: pb.Object, writer: Writer) -> Plan:
         message.metadata.ClearField("managed_fields")  # The server's to keep.
@@ -294,6 +354,22 @@ class State:
         check_decodes(message, message.metadata.name)
         warnings = report_unknown(Object(message).to_dict(), None, shape_of(kind), writer.field_validation)
         return self._plan_create(kind, message, writer.now_ms, writer.reviewer)._replace(warnings=warnings)
+
+    def _plan_transfer(self, kind: Kind, transfer: pb.Transfer) -> Plan:
+        metadata = transfer.object.metadata
+        causes = Causes()
+        check_scope(kind, metadata.tenant, metadata.namespace, causes)
+        if (kind.scope is Scope.CLUSTER and kind is not _TENANT) or kind.store == EVENTS_STORE:
+            causes.add("kind", f"{kind.plural} do not move with a tenant")
+        causes.raise_if_any(kind.kind, metadata.name)
+        key = kind.key(metadata.tenant, metadata.namespace, metadata.name)
+        existing = self._latest.get(key)
+        if kind is _TENANT:
+            present = None if existing is None else existing.message()
+            check_arrival(transfer.object, present, forgetting=metadata.name in self._tenants.forgetting)
+        else:
+            self._tenants.check_transfer(metadata.tenant, transfer.move)
+        return plan_transfer(kind, self._strategies[kind.resource], key, existing, transfer)
 
     def _plan_patch(self, kind: Kind, patch: pb.Patch, writer: Writer) -> Plan:
         target = patch.target
@@ -321,28 +397,40 @@ class State:
         start = request.continue_token
         if start and not start.startswith(kind.key("", "", "").rstrip("/")):
             raise BadRequest("the continue_token is of another kind: begin again without it")
-        compiled = compile_selection(request.selection, self._role, self._definitions.kinds)
+        found: list[Entry] = []
+        for entry in self._selected(kind, request.selection, start):
+            if len(found) == DELETE_COLLECTION_STEP:
+                return found, entry.key
+            found.append(entry)
+        return found, ""
+
+    def _selected(self, kind: Kind, selection: pb.Selection, start: str = "") -> Iterator[Entry]:
+        """What is selected of a kind as it is now, from a key on. What is published is found fast, the rest is few."""
+        compiled = compile_selection(selection, self._role, self._definitions.kinds)
         history = self._histories.of(kind)
         published = history.cache.collections.get(kind.resource)  # None: the kind was defined just now.
         keys = {entry.key: None for entry in published.select(compiled)} if published is not None else {}
         keys.update(dict.fromkeys(history.unpublished_keys(kind)))
-        found: list[Entry] = []
         for key in sorted(keys):
             entry = self._latest.get(key)
             if key >= start and entry is not None and compiled.matches(entry):
-                if len(found) == DELETE_COLLECTION_STEP:
-                    return found, key
-                found.append(entry)
-        return found, ""
+                yield entry
+
+    def _budgets_beside(self, pod: Entry) -> list[Entry]:
+        """Looked for when a pod is evicted, so that no other write of a pod pays for them."""
+        if self._role not in _BUDGET.roles:
+            return []
+        selection = pb.Selection(resource=_BUDGET.resource, tenant=pod.tenant, namespace=pod.namespace)
+        return list(self._selected(_BUDGET, selection))
 
     def _plan_create(self, kind: Kind, message: pb.Object, now_ms: int, reviewer: Reviewer | None = None) -> Plan:
-        self._give_name(message.metadata)
+        self._give_name(kind, message.metadata)
         if reviewer is not None:
             message = reviewer.mutate(kind, message, None)
         metadata = message.metadata
         strategy = self._strategies[kind.resource]
         self._definitions.check_new(kind)
-        plans.check_new(kind, strategy, message)
+        twin = plans.check_new(kind, strategy, message)
         self._check_namespace(kind, metadata)
         key = kind.key(metadata.tenant, metadata.namespace, metadata.name)
         existing = self._latest.get(key)
@@ -352,29 +440,36 @@ class State:
             state = "is being deleted" if existing.deleting else "exists already"
             raise AlreadyExists(f"{key} {state}", key=key, resource_version=existing.revision)
         self._quotas.check(kind, message)
-        plan = plans.plan_create(kind, strategy, key, message, uid=new_uid(self._random), now_ms=now_ms)
-        if kind is _TENANT:
-            # In the same step, so that no one ever sees a tenant without it.
-            default = self._plan_namespace(metadata.name, DEFAULT_NAMESPACE, now_ms)
-            return Plan(plan.writes + default.writes, plan.result)
-        return plan
+        plan = plans.plan_create(kind, strategy, key, message, twin, uid=new_uid(self._random), now_ms=now_ms)
+        return self._with_namespace(plan, now_ms) if kind is _TENANT else plan
 
-    def _give_name(self, metadata: pb.ObjectMeta) -> None:
-        if not metadata.name and metadata.generate_name:
+    def _give_name(self, kind: Kind, metadata: pb.ObjectMeta) -> None:
+        if metadata.name or not metadata.generate_name:
+            return
+        for _ in range(_NAMES_TRIED_MAX):
             suffix = "".join(self._random.choices(_NAME_ALPHABET, k=_NAME_SUFFIX_LENGTH))
             metadata.name = metadata.generate_name + suffix
+            if kind.key(metadata.tenant, metadata.namespace, metadata.name) not in self._latest:
+                return
 
     def _namespace_labels(self, tenant: str, namespace: str) -> Mapping[str, str]:
         entry = self._latest.get(_NAMESPACE.key(tenant, "", namespace))
         return NO_LABELS if entry is None else entry.labels
 
+    def _with_namespace(self, plan: Plan, now_ms: int) -> Plan:
+        """A tenant that is Active for the first time has its namespace, in the same step: nobody sees one without."""
+        if not plan.writes or not is_born(plan.writes[0]):
+            return plan
+        default = self._plan_namespace(plan.result.metadata.name, DEFAULT_NAMESPACE, now_ms)
+        return plan._replace(writes=plan.writes + default.writes)
+
     def _plan_namespace(self, tenant: str, name: str, now_ms: int) -> Plan:
         message = pb.Object(api_version=_NAMESPACE.api_version, kind=_NAMESPACE.kind)
         message.metadata.tenant, message.metadata.name = tenant, name
         strategy = self._strategies[_NAMESPACE.resource]
-        plans.check_new(_NAMESPACE, strategy, message)
+        twin = plans.check_new(_NAMESPACE, strategy, message)
         key = _NAMESPACE.key(tenant, "", name)
-        return plans.plan_create(_NAMESPACE, strategy, key, message, uid=new_uid(self._random), now_ms=now_ms)
+        return plans.plan_create(_NAMESPACE, strategy, key, message, twin, uid=new_uid(self._random), now_ms=now_ms)
 
     def _check_namespace(self, kind: Kind, metadata: pb.ObjectMeta) -> None:
         """In a tenant partition, tenants and namespaces must be there before what they hold."""
@@ -416,7 +511,7 @@ class State:
             metadata.request_id = request_id if write is writes[0] else b""  # That of the operation before is gone.
             # A full store takes what leads to a deletion, and the heartbeats without which all nodes would be lost.
             must_go_on = write.reserve or write.kind is _LEASE or metadata.deletion_ms != 0
-            changes.append(StoreChange(write.key, _Encoder(write, metadata, encoding), write.deleted, None, must_go_on))
+            changes.append(StoreChange(write.key, Encoder(write, metadata, encoding), write.deleted, None, must_go_on))
         try:
             records = history.stage(changes)
         except (InvalidKey, ValueTooLarge) as error:
@@ -431,8 +526,14 @@ class State:
 
     def _settle(self, history: History, write: Write, record: Record) -> Entry:
         """A write is staged: it is the newest state, and all that follow the newest state are told."""
-        kind, key, message, old, deleted, _ = write
-        entry = Entry(key, message, record.value, record.revision, self._readers[kind.resource].fields(message))
+        kind, key, message, old, deleted, _, twin = write
+        if twin is None:
+            entry = Entry(key, message, record.value, record.revision, self._readers[kind.resource].fields(message))
+        elif twin.labels is None:
+            entry = Entry(key, message, record.value, record.revision, self._readers[kind.resource].fields(message))
+            twin.labels, twin.fields = entry.labels, entry.fields
+        else:
+            entry = Entry(key, message, record.value, record.revision, twin.fields, twin.labels)
         if deleted:
             del self._latest[key]
             history.staged(Change(record.revision, kind, old, None, entry))
@@ -453,6 +554,10 @@ class State:
             either = new or old
             assert either is not None
             self._definitions.observe(new, either.metadata.name)
+        elif kind is _TENANT:
+            either = new or old
+            assert either is not None
+            self._tenants.observe(either.metadata.name, new)
         elif kind is _PLACEMENT:
             if old is None and new is not None:
                 self._ledger.placement_created(new)
@@ -463,6 +568,11 @@ class State:
                 self._ledger.node_changed(new)
             elif old is not None:
                 self._ledger.node_deleted(old)
+        elif kind is _SERVICE:
+            strategy, either = self._strategies[kind.resource], new or old
+            assert isinstance(strategy, ServiceStrategy)
+            assert either is not None
+            strategy.observe(either, deleted=new is None)
 
 
 def _forgotten_kind(record: Record) -> Kind:
@@ -475,6 +585,8 @@ def _validated(plan: Plan, session: Session) -> Plan:
     """Raises ApiError: one of the writes is refused. Unanswered: webhooks must be asked about some first."""
     asks: list[Ask] = []
     for write in plan.writes:
+        if write.reserve:
+            continue  # The server's own account of what is asked for.
         try:
             session.validate(write.kind, write.message, write.old)
         except Unanswered as missing:
@@ -487,39 +599,3 @@ def _validated(plan: Plan, session: Session) -> Plan:
 def resource_of(key: str) -> str:
     """`/registry/pods/t/n/name` -> `pods`."""
     return key.split("/", 3)[2]
-
-
-def _outcome(kind: Kind, operation: pb.Operation, entry: Entry) -> pb.Result:
-    """The result of an operation that was carried out before, from what it left."""
-    message = entry.message()
-    metadata = message.metadata
-    result = pb.Result(resource_version=entry.revision, uid=entry.uid)
-    if metadata.generate_name:
-        result.name = metadata.name
-    if operation.return_object:
-        verb = operation.WhichOneof("verb")
-        scaled = verb in ("update", "patch") and getattr(operation, verb).subresource == "scale"
-        result.object.CopyFrom(scale_of(kind, message) if scaled else message)
-    return result
-
-
-class _Encoder:
-    """The one encoding of an object: stamped with the revision of this very write."""
-
-    __slots__ = ("_metadata", "_stopwatch", "_write")
-
-    def __init__(self, write: Write, metadata: pb.ObjectMeta, stopwatch: Stopwatch) -> None:
-        self._write = write
-        self._metadata = metadata  # The write's.
-        self._stopwatch = stopwatch
-
-    def __call__(self, revision: int) -> bytes:
-        write, metadata, stopwatch = self._write, self._metadata, self._stopwatch
-        began = stopwatch.clock()
-        metadata.resource_version = revision
-        data = write.message.SerializeToString(deterministic=True)
-        stopwatch.seconds += stopwatch.clock() - began
-        # What leads to a deletion makes an object larger, and must not fail for its size. The store has room for it.
-        if len(data) > OBJECT_BYTES_MAX and not (write.deleted or metadata.deletion_ms):
-            raise Invalid(f"the object has {len(data)} bytes, at most {OBJECT_BYTES_MAX} are allowed")
-        return data

@@ -14,6 +14,7 @@ from ..proto import ursa_pb2 as pb
 from ..proto.errors import InputError
 from ..proto.kinds import EVENTS_STORE, KINDS
 from ..storage import Change, Committer, InlineCommitter, LmdbStore
+from ..storage.lmdb_store import MAP_BYTES
 from ..storage.log_store import raise_error
 
 # Quotas, in bytes of records. Those of etcd: the most it recommends for objects, and its default.
@@ -40,6 +41,7 @@ def open_stores(
     *,
     quota_bytes: int = QUOTA_BYTES,
     events_quota_bytes: int = EVENTS_QUOTA_BYTES,
+    map_bytes: int = MAP_BYTES,
     on_fatal: Callable[[BaseException], None] = raise_error,
 ) -> Iterator[Stores]:
     """Open them for the block. Events that were written before they were kept apart are moved first.
@@ -56,7 +58,14 @@ def open_stores(
     with ExitStack() as opened_stores:
 
         def opened(path: Path, bytes_max: int) -> LmdbStore:
-            store = LmdbStore.open(path, committer(), incarnation_random=random, bytes_max=bytes_max, on_fatal=on_fatal)
+            store = LmdbStore.open(
+                path,
+                committer(),
+                incarnation_random=random,
+                bytes_max=bytes_max,
+                map_bytes=map_bytes,
+                on_fatal=on_fatal,
+            )
             opened_stores.callback(store.close)
             return store
 

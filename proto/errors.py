@@ -157,6 +157,17 @@ def had_no_turn(status: pb.Status) -> bool:
     return status.code == TooManyRequests.code and any(cause.reason in _NO_TURN for cause in status.causes)
 
 
+# The cause of a BadRequest: another partition was meant.
+WRONG_PARTITION = "WrongPartition"
+# The cause of a Conflict of a write that was fenced, by who no longer leads.
+FENCED_OFF = "FencedOff"
+
+
+def was_fenced_off(status: pb.Status) -> bool:
+    """Nothing was carried out, as whoever asked for it no longer leads."""
+    return status.code == Conflict.code and any(cause.reason == FENCED_OFF for cause in status.causes)
+
+
 class InternalError(ApiError):
     code, reason = 500, "InternalError"
 
@@ -213,6 +224,10 @@ class LinkError(UrsaError):
 
 class Unreachable(LinkError):
     """Nothing was sent, or it was a read: safe to retry."""
+
+
+class WrongPartition(Unreachable):
+    """Another partition answers where this one should be: one of their addresses is wrong. Nothing was carried out."""
 
 
 class OutcomeUnknown(LinkError):

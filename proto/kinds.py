@@ -140,6 +140,8 @@ class Kind:
 
 URSA_GROUP = "ursa.dev"
 EXTENSIONS_GROUP = "apiextensions.k8s.io"
+BATCH_GROUP = "batch"
+DISCOVERY_GROUP = "discovery.k8s.io"
 ADMISSION_GROUP = "admissionregistration.k8s.io"
 
 KINDS: tuple[Kind, ...] = (
@@ -156,6 +158,7 @@ KINDS: tuple[Kind, ...] = (
         "Pod",
         "pods",
         "v1",
+        roles=BOTH,  # A resource partition has those of its nodes themselves.
         short_names=("po",),
         fields={
             "spec.nodeName": ("spec", "nodeName"),
@@ -167,6 +170,22 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("ReplicaSet", "replicasets", "v1", "apps", short_names=("rs",), scale=_WORKLOAD_SCALE),
     Kind("Deployment", "deployments", "v1", "apps", short_names=("deploy",), scale=_WORKLOAD_SCALE),
+    Kind("StatefulSet", "statefulsets", "v1", "apps", short_names=("sts",), scale=_WORKLOAD_SCALE),
+    Kind("DaemonSet", "daemonsets", "v1", "apps", roles=RESOURCE_ONLY, short_names=("ds",)),
+    # What a StatefulSet or a DaemonSet once was: its template.
+    Kind("ControllerRevision", "controllerrevisions", "v1", "apps", roles=BOTH, has_status=False),
+    Kind("Job", "jobs", "v1", BATCH_GROUP),
+    Kind("CronJob", "cronjobs", "v1", BATCH_GROUP, short_names=("cj",)),
+    Kind(
+        "Service",
+        "services",
+        "v1",
+        short_names=("svc",),
+        fields={"spec.type": ("spec", "type"), "spec.clusterIP": ("spec", "clusterIP")},
+    ),
+    Kind("Endpoints", "endpoints", "v1", short_names=("ep",), has_status=False),
+    Kind("EndpointSlice", "endpointslices", "v1", DISCOVERY_GROUP, has_status=False),
+    Kind("PodDisruptionBudget", "poddisruptionbudgets", "v1", "policy", short_names=("pdb",)),
     Kind("ConfigMap", "configmaps", "v1", short_names=("cm",), has_status=False),
     Kind("Secret", "secrets", "v1", fields={"type": ("type",)}, has_status=False),
     Kind("ResourceQuota", "resourcequotas", "v1", short_names=("quota",)),

@@ -23,6 +23,9 @@ _SUFFIXES: dict[str, Decimal] = {
     },
     **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
 }
+QUANTITY_MAX = Decimal(2**63 - 1)
+# More than any quantity needs to be exact.
+_CHARACTERS_MAX = 100
 _FORM = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]{0,2})")
 
 
@@ -33,15 +36,24 @@ def parse_quantity(text: str | float) -> Decimal:
     Raises:
         ValueError: not a quantity; the message says what one looks like.
     """
-    match = _FORM.fullmatch(str(text).strip())
     try:
+        match = _FORM.fullmatch(str(text).strip()) if len(str(text)) <= _CHARACTERS_MAX else None
         if match is None or match[2] not in _SUFFIXES:
             raise InvalidOperation
-        return Decimal(match[1]) * _SUFFIXES[match[2]]
+        return _capped(Decimal(match[1]), _SUFFIXES[match[2]])
     except InvalidOperation:
         raise ValueError(
-            f"{text!r} is no quantity: write a number with an optional suffix, like 500m, 2 or 1.5Gi"
+            f"{str(text)[:_CHARACTERS_MAX]!r} is no quantity: "
+            "write a number with an optional suffix, like 500m, 2 or 1.5Gi"
         ) from None
+
+
+def _capped(number: Decimal, unit: Decimal) -> Decimal:
+    """As in Kubernetes, what is beyond the largest quantity is the largest. It is not even multiplied: 1e999999 made
+    into a whole number takes half a minute."""
+    if number and number.adjusted() > QUANTITY_MAX.adjusted() - unit.adjusted() + 1:
+        return QUANTITY_MAX.copy_sign(number)
+    return max(-QUANTITY_MAX, min(number * unit, QUANTITY_MAX))
 
 
 def resource_units(resource: str, quantity: str | float) -> int:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from .errors import BadRequest
+
+# So many are compared one by one.
+_FEW_VALUES = 8
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,19 @@ class Requirement:
     def matches(self, value: str | None) -> bool:
         """`value` is what the object has under the key, None if it has not."""
         if self.operator == "In":
-            return value is not None and value in self.values
+            return value is not None and value in (self.values if len(self.values) <= _FEW_VALUES else self._lookup)
         if self.operator == "NotIn":
-            return value is None or value not in self.values
+            return value is None or value not in (self.values if len(self.values) <= _FEW_VALUES else self._lookup)
         if self.operator in ("Gt", "Lt"):
             if value is None or _NUMBER.fullmatch(value) is None:
                 return False
             return int(value) > int(self.values[0]) if self.operator == "Gt" else int(value) < int(self.values[0])
         return (value is not None) == (self.operator == "Exists")
+
+    @cached_property
+    def _lookup(self) -> Mapping[str, None]:
+        """Of thousands of values; what is no text no label has."""
+        return {value: None for value in self.values if isinstance(value, str)}
 
 
 Selector = tuple[Requirement, ...]
@@ -42,6 +50,8 @@ EVERYTHING: Selector = ()
 # More than a person writes, or a controller that names a hundred objects; and little enough to be looked at in a
 # millisecond.
 SELECTOR_CHARACTERS_MAX = 16_384
+# Each takes its time of every object that is listed, and of every event. Values of `in` do not.
+REQUIREMENTS_MAX = 256
 # Longer ones are not remembered: those that come again and again, of controllers and kubelets, are short.
 _REMEMBERED_CHARACTERS_MAX = 256
 _SHOWN_CHARACTERS = 80
@@ -108,6 +118,11 @@ def _parts(text: str) -> list[str]:
     if not text.strip():
         return []
     ends = [match.start() for match in _PARENTHESES_OR_COMMA.finditer(text) if match[0] == ","]
+    if len(ends) >= REQUIREMENTS_MAX:
+        raise BadRequest(
+            f"the selector {_shown(text)} has {len(ends) + 1} requirements, at most {REQUIREMENTS_MAX} are allowed: "
+            "write key in (a,b) or key notin (a,b) for many of one key"
+        )
     return [text[start:end] for start, end in zip([0, *(end + 1 for end in ends)], [*ends, len(text)], strict=True)]
 
 

@@ -51,8 +51,9 @@ METHODS: dict[str, Method] = {
 
 # Where a refused call carries its Status, serialized.
 STATUS_METADATA_KEY = "ursa-status-bin"
-# Who asks, and the id of the request; set by the transport.
+# Who asks, whom, and the id of the request; set by the transport. A partition of another name answers nothing.
 USER_METADATA_KEY = "ursa-user"
+PARTITION_METADATA_KEY = "ursa-partition"
 TRACE_METADATA_KEY = "ursa-trace"
 
 

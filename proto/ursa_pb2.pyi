@@ -294,19 +294,31 @@ class Evict(_message.Message):
     def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., grace_seconds: _Optional[int] = ...) -> None: ...
 
 class Bind(_message.Message):
-    __slots__ = ("target", "preconditions", "resource_partition", "node")
+    __slots__ = ("target", "preconditions", "resource_partition", "node", "generation")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_PARTITION_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     target: GetRequest
     preconditions: Preconditions
     resource_partition: str
     node: str
-    def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., resource_partition: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
+    generation: int
+    def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., resource_partition: _Optional[str] = ..., node: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class Transfer(_message.Message):
+    __slots__ = ("object", "move", "gone")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    object: Object
+    move: str
+    gone: bool
+    def __init__(self, object: _Optional[_Union[Object, _Mapping]] = ..., move: _Optional[str] = ..., gone: _Optional[bool] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("resource", "create", "update", "patch", "delete", "bind", "delete_collection", "evict", "return_object", "dry_run", "field_manager", "field_validation", "request_id")
+    __slots__ = ("resource", "create", "update", "patch", "delete", "bind", "delete_collection", "evict", "transfer", "return_object", "dry_run", "field_manager", "field_validation", "request_id")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     CREATE_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -315,6 +327,7 @@ class Operation(_message.Message):
     BIND_FIELD_NUMBER: _ClassVar[int]
     DELETE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EVICT_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_FIELD_NUMBER: _ClassVar[int]
     RETURN_OBJECT_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     FIELD_MANAGER_FIELD_NUMBER: _ClassVar[int]
@@ -328,28 +341,47 @@ class Operation(_message.Message):
     bind: Bind
     delete_collection: DeleteCollection
     evict: Evict
+    transfer: Transfer
     return_object: bool
     dry_run: bool
     field_manager: str
     field_validation: str
     request_id: bytes
-    def __init__(self, resource: _Optional[str] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., patch: _Optional[_Union[Patch, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., delete_collection: _Optional[_Union[DeleteCollection, _Mapping]] = ..., evict: _Optional[_Union[Evict, _Mapping]] = ..., return_object: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., field_manager: _Optional[str] = ..., field_validation: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, resource: _Optional[str] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., patch: _Optional[_Union[Patch, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., delete_collection: _Optional[_Union[DeleteCollection, _Mapping]] = ..., evict: _Optional[_Union[Evict, _Mapping]] = ..., transfer: _Optional[_Union[Transfer, _Mapping]] = ..., return_object: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., field_manager: _Optional[str] = ..., field_validation: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
+
+class Fence(_message.Message):
+    __slots__ = ("tenant", "namespace", "name", "uid", "term", "holder")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    namespace: str
+    name: str
+    uid: str
+    term: int
+    holder: str
+    def __init__(self, tenant: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., uid: _Optional[str] = ..., term: _Optional[int] = ..., holder: _Optional[str] = ...) -> None: ...
 
 class MutateRequest(_message.Message):
-    __slots__ = ("operations", "batch", "trace", "writer", "stream", "resent_behind")
+    __slots__ = ("operations", "batch", "trace", "writer", "stream", "resent_behind", "fence")
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     WRITER_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     RESENT_BEHIND_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
     batch: int
     trace: str
     writer: bytes
     stream: int
     resent_behind: str
-    def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., batch: _Optional[int] = ..., trace: _Optional[str] = ..., writer: _Optional[bytes] = ..., stream: _Optional[int] = ..., resent_behind: _Optional[str] = ...) -> None: ...
+    fence: Fence
+    def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., batch: _Optional[int] = ..., trace: _Optional[str] = ..., writer: _Optional[bytes] = ..., stream: _Optional[int] = ..., resent_behind: _Optional[str] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Result(_message.Message):
     __slots__ = ("resource_version", "uid", "name", "object", "error", "warnings", "continue_token", "deleted")

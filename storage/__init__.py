@@ -1,4 +1,4 @@
-"""The MVCC store: one contract (`Store`), several backends, one conformance suite (tests/storage)."""
+"""The MVCC store: one contract (`Store`), several backends, one conformance suite (tests/storage/conformance)."""
 
 from .committer import Committer, InlineCommitter, ThreadCommitter
 from .compaction import AutoCompaction

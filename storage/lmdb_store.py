@@ -269,6 +269,11 @@ class LmdbStore(LogStore):
     def _bytes_on_disk(self) -> int:
         return (self._path / directory.DATA_FILE).stat().st_size
 
+    def abandon(self) -> None:
+        """Leave it as a crash would: nothing more is written, not even what was staged. For simulations."""
+        self._broken = True
+        self.close()
+
     def _release(self) -> None:
         try:
             if not self._broken:

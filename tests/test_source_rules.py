@@ -25,8 +25,10 @@ EDGES = (
     "partitions/frontends/webhooks.py",
     "clients/transport/grpc.py",
     "clients/transport/_grpc_bridge.py",
+    "clients/transport/_grpc_detour.py",
     "clients/transport/_grpc_pump.py",
     "clients/transport/_grpc_wire.py",
+    "clients/transport/_relay.py",
 )
 
 BANNED_MODULES = (

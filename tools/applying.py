@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..clients.client import ClientSet, PartitionClient
@@ -10,6 +11,7 @@ from ..proto.errors import BadRequest, NotFound
 from ..proto.kinds import RESOURCE_ONLY, Kind, KindTable, Scope, kind_of
 from ..proto.objects import Object, ObjectKey
 from .bootstrap import DEFAULT_TENANT
+from .objects.directory import is_of_nodes, tenant_for
 from .objects.kinds import learn_kinds
 from .tenants import TENANTS, TenantDirectory
 
@@ -31,7 +33,9 @@ async def apply_object(obj: Object, clients: ClientSet, tenants: TenantDirectory
     kind = await _kind_of(obj, clients)
     obj = with_defaults(obj, kind)
     if kind is DEFINITION:
-        return await _define(obj, clients)
+        return await _apply_in_all(kind, obj, clients.tenant_clients)  # A tenant may live in any of them.
+    if is_of_nodes(kind):
+        return await _apply_in_all(kind, obj, clients.resource_clients)  # Each has its own nodes.
     client = await _client_for(obj, kind, clients, tenants)
     if not obj.name:
         return await client.create(obj)
@@ -46,12 +50,12 @@ async def _kind_of(obj: Object, clients: ClientSet) -> Kind:
         return KindTable(await learn_kinds(clients)).of(obj.api_version, obj.kind)
 
 
-async def _define(obj: Object, clients: ClientSet) -> Object:
-    """In all tenant partitions: a tenant may live in any of them."""
+async def _apply_in_all(kind: Kind, obj: Object, among: Mapping[str, PartitionClient]) -> Object:
+    """Returns the first of them."""
     key, body = obj.key, configuration(obj)
     applied = [
-        await client.apply(DEFINITION.resource, key, body, field_manager=FIELD_MANAGER, force=True)
-        for client in clients.tenant_clients.values()
+        await client.apply(kind.resource, key, body, field_manager=FIELD_MANAGER, force=True)
+        for client in among.values()
     ]
     return applied[0]
 
@@ -69,7 +73,7 @@ def with_defaults(obj: Object, kind: Kind) -> Object:
     copy = obj.with_metadata()
     metadata = copy.message.metadata
     if kind.scope is not Scope.CLUSTER:
-        metadata.tenant = metadata.tenant or DEFAULT_TENANT
+        metadata.tenant = metadata.tenant or tenant_for(kind, DEFAULT_TENANT)
     if kind.scope is Scope.NAMESPACE:
         metadata.namespace = metadata.namespace or DEFAULT_NAMESPACE
     return copy
@@ -77,8 +81,9 @@ def with_defaults(obj: Object, kind: Kind) -> Object:
 
 async def _client_for(obj: Object, kind: Kind, clients: ClientSet, tenants: TenantDirectory) -> PartitionClient:
     if kind.resource == TENANTS:
-        home = tenants.partition_of(obj.name) or tenants.least_loaded()
-        return clients.tenant_clients[home]
+        if not tenants.partition_of(obj.name):
+            await tenants.create(obj.name, tenants.least_loaded())  # Nowhere else is one of this name.
+        return tenants.client_of(obj.name)
     if kind.scope is not Scope.CLUSTER:
         return tenants.client_of(obj.tenant)
     if kind.roles == RESOURCE_ONLY:

@@ -21,10 +21,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import trio
 
 from ..clients.client import ObjectList, PartitionClient
+from ..clients.tenants.moving import Moved
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import UrsaError
+from ..proto.kinds import Role
 from ..proto.objects import Object, ObjectKey
+from .faults.control import Faults
+from .faults.rules import ALL, Fault
 from .processes import ProcessInfo
+from .tenant_acts import Listing
 from .usage import Usage
 
 if TYPE_CHECKING:
@@ -92,8 +97,28 @@ class BlockingCluster:
     def usage(self) -> dict[str, Usage]:
         return self._loop.call_sync(self._cluster.usage)
 
-    def create_tenant(self, name: str, partition: str | None = None) -> str:
-        return self._loop.call(partial(self._cluster.create_tenant, name, partition))
+    def add_partition(self, role: Role | str) -> str:
+        return self._loop.call(partial(self._cluster.add_partition, role))
+
+    def drain_partition(self, name: str, *, force: bool = False, timeout_seconds: float = 120.0) -> int:
+        call = partial(self._cluster.drain_partition, name, force=force, timeout_seconds=timeout_seconds)
+        return self._loop.call(call)
+
+    def remove_partition(self, name: str, *, force: bool = False) -> None:
+        self._loop.call(partial(self._cluster.remove_partition, name, force=force))
+
+    def create_tenant(self, name: str, partition: str | None = None, *, unreachable_ok: bool = False) -> str:
+        call = partial(self._cluster.create_tenant, name, partition, unreachable_ok=unreachable_ok)
+        return self._loop.call(call)
+
+    def move_tenant(self, name: str, partition: str) -> Moved | None:
+        return self._loop.call(partial(self._cluster.move_tenant, name, partition))
+
+    def delete_tenant(self, name: str, *, timeout_seconds: float = 120.0) -> str:
+        return self._loop.call(partial(self._cluster.delete_tenant, name, timeout_seconds=timeout_seconds))
+
+    def tenants(self) -> Listing:
+        return self._loop.call(self._cluster.tenants)
 
     def tenant_client(self, tenant: str) -> BlockingPartitionClient:
         client = self._loop.call_sync(partial(self._cluster.tenant_client, tenant))
@@ -133,6 +158,10 @@ class BlockingCluster:
 
     def kill(self, name: str) -> None:
         self._loop.call_sync(partial(self._cluster.kill, name))
+
+    @property
+    def faults(self) -> BlockingFaults:
+        return BlockingFaults(self._loop.call_sync(lambda: self._cluster.faults), self._loop)
 
     async def _serve(self, opened: Callable[[], None]) -> None:
         async with self._cluster:
@@ -259,6 +288,7 @@ class BlockingPartitionClient:
         label_selector: str = "",
         field_selector: str = "",
         grace_seconds: int | None = None,
+        propagation: str = "",
         dry_run: bool = False,
     ) -> int:
         return self._loop.call(
@@ -270,6 +300,7 @@ class BlockingPartitionClient:
                 label_selector=label_selector,
                 field_selector=field_selector,
                 grace_seconds=grace_seconds,
+                propagation=propagation,
                 dry_run=dry_run,
             )
         )
@@ -298,6 +329,30 @@ class BlockingPartitionClient:
                 propagation=propagation,
             )
         )
+
+
+class BlockingFaults:
+    """`Faults`, with the same methods, none of them a coroutine. What they raise is said there."""
+
+    def __init__(self, faults: Faults, loop: _LoopThread) -> None:
+        self._faults = faults
+        self._loop = loop
+
+    @property
+    def in_force(self) -> list[Fault]:
+        return self._loop.call_sync(lambda: self._faults.in_force)
+
+    def cut(self, source: str, target: str, *, one_way: bool = False, refuse: bool = False) -> None:
+        self._loop.call(partial(self._faults.cut, source, target, one_way=one_way, refuse=refuse))
+
+    def delay(self, source: str, target: str, seconds: float, *, one_way: bool = False) -> None:
+        self._loop.call(partial(self._faults.delay, source, target, seconds, one_way=one_way))
+
+    def freeze(self, source: str, target: str, *, one_way: bool = False) -> None:
+        self._loop.call(partial(self._faults.freeze, source, target, one_way=one_way))
+
+    def heal(self, source: str = ALL, target: str = ALL) -> list[Fault]:
+        return self._loop.call(partial(self._faults.heal, source, target))
 
 
 class _LoopThread:

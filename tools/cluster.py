@@ -22,25 +22,34 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
+import trio
+
 from ..clients.actor import Actor
-from ..clients.client import ClientSet, PartitionClient
+from ..clients.client import ClientSet
 from ..clients.kubelet.options import Delay
 from ..clients.nurseries import open_background, run_all
 from ..proto.errors import InputError, UrsaError
+from ..proto.kinds import Role
 from ..proto.objects import Object
+from . import partitions
 from .applying import apply_object
 from .bootstrap import DEFAULT_TENANT, ensure_default_tenant, register_partitions
 from .clocks import running_clock
+from .cluster_tenants import ClusterTenants
 from .endpoints import require_not_running
-from .nodes import NodeOptions, deregister, make_nodes, spread
+from .faults.control import Enforcer, Faults
+from .nodes import NodeOptions, deregister, make_nodes
 from .one_box import NODES_PER_PROCESS, OneBoxOptions, Topology, open_one_box
+from .partition_keeper import PartitionKeeper
 from .processes import ProcessInfo
+from .static_pods import read_static_pods
 from .tenants import TenantDirectory
 from .usage import Usage
-from .waiting import wait_for_nodes, wait_for_pods
+from .waiting import WaitTimeout, wait_for_nodes, wait_for_pods
 
 if TYPE_CHECKING:
     from .blocking import BlockingCluster
+    from .recording import Recorder
 
 # A start takes two seconds on an idle pair of cores; ten thousand nodes take longer to register.
 READY_SECONDS = 60.0
@@ -60,8 +69,17 @@ class Runtime(Protocol):
     def tenant_addresses(self) -> dict[str, str]: ...
     @property
     def resource_addresses(self) -> dict[str, str]: ...
+    @property
+    def partitions(self) -> dict[str, Role]: ...
+    @property
+    def nodes(self) -> dict[str, list[Object]]: ...
     def usage(self) -> dict[str, Usage]: ...
-    def open_clients(self, actor: Actor) -> AbstractAsyncContextManager[ClientSet]: ...
+    async def add_partition(self, name: str, role: Role) -> str: ...
+    async def start_components_of(self, partition: str) -> None: ...
+    async def remove_partition(self, name: str) -> None: ...
+    @property
+    def faults(self) -> Enforcer: ...
+    def open_clients(self, actor: Actor, home: str | None = "") -> AbstractAsyncContextManager[ClientSet]: ...
     async def start_partitions(self) -> None: ...
     async def start_components(self, nodes: Sequence[Object]) -> None: ...
     async def set_nodes(self, nodes: Sequence[Object]) -> None: ...
@@ -70,7 +88,7 @@ class Runtime(Protocol):
     def kill_all(self) -> None: ...
 
 
-class Cluster:
+class Cluster(ClusterTenants):
     """Tenant partitions, resource partitions and hollow nodes, for as long as a block lasts.
 
     `async with` gives it to a trio program; a plain `with` gives its blocking twin (`BlockingCluster`), the loop in a
@@ -89,9 +107,13 @@ class Cluster:
         name: under which the `ursa` command finds the cluster (with processes); None: under none.
         log_level: of the processes' logs, which are in `data_dir`/logs.
         latency_seconds, trace: of the links in memory, with processes=False; see MemoryTransport.
+        controller_replicas: how many schedulers and controller managers each partition has; of several one works, and
+            another takes over when it is gone.
+        recorder: is given what the cluster's own clients ask and are told; with processes=False what all parts do.
+        static_pods: a file of pods, or a directory, that each node runs by itself, whatever any partition says.
 
     Raises:
-        InputError: the arguments contradict one another; the message says which.
+        InputError: the arguments contradict one another, or make no sense; the message says which.
     """
 
     def __init__(
@@ -112,7 +134,12 @@ class Cluster:
         log_level: str = "warning",
         latency_seconds: tuple[float, float] = (0.0, 0.0),
         trace: Callable[[str], None] | None = None,
+        recorder: Recorder | None = None,
+        controller_replicas: int = 1,
+        static_pods: str | os.PathLike[str] | None = None,
     ) -> None:
+        if controller_replicas < 1:
+            raise InputError(f"controllers cannot have {controller_replicas} replicas: use 1 or more")
         if nodes < 0:
             raise InputError(f"a cluster cannot have {nodes} nodes: use 0 or more")
         if processes and (trace is not None or latency_seconds != (0.0, 0.0)):
@@ -132,6 +159,10 @@ class Cluster:
         self._log_level = log_level
         self._latency_seconds = latency_seconds
         self._trace = trace
+        self._recorder = recorder
+        self._controller_replicas = controller_replicas
+        self._static_pods_file = "" if static_pods is None else os.path.abspath(static_pods)
+        self._static_pods = read_static_pods([self._static_pods_file]) if self._static_pods_file else []
 
         self._opening: AbstractAsyncContextManager[None] | None = None
         self._runtime: Runtime | None = None
@@ -208,22 +239,45 @@ class Cluster:
         """CPU time and largest memory of each process by name, over all its lives."""
         return self._open_runtime.usage()
 
-    # ------------------------------------------------------------------------------------------------------- tenants
+    # ---------------------------------------------------------------------------------------------------- partitions
 
-    async def create_tenant(self, name: str, partition: str | None = None) -> str:
-        """Create a tenant, with its namespace "default"; returns its partition. None: the one with fewest tenants.
+    async def add_partition(self, role: Role | str) -> str:
+        """Add a "tenant" or "resource" partition while all goes on; returns its name, once it answers.
+
+        A resource partition has no nodes yet: those made next go to the emptiest (`scale_nodes`). It gets the
+        DaemonSets that all others have.
 
         Raises:
-            AlreadyExists, Invalid, NotFound (no such partition), LinkError.
+            ValueError: no such role. WaitTimeout: it does not answer in time. LinkError: no partition can be told.
         """
-        tenants = self._open_tenants
-        partition = partition or tenants.least_loaded()
-        await tenants.create(name, partition)
-        return partition
+        entry = await partitions.add_partition(self.clients, Role(role))
+        await partitions.wait_for_member(self.clients, entry.name, READY_SECONDS)
+        if entry.role is Role.RESOURCE:
+            await partitions.give_daemons(self.clients, entry.name)
+        return entry.name
 
-    def tenant_client(self, tenant: str) -> PartitionClient:
-        """The client of the partition in which a tenant lives. Raises NotFound."""
-        return self._open_tenants.client_of(tenant)
+    async def drain_partition(self, name: str, *, force: bool = False, timeout_seconds: float = 120.0) -> int:
+        """Let nothing new go to the nodes of a resource partition, and evict what is there; returns how many pods.
+
+        Raises:
+            InputError, WaitTimeout, LinkError: see `tools.partitions.drain`.
+        """
+        return await partitions.drain(self.clients, name, force=force, timeout_seconds=timeout_seconds)
+
+    async def remove_partition(self, name: str, *, force: bool = False) -> None:
+        """Remove a partition that is empty, or with `force` whatever it holds, and stop what runs for it.
+
+        Raises:
+            InputError, LinkError: see `tools.partitions.remove_partition`. WaitTimeout: it does not stop.
+        """
+        await partitions.remove_partition(self.clients, name, force=force)
+        with trio.move_on_after(READY_SECONDS):
+            while name in self._open_runtime.partitions:  # noqa: ASYNC110 - its keeper stops it, and tells nobody
+                await trio.sleep(partitions.POLL_SECONDS)
+            return
+        raise WaitTimeout(
+            f"{name} is removed, but what ran for it has not stopped after {READY_SECONDS:g} s: see its log"
+        )
 
     # ------------------------------------------------------------------------------------------------------- objects
 
@@ -287,12 +341,12 @@ class Cluster:
         if count < 0:
             raise InputError(f"a cluster cannot have {count} nodes: use 0 or more")
         runtime = self._open_runtime
-        before, kept, gone = self._nodes, self._nodes[:count], self._nodes[count:]
+        before, kept, gone = runtime.nodes, self._nodes[:count], self._nodes[count:]
         self._nodes = [*kept, *make_nodes(count - len(kept), self._node_options, first=len(kept) + 1)]
         await runtime.set_nodes(self._nodes)
         # A process that has no nodes any more is gone and could not deregister its last ones.
         names = dict.fromkeys(node.name for node in gone)
-        for partition, nodes in spread(before, list(self.clients.resource_clients)).items():
+        for partition, nodes in before.items():
             left = [node.name for node in nodes if node.name in names]
             await deregister(self.clients.resource_clients[partition], left)
         await self._wait_for_nodes(self.clients, gone)
@@ -314,6 +368,15 @@ class Cluster:
             UrsaError: there is no such process, or it is none of its own (processes=False).
         """
         self._open_runtime.kill(name)
+
+    @property
+    def faults(self) -> Faults:
+        """Cuts, delays and freezes the links between its parts: `await cluster.faults.cut("scheduler-tp-1", "rp-2")`.
+
+        They are written to the recorder, if there is one.
+        """
+        told = self._recorder.happened if self._recorder is not None else (lambda _: None)
+        return Faults(self._open_runtime.faults, told)
 
     def kill_all(self) -> None:
         """Let every process die at once, when a stop must not take its time."""
@@ -343,25 +406,33 @@ class Cluster:
         # The outermost block, so that an error inside comes out bare however many nurseries lie between.
         async with open_background() as nursery, self._open_parts() as runtime:
             await runtime.start_partitions()
-            actor = self._actor()
-            async with runtime.open_clients(actor) as clients, open_background() as serving:
+            # Before anybody follows the registry, which may know of an earlier run and its addresses.
+            async with runtime.open_clients(self._actor(), home=None) as clients:
+                await register_partitions(clients, runtime.tenant_addresses, runtime.resource_addresses)
+            async with runtime.open_clients(self._actor()) as clients, open_background() as serving:
                 self._clients = clients
                 self._tenants = TenantDirectory(clients)
                 serving.start_soon(self._tenants.run)
-                await run_all([partial(runtime.start_components, self._nodes), partial(self._bootstrap, runtime)])
+                await run_all([partial(runtime.start_components, self._nodes), self._bootstrap])
                 await runtime.wait_ready(self._ready_seconds)
                 await self._wait_for_nodes(clients)
                 self._runtime = runtime
+                serving.start_soon(PartitionKeeper(clients, runtime, self._partition_removed).run)
                 try:
                     yield
                 finally:
                     self._runtime = None
             nursery.cancel_scope.cancel()
 
-    async def _bootstrap(self, runtime: Runtime) -> None:
+    def _partition_removed(self, name: str) -> None:
+        """Its nodes go with it."""
+        assert self._runtime is not None
+        gone = dict.fromkeys(node.name for node in self._runtime.nodes.get(name, []))
+        self._nodes = [node for node in self._nodes if node.name not in gone]
+
+    async def _bootstrap(self) -> None:
         assert self._tenants is not None
         assert self._clients is not None
-        await register_partitions(self._clients, runtime.tenant_addresses, runtime.resource_addresses)
         await ensure_default_tenant(self._clients)
         await self._tenants.wait_for(DEFAULT_TENANT)
 
@@ -382,6 +453,9 @@ class Cluster:
                 self._commits_per_second,
                 self._latency_seconds,
                 self._trace,
+                self._recorder,
+                self._controller_replicas,
+                static_pods=self._static_pods,
             )
             async with open_in_process(options, running_clock()) as parts:
                 yield parts
@@ -396,6 +470,9 @@ class Cluster:
             self._start_delay_seconds,
             self._commits_per_second,
             self._log_level,
+            self._recorder,
+            self._controller_replicas,
+            self._static_pods_file,
         )
         try:
             async with open_one_box(box_options, data_dir) as box:

@@ -66,9 +66,17 @@ def make_nodes(count: int, options: NodeOptions, first: int = 1) -> list[Object]
     ]
 
 
-def spread(nodes: Sequence[Object], partitions: Sequence[str]) -> dict[str, list[Object]]:
-    """Deal nodes to partitions, one after the other: adding nodes at the end moves none."""
-    return {partition: list(nodes[at :: len(partitions)]) for at, partition in enumerate(partitions)}
+def spread(
+    nodes: Sequence[Object], partitions: Sequence[str], before: Mapping[str, Sequence[Object]] | None = None
+) -> dict[str, list[Object]]:
+    """Deal nodes to partitions, each to the one that has the fewest by then. Those that `before` has already stay."""
+    home = {node.name: partition for partition, its in (before or {}).items() for node in its}
+    dealt: dict[str, list[Object]] = {partition: [] for partition in partitions}
+    for stays in (True, False):
+        for node in nodes:
+            if (home.get(node.name) in dealt) is stays:
+                dealt[home[node.name] if stays else min(dealt, key=lambda name: len(dealt[name]))].append(node)
+    return dealt
 
 
 def split(nodes: Sequence[Object], size: int) -> Iterator[Sequence[Object]]:

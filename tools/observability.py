@@ -7,6 +7,7 @@ is asked of the process's own loop, from this thread and with a bound, so a loop
 from __future__ import annotations
 
 import json
+import math
 import selectors
 import socket
 import socketserver
@@ -24,6 +25,8 @@ from .addresses import Address
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from ..clients.contact import Seen
 
 # A client that sends half a request holds the only thread for at most this long.
 REQUEST_SECONDS = 5.0
@@ -62,16 +65,28 @@ class ObservabilityServer:
     """`with ObservabilityServer("127.0.0.1:0", registry, probe) as server:`; then `server.address` is where it listens.
 
     `/readyz` answers 200 once all conditions of the probe hold and 503 otherwise, with each condition on a line (as
-    JSON with `?format=json`); `/healthz` answers 200 as long as the probe answers at all.
+    JSON with `?format=json`), and with `?verbose` also each of the `partitions`: one that is missed makes nobody
+    unready. `/partitions` has these as JSON. `/healthz` answers 200 as long as the probe answers at all. A POST to the
+    path of one of the `actions` runs it, on this server's thread, and answers 200 when it has returned, 503 with what
+    it has raised.
 
     Raises:
         InputError: the address cannot be used.
     """
 
-    def __init__(self, address: str, registry: CollectorRegistry, probe: Probe) -> None:
+    def __init__(
+        self,
+        address: str,
+        registry: CollectorRegistry,
+        probe: Probe,
+        actions: Mapping[str, Callable[[], object]] | None = None,
+        partitions: Callable[[], Iterable[Seen]] = tuple,
+    ) -> None:
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
         self._probe = probe
+        self._actions = dict(actions or {})
+        self._partitions = partitions
         self._metrics = make_wsgi_app(registry)
         self._server = _listen(Address.parse(address, "--metrics-address"))
         self._server.set_app(self._application)
@@ -108,8 +123,14 @@ class ObservabilityServer:
         path = environ["PATH_INFO"].rstrip("/")
         if path == "/metrics":
             return self._metrics(environ, start_response)  # type: ignore[no-any-return]
+        if path in self._actions and environ["REQUEST_METHOD"] == "POST":
+            return self._act(self._actions[path], start_response)
+        if path == "/partitions":
+            seen = [each._asdict() | {"seconds": _finite(each.seconds)} for each in self._partitions()]
+            return _answer(start_response, "200 OK", json.dumps(seen) + "\n", "application/json")
         if path not in ("/healthz", "/readyz"):
-            return _answer(start_response, "404 Not Found", "known are /metrics, /healthz and /readyz\n")
+            known = "known are /metrics, /healthz, /readyz and /partitions\n"
+            return _answer(start_response, "404 Not Found", known)
         try:
             conditions = self._probe()
         except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever the loop's trouble is, it is the answer
@@ -121,8 +142,27 @@ class ObservabilityServer:
         status = "200 OK" if ready else "503 Service Unavailable"
         if "format=json" in environ.get("QUERY_STRING", ""):
             return _answer(start_response, status, json.dumps(dict(conditions)) + "\n", "application/json")
-        lines = [f"[{'+' if holds else '-'}] {name}" for name, holds in conditions.items()]
+        lines = [_line(name, holds=holds) for name, holds in conditions.items()]
+        if "verbose" in environ.get("QUERY_STRING", ""):
+            lines += [_line(str(each), holds=not each.missed) for each in self._partitions()]
         return _answer(start_response, status, "\n".join([*lines, "ok" if ready else "not ready"]) + "\n")
+
+    def _act(self, action: Callable[[], object], start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            action()
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever it is, it is the answer
+            reason = str(error) or type(error).__name__
+            return _answer(start_response, f"503 {' '.join(reason.split())}", reason + "\n")
+        return _answer(start_response, "200 OK", "ok\n")
+
+
+def _line(text: str, *, holds: bool) -> str:
+    return f"[{'+' if holds else '-'}] {text}"
+
+
+def _finite(seconds: float) -> float | None:
+    """JSON has no infinity."""
+    return round(seconds, 3) if math.isfinite(seconds) else None
 
 
 def _answer(

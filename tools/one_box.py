@@ -5,18 +5,22 @@
     controller-manager-tp-1, -rp-1 ...  one a partition                | all at once: none waits for another
     hollow-nodes-rp-1-1 ...             one per 1,000 nodes of an RP  /
 
-The data directory keeps what must survive (a directory for each partition), and beside it what describes this run:
-`logs/`, the manifests of the nodes in `nodes/`, and `cluster.json` (endpoints.py).
+There may be more replicas of the schedulers and controller managers (scheduler-tp-1-2 ...), of which one works. The
+data directory keeps what must survive (a directory for each partition), and beside it what describes this run: `logs/`,
+the manifests of the nodes in `nodes/`, and `cluster.json` (endpoints.py).
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -26,12 +30,20 @@ from ..clients.kubelet.options import Delay
 from ..proto.errors import InputError
 from ..proto.kinds import Role
 from ..proto.objects import Object
-from .components import open_grpc_clients
+from .components import open_grpc_clients, replica_names
 from .endpoints import FILE_NAME, ClusterFile, cluster_path, cluster_processes
+from .faults.file import FILE_NAME as FAULTS_NAME
+from .faults.file import write_faults
+from .faults.processes import FaultsOfProcesses
 from .nodes import save_nodes, split, spread
 from .processes import URSA_COMMAND, ProcessInfo, ProcessSpec, Supervisor, open_supervisor
 from .readiness import wait_ready
 from .usage import Usage
+
+if TYPE_CHECKING:
+    from .recording import Recorder
+
+log = logging.getLogger("ursa.one_box")
 
 # One process hosts so many hollow nodes: with 10,000 pods it uses about a third of a core while they are created.
 NODES_PER_PROCESS = 1000
@@ -74,6 +86,9 @@ class OneBoxOptions:
     start_delay_seconds: Delay = 0.0
     commits_per_second: float | None = None
     log_level: str = "warning"
+    recorder: Recorder | None = None  # Of what the cluster's own clients ask and are told.
+    controller_replicas: int = 1  # Of each scheduler and controller manager; several elect the one that works.
+    static_pods: str = ""  # A file of them, or a directory: each node runs them.
 
 
 class OneBox:
@@ -83,6 +98,10 @@ class OneBox:
         self._data_dir = data_dir
         self._options = options
         self._supervisor = supervisor
+        self._roles = dict.fromkeys(options.topology.tenant_names, Role.TENANT)
+        self._roles |= dict.fromkeys(options.topology.resource_names, Role.RESOURCE)
+        self._homes: dict[str, str] = {}  # The partition that each component's process works for.
+        self._nodes: dict[str, list[Object]] = {}  # by resource partition
         self._node_processes: dict[str, Sequence[Object]] = {}
         self._published = False
 
@@ -98,43 +117,53 @@ class OneBox:
 
     @property
     def tenant_addresses(self) -> dict[str, str]:
-        return {name: self.processes[name].address for name in self._options.topology.tenant_names}
+        return self._addresses(Role.TENANT)
 
     @property
     def resource_addresses(self) -> dict[str, str]:
-        return {name: self.processes[name].address for name in self._options.topology.resource_names}
+        return self._addresses(Role.RESOURCE)
+
+    @property
+    def partitions(self) -> dict[str, Role]:
+        """All whose apiserver is run here."""
+        return dict(self._roles)
+
+    def _addresses(self, role: Role) -> dict[str, str]:
+        processes = self.processes
+        return {name: processes[name].address for name, its in self._roles.items() if its is role}
+
+    @property
+    def nodes(self) -> dict[str, list[Object]]:
+        """By resource partition."""
+        return dict(self._nodes)
+
+    @property
+    def faults(self) -> FaultsOfProcesses:
+        """Of the links between its processes. They end with it."""
+        return FaultsOfProcesses(self._faults_file, lambda: list(self.processes.values()))
 
     def usage(self) -> dict[str, Usage]:
         return self._supervisor.usage()
 
-    def open_clients(self, actor: Actor) -> AbstractAsyncContextManager[ClientSet]:
-        """Clients of all partitions, for one actor, over gRPC."""
-        return open_grpc_clients(self.tenant_addresses, self.resource_addresses, actor)
+    def open_clients(self, actor: Actor, home: str | None = "") -> AbstractAsyncContextManager[ClientSet]:
+        """Clients of all partitions, for one actor, over gRPC. `home`: see `open_grpc_clients`."""
+        partitions = self.tenant_addresses, self.resource_addresses
+        return open_grpc_clients(*partitions, actor, self._options.recorder, home=home)
 
     # ------------------------------------------------------------------------------------------------- start and stop
 
     async def start_partitions(self) -> None:
         """Raises ProcessFailed; the message is the first one's own."""
-        topology = self._options.topology
-        await self._supervisor.start(
-            [
-                *(self._apiserver(name, Role.TENANT) for name in topology.tenant_names),
-                *(self._apiserver(name, Role.RESOURCE) for name in topology.resource_names),
-            ]
-        )
+        await self._supervisor.start([self._apiserver(name, role) for name, role in self._roles.items()])
 
     async def start_components(self, nodes: Sequence[Object]) -> None:
         """Everything else. Raises ProcessFailed."""
-        topology = self._options.topology
         self._node_processes = self._plan(nodes)
         self._save_nodes(self._node_processes)
+        write_faults(self._faults_file, [])  # Those of a run that was killed.
         await self._supervisor.start(
             [
-                *(self._component("scheduler", name) for name in topology.tenant_names),
-                *(
-                    self._component("controller-manager", name)
-                    for name in [*topology.tenant_names, *topology.resource_names]
-                ),
+                *(spec for name in self._roles for spec in self._components_of(name)),
                 *(self._hollow_nodes(name) for name in self._node_processes),
             ]
         )
@@ -143,8 +172,39 @@ class OneBox:
 
     async def stop_components(self) -> None:
         """So that the apiservers, which stop last, see everyone leave in order."""
-        apiservers = [*self._options.topology.tenant_names, *self._options.topology.resource_names]
-        await self._supervisor.stop([name for name in self.processes if name not in apiservers])
+        await self._supervisor.stop([name for name in self.processes if name not in self._roles])
+
+    # ----------------------------------------------------------------------------------------------------- partitions
+
+    async def add_partition(self, name: str, role: Role) -> str:
+        """Start the apiserver of one more partition; returns its address. Raises ProcessFailed."""
+        await self._supervisor.start([self._apiserver(name, role)])
+        self._roles[name] = role
+        self.publish()
+        return self.processes[name].address
+
+    async def start_components_of(self, partition: str) -> None:
+        """What works for a partition, once it is in the registry. Raises ProcessFailed."""
+        await self._supervisor.start(self._components_of(partition))
+        self.publish()
+
+    async def remove_partition(self, name: str) -> None:
+        """Stop all that runs for a partition, its nodes too. Its data is put aside: nobody takes it for a partition's
+        that there is."""
+        del self._roles[name]
+        left = self._nodes.pop(name, [])
+        theirs = [each for each in self.processes if self._homes.get(each) == name]
+        self._node_processes = {each: part for each, part in self._node_processes.items() if each not in theirs}
+        await self._supervisor.stop(theirs)
+        await self._supervisor.stop([name])
+        if left:
+            log.warning("%d nodes have gone with %s", len(left), name)
+        aside = self.data_dir / f"removed-{name}-{time.time_ns() // 1_000_000}"
+        try:
+            (self.data_dir / name).rename(aside)
+        except OSError as error:
+            log.warning("the data of %s stays where it is: %s", name, error.strerror)
+        self.publish()
 
     async def wait_ready(self, timeout_seconds: float) -> None:
         """Raises WaitTimeout, which names a process that is not ready and why."""
@@ -181,9 +241,13 @@ class OneBox:
         """Which process hosts which nodes."""
         return {
             f"hollow-nodes-{partition}-{number}": part
-            for partition, its_nodes in spread(nodes, self._options.topology.resource_names).items()
+            for partition, its_nodes in self._deal(nodes).items()
             for number, part in enumerate(split(its_nodes, self._options.nodes_per_process), 1)
         }
+
+    def _deal(self, nodes: Sequence[Object]) -> dict[str, list[Object]]:
+        self._nodes = spread(nodes, list(self.resource_addresses), self._nodes)
+        return self._nodes
 
     def _save_nodes(self, plan: Mapping[str, Sequence[Object]]) -> None:
         for name, part in plan.items():
@@ -191,6 +255,10 @@ class OneBox:
 
     def _nodes_file(self, name: str) -> Path:
         return self.data_dir / "nodes" / f"{name}.msgpack"
+
+    @property
+    def _faults_file(self) -> Path:
+        return self.data_dir / FAULTS_NAME
 
     # ------------------------------------------------------------------------------------------------------- processes
 
@@ -200,20 +268,36 @@ class OneBox:
             arguments += ["--commits-per-second", f"{self._options.commits_per_second:g}"]
         return self._spec(name, "apiserver", arguments, listen_flag="--listen")
 
-    def _component(self, component: str, home: str) -> ProcessSpec:
-        name = f"{component}-{home}"
-        return self._spec(name, component, ["--name", name, "--home", home, *self._endpoint_flags()])
+    def _components_of(self, partition: str) -> list[ProcessSpec]:
+        """Its scheduler, where it is a tenant partition, and its controllers."""
+        schedules = self._roles[partition] is Role.TENANT
+        return [
+            *(self._replicas("scheduler", partition) if schedules else []),
+            *self._replicas("controller-manager", partition),
+        ]
+
+    def _replicas(self, component: str, home: str) -> list[ProcessSpec]:
+        """One that is alone is not elected: after a crash it would have to wait until its own lease has run out."""
+        names = replica_names(f"{component}-{home}", self._options.controller_replicas)
+        elect = "--leader-elect" if names[1:] else "--no-leader-elect"
+        self._homes |= dict.fromkeys(names, home)
+        return [
+            self._spec(name, component, ["--name", name, "--home", home, elect, *self._endpoint_flags()])
+            for name in names
+        ]
 
     def _hollow_nodes(self, name: str) -> ProcessSpec:
-        home = name.removeprefix("hollow-nodes-").rpartition("-")[0]
+        home = self._homes[name] = name.removeprefix("hollow-nodes-").rpartition("-")[0]
         delay = self._options.start_delay_seconds
         low, high = delay if isinstance(delay, tuple) else (delay, delay)
         arguments = ["--name", name, "--home", home, "--nodes-file", str(self._nodes_file(name))]
         arguments += ["--start-delay", f"{low:f}" if low == high else f"{low:f}-{high:f}"]
+        if self._options.static_pods:
+            arguments += ["--static-pods", self._options.static_pods]
         return self._spec(name, "hollow-nodes", [*arguments, *self._endpoint_flags()])
 
     def _endpoint_flags(self) -> list[str]:
-        flags = []
+        flags = ["--faults-file", str(self._faults_file)]
         for name, address in self.tenant_addresses.items():
             flags += ["--tenant-partition", f"{name}={address}"]
         for name, address in self.resource_addresses.items():
@@ -244,6 +328,7 @@ class OneBox:
         """Remove cluster.json again."""
         if self._published:
             self._published = False
+            write_faults(self._faults_file, [])
             for path in self._cluster_files():
                 path.unlink(missing_ok=True)
 

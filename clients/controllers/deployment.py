@@ -8,7 +8,6 @@ is asked how far it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError, from_status
@@ -16,25 +15,17 @@ from ...proto.objects import Object, ObjectKey
 from ..actor import Actor
 from ..client import PartitionClient
 from ..informer import Event, Informer
+from .awaited import WAIT_SECONDS, Awaited
 from .deployment_core import KIND, Plan, find_new, plan, status_operation
 from .pods import controller_of
 from .reconciler import Reconciler
 from .replicaset_members import RESOURCE as REPLICASETS
 
 WORKERS = 8
-# The event that ends a wait looks again at once; this is for an event that never comes.
-WAIT_SECONDS = 1.0
 # The pods of an old template that still run, under Recreate, are looked at this often.
 RECREATE_SECONDS = 0.5
 
 _BY_OWNER = "deployment"
-
-
-class _Awaited(NamedTuple):
-    """What the view must contain before the next plan. `revision` None: the partition must be asked."""
-
-    incarnation: str
-    revision: int | None
 
 
 class DeploymentController:
@@ -56,7 +47,7 @@ class DeploymentController:
         self._has_unfinished_pods = has_unfinished_pods
         self._clock = actor.clock
         self._reconciler: Reconciler[ObjectKey] = Reconciler(actor, "deployment", self._sync, WORKERS)
-        self._awaited: dict[ObjectKey, _Awaited] = {}
+        self._awaited = Awaited(tenant_client, REPLICASETS)
         deployments.add_handler(self._deployment_event)
         replicasets.add_handler(self._replicaset_event)
         replicasets.add_index(_BY_OWNER, _owner_uids)
@@ -78,9 +69,9 @@ class DeploymentController:
     async def _sync(self, key: ObjectKey) -> float | None:
         deployment = self._deployments.objects.get(key)
         if deployment is None:
-            self._awaited.pop(key, None)
+            self._awaited.forget(key)
             return None
-        if not await self._view_is_complete(key):
+        if not await self._awaited.seen(key, self._replicasets.incarnation, self._replicasets.resource_version):
             return WAIT_SECONDS
         replicasets = self._replicasets.by_index(_BY_OWNER, deployment.uid)
         old_pods_run = self._old_pods_run(deployment, replicasets)
@@ -90,20 +81,6 @@ class DeploymentController:
         if made.again_seconds is not None:
             waits.append(made.again_seconds)
         return min(waits, default=None)
-
-    async def _view_is_complete(self, key: ObjectKey) -> bool:
-        """Whether the view of ReplicaSets contains all that was written for this Deployment."""
-        awaited = self._awaited.get(key)
-        if awaited is None or awaited.incarnation != self._replicasets.incarnation:
-            return True
-        if awaited.revision is None:
-            listed = await self._tenant_client.list(REPLICASETS, tenant=key.tenant, namespace=key.namespace, limit=1)
-            awaited = self._awaited[key] = _Awaited(awaited.incarnation, listed.resource_version)
-        assert awaited.revision is not None
-        if self._replicasets.resource_version < awaited.revision:
-            return False
-        del self._awaited[key]
-        return True
 
     def _old_pods_run(self, deployment: Object, replicasets: Sequence[Object]) -> bool:
         """Only Recreate asks: it starts nothing new as long as something old may run."""
@@ -120,12 +97,9 @@ class DeploymentController:
         try:
             results = await self._tenant_client.mutate([*made.sets, *made.own])
         except LinkError:
-            self._awaited[deployment.key] = _Awaited(incarnation, None)
+            self._awaited.lost(deployment.key, incarnation)
             raise
-        of_sets = results[: len(made.sets)]
-        revisions = [result.resource_version or result.error.resource_version for result in of_sets]
-        if any(revisions):
-            self._awaited[deployment.key] = _Awaited(incarnation, max(revisions))
+        self._awaited.wrote(deployment.key, incarnation, results[: len(made.sets)])
         for operation, result in zip((*made.sets, *made.own), results, strict=True):
             if result.HasField("error"):
                 await self._refused(deployment, operation, result.error)

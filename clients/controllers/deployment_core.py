@@ -6,8 +6,6 @@ a decision on an old view is refused, or does what has been done already.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +16,7 @@ from ..operations import create_operation, delete_operation, update_operation
 from .deployment_rollout import DESIRED_ANNOTATION, MAX_ANNOTATION, PlannedSet, Rollout, spec_replicas
 from .deployment_status import is_complete, status_of
 from .replicaset_members import RESOURCE as REPLICASETS
+from .template_hash import template_hash
 
 KIND = "Deployment"
 RESOURCE = "deployments.apps"
@@ -33,8 +32,6 @@ _OWN_ANNOTATIONS = (
     MAX_ANNOTATION,
     "kubectl.kubernetes.io/last-applied-configuration",
 )
-_HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_HASH_LENGTH = 10
 
 
 @dataclass(slots=True)
@@ -147,17 +144,6 @@ def new_set(deployment: Object, rollout: Rollout, revision: int) -> Object:
         block_owner_deletion=True,
     )
     return Object(message)
-
-
-def template_hash(template: Mapping[str, Any], collisions: int) -> str:
-    """The same for the same template in every process. `collisions` makes another where a name is taken."""
-    text = json.dumps([template, collisions], sort_keys=True, separators=(",", ":"), default=repr)
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
-    letters = []
-    for _ in range(_HASH_LENGTH):
-        number, index = divmod(number, len(_HASH_ALPHABET))
-        letters.append(_HASH_ALPHABET[index])
-    return "".join(letters)
 
 
 def _without_hash(template: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,19 +9,35 @@ import trio
 
 from ...proto.kinds import BY_KIND, NODE_LEASE_NAMESPACE, SYSTEM_TENANT
 from ..actor import Actor
-from ..client import ClientSet, PartitionClient
+from ..client import ClientSet
 from ..events import EventRecorder
 from ..informer import Informer
+from ..spanning import SpanningInformer
+from .cronjob import CronJobController
+from .daemonset import DaemonSetController
 from .deployment import DeploymentController
+from .disruption import DisruptionController
+from .endpoints import EndpointsController
+from .garbage_collector import GarbageCollector
+from .job import JobController
+from .job_ttl import JobTtlController
+from .leader_leases import LeaderLeasesController
+from .lost_placements import LostPlacementController
 from .namespaces import NamespaceController
 from .node_lifecycle import NodeLifecycleController
+from .node_names import NodeNameController
 from .options import ResourceControllerOptions, TenantControllerOptions
 from .placement_release import PlacementReleaseController
-from .pod_gc import PodGcController
+from .pod_gc import HomeNodes, PodGcController
+from .registry import RegistryController
 from .replicaset import ReplicaSetController
+from .statefulset import StatefulSetController
+from .tenants import TenantController
 
 _PODS = BY_KIND["Pod"].resource
 _NODES = BY_KIND["Node"].resource
+# What a resource partition's own pods are made from.
+_OF_DAEMONS = ("Pod", "DaemonSet", "ControllerRevision")
 
 
 class Runs(Protocol):
@@ -41,30 +57,63 @@ class TenantControllerManager:
         tenant_client = clients.tenant_clients[home]
         self._own = {
             kind: Informer(tenant_client, BY_KIND[kind].resource)
-            for kind in ("Tenant", "Namespace", "Deployment", "ReplicaSet", "Pod")
+            for kind in (
+                "Tenant",
+                "Namespace",
+                "Deployment",
+                "ReplicaSet",
+                "StatefulSet",
+                "ControllerRevision",
+                "Job",
+                "CronJob",
+                "Pod",
+                "PodDisruptionBudget",
+                "Service",
+                "EndpointSlice",
+                "Endpoints",
+            )
         }
-        self._nodes = _informers(clients.resource_clients, _NODES)
+        self._nodes = SpanningInformer(clients.resource_clients, _NODES)
         own = self._own
-        replicasets = ReplicaSetController(tenant_client, own["ReplicaSet"], own["Pod"], actor)
+        job_events = EventRecorder(tenant_client, actor, "job-controller")
+        cron_job_events = EventRecorder(tenant_client, actor, "cronjob-controller")
+        statefulset_events = EventRecorder(tenant_client, actor, "statefulset-controller")
+        replicasets = ReplicaSetController(tenant_client, own["ReplicaSet"], own["Pod"], actor, own["Tenant"])
         self._parts: Sequence[Runs] = (
             NamespaceController(tenant_client, own["Namespace"], own["Tenant"], actor),
             replicasets,
             DeploymentController(
                 tenant_client, own["Deployment"], own["ReplicaSet"], replicasets.has_unfinished_pods, actor
             ),
-            PodGcController(
+            StatefulSetController(
+                tenant_client, own["StatefulSet"], own["ControllerRevision"], own["Pod"], statefulset_events, actor
+            ),
+            JobController(tenant_client, own["Job"], own["Pod"], job_events, actor),
+            CronJobController(tenant_client, own["CronJob"], own["Job"], cron_job_events, actor),
+            JobTtlController(tenant_client, own["Job"], own["CronJob"], actor),
+            DisruptionController(
                 tenant_client,
-                clients.resource_clients,
+                own["PodDisruptionBudget"],
                 own["Pod"],
                 own["ReplicaSet"],
                 own["Deployment"],
-                self._nodes,
-                replicasets.ownerless_pods,
-                options,
+                own["StatefulSet"],
                 actor,
             ),
+            EndpointsController(
+                tenant_client, own["Service"], own["Pod"], own["EndpointSlice"], own["Endpoints"], actor
+            ),
+            PodGcController(tenant_client, clients.resource_clients, own["Pod"], self._nodes, options, actor),
+            GarbageCollector(clients, home, list(own.values()), actor, [self._nodes]),
+            RegistryController(clients, home, actor),
+            LeaderLeasesController(tenant_client, actor),
+            NodeNameController(home, self._nodes, actor),
+            TenantController(clients, home, options, actor),
+            job_events,
+            cron_job_events,
+            statefulset_events,
             *own.values(),
-            *self._nodes.values(),
+            self._nodes,
         )
 
     async def run(self) -> None:
@@ -73,7 +122,7 @@ class TenantControllerManager:
 
     def ready(self) -> dict[str, bool]:
         """The home partition must be in sight; the others are told, and each may be missing."""
-        return _synced(self._own) | {f"nodes of {name}": each.synced for name, each in self._nodes.items()}
+        return _synced(self._own) | {f"nodes of {name}": synced for name, synced in self._nodes.synced.items()}
 
 
 class ResourceControllerManager:
@@ -93,10 +142,13 @@ class ResourceControllerManager:
             "Lease": Informer(
                 resource_client, BY_KIND["Lease"].resource, tenant=SYSTEM_TENANT, namespace=NODE_LEASE_NAMESPACE
             ),
+            **{kind: Informer(resource_client, BY_KIND[kind].resource) for kind in _OF_DAEMONS},
         }
-        self._pods = _informers(clients.tenant_clients, _PODS, field_selector=f"spec.resourcePartition={home}")
+        self._pods = SpanningInformer(clients.tenant_clients, _PODS, field_selector=f"spec.resourcePartition={home}")
         own = self._own
         events = EventRecorder(resource_client, actor, "node-controller")
+        daemonset_events = EventRecorder(resource_client, actor, "daemonset-controller")
+        pod_gc_options = TenantControllerOptions(staleness_seconds_max=options.staleness_seconds_max)
         self._parts: Sequence[Runs] = (
             NodeLifecycleController(
                 resource_client,
@@ -111,9 +163,36 @@ class ResourceControllerManager:
             PlacementReleaseController(
                 resource_client, clients.tenant_clients, own["Placement"], self._pods, options, actor
             ),
+            LostPlacementController(
+                resource_client,
+                clients.tenant_clients,
+                own["Placement"],
+                own["Node"],
+                self._pods,
+                options,
+                actor,
+            ),
+            DaemonSetController(
+                resource_client,
+                own["DaemonSet"],
+                own["ControllerRevision"],
+                own["Pod"],
+                own["Node"],
+                own["Placement"],
+                daemonset_events,
+                actor,
+            ),
+            # Of the pods of this partition itself, whose nodes are here, too.
+            PodGcController(
+                resource_client, {home: resource_client}, own["Pod"], HomeNodes(own["Node"]), pod_gc_options, actor
+            ),
+            GarbageCollector(clients, home, list(own.values()), actor, [self._pods]),
+            RegistryController(clients, home, actor),
+            LeaderLeasesController(resource_client, actor),
             events,
+            daemonset_events,
             *own.values(),
-            *self._pods.values(),
+            self._pods,
         )
 
     async def run(self) -> None:
@@ -122,11 +201,7 @@ class ResourceControllerManager:
 
     def ready(self) -> dict[str, bool]:
         """The home partition must be in sight; the others are told, and each may be missing."""
-        return _synced(self._own) | {f"pods of {name}": each.synced for name, each in self._pods.items()}
-
-
-def _informers(clients: Mapping[str, PartitionClient], resource: str, **selection: str) -> dict[str, Informer]:
-    return {name: Informer(client, resource, **selection) for name, client in clients.items()}
+        return _synced(self._own) | {f"pods of {name}": synced for name, synced in self._pods.synced.items()}
 
 
 def _synced(informers: Mapping[str, Informer]) -> dict[str, bool]:

@@ -37,7 +37,7 @@ WORKERS = 4
 _NAMESPACE = BY_KIND["Namespace"]
 _TENANT = BY_KIND["Tenant"]
 # Workloads first, so that no controller goes on making what is being deleted.
-_WORKLOADS = ("deployments.apps", "replicasets.apps")
+_WORKLOADS = ("cronjobs.batch", "deployments.apps", "jobs.batch", "replicasets.apps")
 _NAMESPACED = sorted(
     (kind.resource for kind in KINDS if kind.scope is Scope.NAMESPACE and Role.TENANT in kind.roles),
     key=lambda resource: (resource not in _WORKLOADS, resource),

@@ -8,12 +8,13 @@ Losing sight is not the same as seeing nothing happen (Kubernetes #121793: one l
 long as the view of nodes or leases is not complete and fresh nothing is judged, and when it is again, every node gets
 its whole grace period anew; likewise when this controller itself was asleep. And when all nodes are unreachable at
 once, it is the network or this controller that is ill: nothing is evicted then, and what pods tolerate is counted from
-its end. Otherwise nodes begin to lose their pods one by one, at a bounded rate.
+its end. Otherwise nodes begin to lose their pods one by one, at the rate of their zone (`node_zones.py`); where that is
+none, those that had begun stop, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
@@ -21,6 +22,7 @@ from ...proto.kinds import BY_KIND, NODE_LEASE_NAMESPACE, SYSTEM_TENANT
 from ...proto.objects import Object, ObjectKey, decode, format_time
 from ..informer import Event, EventType
 from ..operations import delete_operation, update_operation, update_status_operation
+from .node_zones import Census, EvictionTurns, Health, Zone, evictions_per_second, zone_of
 from .options import ResourceControllerOptions
 
 LEASES = BY_KIND["Lease"].resource
@@ -35,10 +37,11 @@ _LOST_REASON = "NodeStatusUnknown"
 class _Watched:
     """What is known of one node."""
 
-    __slots__ = ("lease_revision", "lost_at", "may_evict", "node", "renewed", "seen_at")
+    __slots__ = ("lease_revision", "lost_at", "may_evict", "node", "renewed", "seen_at", "zone")
 
     def __init__(self, now: float) -> None:
         self.node: Object | None = None  # None: there is only its Lease.
+        self.zone = Zone("", "")
         self.lease_revision = 0
         self.renewed = ""  # The renewTime last seen; compared for equality, never as a time.
         self.seen_at = now
@@ -53,7 +56,8 @@ class NodeLifecycleCore:
         self._options = options
         self._watched: dict[str, _Watched] = {}
         self._was_fresh = False
-        self._eviction_tokens = 1.0
+        self._turns = EvictionTurns()
+        self.zones: dict[Zone, Census] = {}  # As the last tick found them.
         self._ticked_at = 0.0
 
     # --------------------------------------------------------------------------------------------------- events
@@ -74,6 +78,7 @@ class NodeLifecycleCore:
         if watched.node is None:
             watched.seen_at = now
         watched.node = event.object
+        watched.zone = zone_of(event.object.labels)
 
     def lease_event(self, event: Event, now: float) -> None:
         name = event.object.name
@@ -137,21 +142,32 @@ class NodeLifecycleCore:
             watched.lost_at = now
 
     def _let_evict(self, now: float, elapsed: float) -> None:
-        """Let the next nodes begin to lose their pods, at a bounded rate, unless all nodes are lost."""
-        rate = self._options.node_evictions_per_second
-        self._eviction_tokens = min(1.0, self._eviction_tokens + elapsed * rate)
+        """Let the next nodes begin to lose their pods, by the rates of their zones, unless all nodes are lost."""
         known = list(self._known())
-        if all(watched.lost_at is not None for watched in known):
+        self.zones = _census(known)
+        threshold = self._options.unhealthy_zone_threshold
+        if all(census.health(threshold) is Health.FULL_DISRUPTION for census in self.zones.values()):
             for watched in known:
                 watched.lost_at, watched.may_evict = now, False
             return
+        rates = {zone: evictions_per_second(census, self._options) for zone, census in self.zones.items()}
+        self._turns.pass_time(rates, elapsed)
         for watched in known:
-            if watched.lost_at is not None and not watched.may_evict and self._eviction_tokens >= 1:
-                self._eviction_tokens -= 1
-                watched.may_evict = True
+            if not rates[watched.zone]:
+                watched.may_evict = False
+            elif watched.lost_at is not None and not watched.may_evict:
+                watched.may_evict = self._turns.take(watched.zone)
 
     def _known(self) -> Iterator[_Watched]:
         return (watched for watched in self._watched.values() if watched.node is not None)
+
+
+def _census(known: Iterable[_Watched]) -> dict[Zone, Census]:
+    zones: dict[Zone, Census] = {}
+    for watched in known:
+        total, lost = zones.get(watched.zone, (0, 0))
+        zones[watched.zone] = Census(total + 1, lost + (watched.lost_at is not None))
+    return zones
 
 
 def _writes(watched: _Watched, now_ms: int) -> Iterator[pb.Operation]:

@@ -1,22 +1,25 @@
 """Decides which pods are garbage, and what must be confirmed before one of them is deleted.
 
-Four ways for a pod to be garbage:
+Three ways for a pod to be garbage:
 
 * finished, and more than so many finished pods are there: the oldest go;
 * being deleted, and never bound: no kubelet will ever confirm it;
-* bound to a node that is gone;
-* owned by a controller that is gone (also ReplicaSets of Deployments).
+* bound to a node that is gone.
 
-The third is where Arktos killed healthy pods: a resource partition that does not answer looks like one without nodes.
-So absence is concluded only from a complete and fresh view of the very partition the pod was bound in, the node must
-have been missing for a while, and the partition itself is asked about the node before anything is deleted. A partition
-that is unknown, not seen yet or stale tells nothing about its nodes. Likewise an owner is gone only when its partition,
-asked about it, says so.
+(Pods whose owners are gone are the garbage collector's.) The third is where Arktos killed healthy pods: a resource
+partition that does not answer looks like one without nodes. So absence is concluded only from a complete and fresh view
+of the very partition the pod was bound in, the node must have been missing for a while, and the partition itself is
+asked about the node before anything is deleted. A partition that is unknown, not seen yet or stale tells nothing about
+its nodes.
+
+And a node that is gone may only be out of reach, with a kubelet that still runs its pods. So they are first marked, for
+a kubelet that hears of it to stop them and confirm; only when even one that hears of nothing must have stopped them by
+itself (`clients/node_fence.py`) are they deleted for good, and their names free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ...proto.objects import Object, ObjectKey
@@ -24,29 +27,28 @@ from .options import TenantControllerOptions
 from .pods import NodeName, is_finished, node_of
 
 
-class OwnedBy(NamedTuple):
-    """A controller reference of an object, resolved in the object's own namespace."""
-
-    kind: str
-    key: ObjectKey
-    uid: str
-
-
 class Suspect(NamedTuple):
-    """An object to be deleted if what it depends on is confirmed to be gone."""
+    """A pod to be deleted if its node is confirmed to be gone."""
 
-    resource: str
-    object: Object
-    node: NodeName | None = None
-    owner: OwnedBy | None = None
+    pod: Object
+    node: NodeName
+
+
+class Steps(NamedTuple):
+    """What is next for pods whose node is confirmed to be gone: to be marked, or to be deleted for good."""
+
+    mark: list[Object]
+    delete: list[Object]
 
 
 class PodGcCore:
-    """Of one tenant partition. Times are trio's, in seconds."""
+    """Of one partition. Times are trio's, in seconds."""
 
     def __init__(self, options: TenantControllerOptions) -> None:
         self._options = options
         self._missing_since: dict[NodeName, float] = {}
+        # Pods that are marked, and whose node is gone: since when that is known.
+        self._marked_since: dict[str, float] = {}
         # Where bound pods are, by uid: a pod stays where it is, and its spec need not be decoded every round.
         self._node_of: dict[str, NodeName] = {}
 
@@ -71,8 +73,9 @@ class PodGcCore:
     ) -> list[Suspect]:
         """Pods whose node has been missing for the quarantine.
 
-        `nodes` holds only the resource partitions whose view is complete and fresh. A partition that drops out of it
-        ends the quarantine of its nodes: what happened meanwhile has not been seen.
+        `nodes` holds only the resource partitions whose view is complete and fresh, and without any node those that
+        were removed. A partition that drops out of it ends the quarantine of its nodes: what happened meanwhile has
+        not been seen.
         """
         missing: dict[NodeName, float] = {}
         suspects = []
@@ -89,21 +92,22 @@ class PodGcCore:
                 continue
             since = missing.setdefault(node, self._missing_since.get(node, now))
             if now - since >= self._options.node_quarantine_seconds:
-                suspects.append(Suspect("pods", pod, node=node))
+                suspects.append(Suspect(pod, node))
         self._missing_since = missing
         return suspects
 
-
-def orphans(
-    resource: str, objects: Iterable[Object], owner_kind: str, uid_of: Callable[[ObjectKey], str | None]
-) -> list[Suspect]:
-    """Objects whose controller of a kind is not the one their cache shows. `uid_of`: None where there is none."""
-    found = []
-    for obj in objects:
-        for reference in obj.message.metadata.owner_references:
-            if not reference.controller or reference.kind != owner_kind or obj.deletion_ms:
-                continue
-            key = ObjectKey(obj.tenant, obj.namespace, reference.name)
-            if uid_of(key) != reference.uid:
-                found.append(Suspect(resource, obj, owner=OwnedBy(owner_kind, key, reference.uid)))
-    return found
+    def next_steps(self, lost: Iterable[Object], now: float) -> Steps:
+        """`lost`: all pods whose node is gone, as this round has confirmed. One that drops out is waited for anew."""
+        steps = Steps([], [])
+        marked: dict[str, float] = {}
+        for pod in lost:
+            if is_finished(pod):
+                steps.delete.append(pod)  # Nothing of it runs.
+            elif not pod.deletion_ms:
+                steps.mark.append(pod)
+            else:
+                since = marked[pod.uid] = self._marked_since.get(pod.uid, now)
+                if now - since >= self._options.node_fence_seconds:
+                    steps.delete.append(pod)
+        self._marked_since = marked
+        return steps

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object, decode, parse_time
-from ..pods import FAILED, SUCCEEDED
+from ..pods import FAILED, RUNNING, SUCCEEDED
 
 FINISHED_PHASES = (SUCCEEDED, FAILED)
 
@@ -56,6 +56,17 @@ def ready_condition(status: Any) -> Any:
         if condition.get("type") == "Ready":
             return condition if condition.get("status") == "True" else None
     return None
+
+
+def ready_since_ms(pod: Object) -> int:
+    """0: it is not running and ready."""
+    if b"Ready" not in pod.message.status:
+        return 0
+    status = decode(pod.message.status)
+    condition = ready_condition(status)
+    if condition is None or status.get("phase") != RUNNING:
+        return 0
+    return max(transition_ms(condition) or pod.creation_ms, 1)
 
 
 def transition_ms(condition: Any) -> int:

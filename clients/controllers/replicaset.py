@@ -14,6 +14,7 @@ from ..actor import Actor
 from ..client import PartitionClient
 from ..informer import Informer
 from ..metrics import counter
+from ..tenants.arrivals import all_in_sight
 from ..work_queue import WorkQueue
 from .replicaset_core import STATUS_DELAY_SECONDS, Plan, ReplicaSetCore
 
@@ -32,14 +33,24 @@ RESYNC_SECONDS = 5.0
 class ReplicaSetController:
     """Of one tenant partition. Its informers are run by the manager."""
 
-    def __init__(self, tenant_client: PartitionClient, replicasets: Informer, pods: Informer, actor: Actor) -> None:
+    def __init__(
+        self,
+        tenant_client: PartitionClient,
+        replicasets: Informer,
+        pods: Informer,
+        actor: Actor,
+        tenants: Informer | None = None,
+    ) -> None:
+        """`tenants`: where tenants move."""
         self._tenant_client = tenant_client
+        self._tenants = tenants
         self._replicasets, self._pods = replicasets, pods
         self._clock = actor.clock
         self._log = actor.log
         self._core = ReplicaSetCore(actor.random, pods.objects)
         self._queue: WorkQueue[ObjectKey] = WorkQueue(actor, "replicaset")
         self._slots = trio.Semaphore(BATCHES_MAX)
+        self._planned = ""  # The history that was planned for last.
         created = counter(
             actor.registry, "ursa_replicaset_pod_writes_total", "Pods created and deleted for ReplicaSets.", ["verb"]
         )
@@ -62,10 +73,6 @@ class ReplicaSetController:
         """Whether pods of the ReplicaSet of this uid run, may run, or are on their way."""
         return self._core.has_unfinished_pods(uid)
 
-    def ownerless_pods(self) -> list[ObjectKey]:
-        """The pods whose ReplicaSet, by uid, is not in sight. Cheap: nothing is gone through but ReplicaSets."""
-        return self._core.ownerless_pods()
-
     def _enqueue(self) -> None:
         for key in self._core.take_due():
             self._queue.add(key)
@@ -82,26 +89,48 @@ class ReplicaSetController:
         """The only consumer of the queue: a key that waits is there to be taken."""
         while True:
             await self._slots.acquire()
-            plans = [self._plan(await self._queue.get())]
+            first = await self._queue.get()
+            history = self._begun_history()
+            plans = [self._plan(first, history)]
             operations = len(plans[0].operations)
             while len(self._queue) and operations < BATCH_OPERATIONS:
-                plans.append(self._plan(await self._queue.get()))
+                plans.append(self._plan(await self._queue.get(), history))
                 operations += len(plans[-1].operations)
-            nursery.start_soon(self._write, [plan for plan in plans if plan.operations])
+            nursery.start_soon(self._write, [plan for plan in plans if plan.operations], history)
             for plan in plans:
                 if not plan.operations:
                     self._finish(plan)
 
-    def _plan(self, key: ObjectKey) -> Plan:
+    def _history(self) -> str:
+        """That both views are of. Empty, while there is none: what the sets of one ask for says nothing about the pods
+        of another, in a partition that was set back."""
+        history = self._pods.history
+        return history if history == self._replicasets.history else ""
+
+    def _begun_history(self) -> str:
+        """The same, after the core has been told that it has begun: until then it counts on what it did in another."""
+        history = self._history()
+        if history and history != self._planned:
+            self._planned = history
+            self._core.resync(self._pods.resource_version, history)
+        return history
+
+    def _plan(self, key: ObjectKey, history: str) -> Plan:
+        if not history or history != self._history():
+            return Plan(key, "", again_seconds=RETRY_SECONDS)
+        replicaset = self._replicasets.objects.get(key)
+        if replicaset is not None and not all_in_sight(self._tenants, replicaset, lambda: self._pods.resource_version):
+            return Plan(key, "", again_seconds=RETRY_SECONDS)
         return self._core.plan(key, self._clock.now_ms())
 
-    async def _write(self, plans: list[Plan]) -> None:
+    async def _write(self, plans: list[Plan], history: str) -> None:
+        operations = [operation for plan in plans for operation in plan.operations]
         try:
-            results = await self._tenant_client.mutate([operation for plan in plans for operation in plan.operations])
+            results = await self._tenant_client.mutate(operations, history=history)
         except LinkError as error:
             self._log.info("replicasets: %s; they will be tried again", error)
             for plan in plans:
-                if isinstance(error, OutcomeUnknown):
+                if isinstance(error, OutcomeUnknown) and self._history() in (history, ""):
                     self._core.outcome_unknown(plan)
                 else:
                     self._core.not_sent(plan)

@@ -43,6 +43,8 @@ PAUSE_SECONDS_MAX = 60.0
 # nobody follows a status pod by pod, and rollouts wait no longer for it than pods take to start.
 STATUS_DELAY_SECONDS = 0.1
 STATUS_DELAY_SECONDS_MAX = 0.8
+# A status that was refused, as by a partition that is full, is written again after this: nothing else may ask for it.
+STATUS_RETRY_SECONDS = 5.0
 
 # Without vowels and look-alikes, so that no name spells a word. As Kubernetes does.
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -106,7 +108,8 @@ class ReplicaSetCore:
         if known is None:
             self._uids[key] = replicaset.uid
             members.status = dict(decode_shared(replicaset.message.status))
-        if known is None or known.generation != replicaset.generation:
+        # The generation alone does not tell: a restored partition counts on from an older one, and may give it again.
+        if known is None or known.message.spec != replicaset.message.spec or known.generation != replicaset.generation:
             members.read_spec(replicaset, self._pods)
             self._due[key] = None
 
@@ -161,6 +164,8 @@ class ReplicaSetCore:
         fell = view_revision < self._view_revision or (bool(known) and incarnation != known)
         self._view_revision, self._view_incarnation = view_revision, incarnation
         for members in self._members.values():
+            if fell:
+                members.forget_unresolved()
             if members.expected:
                 members.expected = {
                     key: revision
@@ -170,8 +175,16 @@ class ReplicaSetCore:
             if fell:
                 for key in list(members.flags):
                     members.spare(key)
+                self._write_status_anew(members)
             if members.replicaset is not None and (members.wants_more_writes or members.unresolved):
                 self._due[members.replicaset.key] = None
+
+    def _write_status_anew(self, members: Members) -> None:
+        """The status that was written last is gone, too."""
+        members.status = None
+        if members.replicaset is not None:
+            members.status_due = True
+            self._status_due[members.replicaset.key] = None
 
     def has_unfinished_pods(self, uid: str) -> bool:
         """Whether pods of this ReplicaSet run, may run, or are on their way."""
@@ -179,11 +192,6 @@ class ReplicaSetCore:
         if members is None:
             return False
         return bool(members.expected) or any(not flags & FINISHED for flags in members.flags.values())
-
-    def ownerless_pods(self) -> list[ObjectKey]:
-        """The pods whose ReplicaSet, by uid, is not in sight."""
-        ownerless = [members.flags for members in self._members.values() if members.replicaset is None]
-        return [key for flags in ownerless for key in flags]
 
     def _members_of(self, uid: str) -> Members:
         members = self._members.get(uid)
@@ -337,6 +345,7 @@ class ReplicaSetCore:
             self._settle_delete(members, key, result, refusals, plan.dry_deletes)
         if plan.status is not None and results[-1].HasField("error"):
             self._status_lost(members, plan)
+            plan.look_again(STATUS_RETRY_SECONDS)
         if refusals:
             self._refused(members, refusals[-1], now_ms, plan)
         elif plan.creates or plan.deletes:

@@ -138,6 +138,12 @@ class Members:
         if key in self.flags:
             self.set_flags(key, self.flags[key] & ~DOOMED)
 
+    def forget_unresolved(self) -> None:
+        """Whether it happened or not, it is of a history that is gone. What is of the new one too, its view shows."""
+        for key in self.unresolved:
+            self.expected.pop(key, None)
+        self.unresolved.clear()
+
     def _read_pod(self, pod: Object, key: ObjectKey, old: Object | None) -> int:
         message = pod.message
         known = self.flags.get(key, 0) if old is not None else 0

@@ -1,33 +1,40 @@
 """The kubelet of one node, without any input or output: events in, wanted writes and timers out.
 
-It is told what its tenant partitions say of the pods bound to its node, when a timer fires and how a write was
+It is told what the partitions say of the pods bound to its node, when a timer fires and how a write was
 answered, and it leaves in the outbox what is to be done. The shell (`hollow.py`) carries that out.
 
-Everything is kept by (tenant partition, pod uid): two partitions may hold pods of the same tenant, namespace and name,
-and a partition may hold, one after the other, pods of the same name. A write goes to the partition its pod came from.
+Tenants' pods are those of the tenant partitions; those of its own resource partition are daemons, and are kept just so.
+Everything is kept by (partition, pod uid): two partitions may hold pods of the same tenant, namespace and name, and a
+partition may hold, one after the other, pods of the same name. A write goes to the partition its pod belongs to. A pod
+that two partitions have, uid and name, is one that moves with its tenant (`source.py`).
 
 Absence is concluded only from a complete view. While a partition's view is being taken, its pods are put aside; when
-it is complete, pods that are not in it are gone, and new ones are taken on: those that run already first (an earlier
-kubelet started them: they are adopted, not restarted), then the others, oldest first. A pod of a partition that says
-nothing goes on as it is.
+it is complete, pods that are not in it are asked about, for they may have moved, and new ones are taken on: those that
+run already first (an earlier kubelet started them: they are adopted, not restarted), then the others, oldest first. A
+pod of a partition that says nothing goes on as it is.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from random import Random
-from typing import Any
 
 from ...proto import ursa_pb2 as pb
-from ...proto.objects import Object, ObjectKey, decode, parse_time
+from ...proto.objects import Object, ObjectKey, decode
 from ...proto.quantities import resource_list
 from . import statuses
 from .options import HollowNodesOptions, draw
-from .pod import Outbox, Pod, Sent, State, Timer
+from .pod import InstanceChange, Outbox, Pod, Question, Sent, State, Timer
 from .pod_spec import pod_spec
+from .readings import internal_ip, order_of_adoption, phase_of, time_or
+from .runs import Run, run_of
+from .source import Source, Sources
+from .static_pods import StaticPods, is_mirror
 
-RUN_SECONDS_ANNOTATION = "ursa.dev/run-seconds"
+# The pause before the containers of a pod that restarts them run again, doubled each time. As Kubernetes.
+RESTART_SECONDS_MIN = 10.0
+RESTART_SECONDS_MAX = 300.0
 
 # A refused write (not a lost link) is repeated after this, doubled each time: a partition that is overloaded or
 # read-only comes back in seconds, and a write that can never succeed costs one operation a minute.
@@ -35,18 +42,10 @@ RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_MAX = 60.0
 RETRY_JITTER = 0.5
 
+# Nobody runs what these own on another node.
+_NODE_BOUND_OWNERS = ("DaemonSet", "Node")
+
 _RETRY = -1  # The token of timers that repeat a write; all others are positive.
-
-
-class _Source:
-    """The pods of one tenant partition on this node."""
-
-    __slots__ = ("names", "pods", "view")
-
-    def __init__(self) -> None:
-        self.pods: dict[str, Pod] = {}  # by uid
-        self.names: dict[ObjectKey, str] = {}  # the uid that bears a name now
-        self.view: dict[str, pb.Object] | None = None  # by uid, while a view is being taken
 
 
 class Kubelet:
@@ -55,7 +54,7 @@ class Kubelet:
     Args:
         node: its labels and its `status.allocatable` decide what is admitted.
         home: the resource partition of the node; a pod is bound to (node, home).
-        partitions: the tenant partitions whose pods it may be told of.
+        partitions: those whose pods it may be told of.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Kubelet:
         self.used: dict[str, int] = dict.fromkeys(self.allocatable, 0)
         self.instances = 0
         self._labels = dict(node.labels)
-        self._address = _internal_ip(status)
+        self._address = internal_ip(status)
         self._host_ip = statuses.host_ip(self._address)
         checksum = zlib.crc32(self.name.encode())
         self._ip_prefix = f"fd00:{checksum >> 16:x}:{checksum & 0xFFFF:x}::"
@@ -83,28 +82,40 @@ class Kubelet:
         self._outbox = outbox
         self._random = random
         self._options = options
-        self._sources = {partition: _Source() for partition in partitions}
+        self._sources = Sources((partition, Source()) for partition in partitions)
+        self.static = StaticPods(self)
 
     def pods(self) -> list[Pod]:
-        return [pod for source in self._sources.values() for pod in source.pods.values()]
+        return [*self._sources.pods(), *self.static.pods()]
 
     # ------------------------------------------------------------------------------- events: what a partition says
 
     def view_started(self, partition: str) -> None:
         """A full view of the partition follows; one that was under way is forgotten."""
         self._sources[partition].view = {}
+        if partition == self.home:
+            self.static.view_started()
 
     def view_complete(self, partition: str, now: float) -> None:
         source = self._sources[partition]
         view, source.view = source.view, None
         if view is None:
             return
+        source.copies.clear()
+        source.waiting.clear()
+        if partition == self.home:
+            self.static.view_complete(view)
         for pod in list(source.pods.values()):
-            if pod.uid not in view:
-                self._forget(source, pod)
-        for pod in source.pods.values():
-            self._look_again(pod, view.pop(pod.uid), now)
-        for message in sorted(view.values(), key=_order_of_adoption):
+            if pod.uid in view or self._goes_on_elsewhere(pod, now):
+                continue
+            if partition == self.home:
+                self._forget(pod)  # Daemons are of no tenant that could have moved.
+            else:
+                self._ask_about(pod, partition)
+        for pod in list(source.pods.values()):
+            if (message := view.pop(pod.uid, None)) is not None:
+                self._look_again(pod, message, now)
+        for message in sorted(view.values(), key=order_of_adoption):
             self._take_on(source, partition, message, now)
 
     def pod_changed(self, partition: str, message: pb.Object, now: float) -> None:
@@ -115,25 +126,86 @@ class Kubelet:
             source.view[uid] = message
             return
         pod = source.pods.get(uid)
-        if pod is None:
-            self._take_on(source, partition, message, now)
-        else:
+        if partition == self.home and is_mirror(message):
+            self.static.observe(message)
+        elif pod is not None:
+            pod.lost = False
             self._observe(pod, message, now)
+        elif uid in source.copies:
+            source.copies[uid] = message
+        elif uid in source.waiting:
+            source.waiting[uid] = message
+        else:
+            self._take_on(source, partition, message, now)
 
-    def pod_deleted(self, partition: str, uid: str) -> None:
+    def pod_deleted(self, partition: str, uid: str, now: float, *, moved_to: str = "") -> None:
+        """`moved_to`: the partition to which its tenant has moved, where the pod goes on."""
         source = self._sources[partition]
         if source.view is not None:
             source.view.pop(uid, None)
             return
+        source.copies.pop(uid, None)
+        source.waiting.pop(uid, None)
         pod = source.pods.get(uid)
-        if pod is not None:
-            self._forget(source, pod)
+        if pod is None:
+            if partition == self.home:
+                self.static.deleted(uid)
+            return
+        if self._goes_on_elsewhere(pod, now):
+            return
+        if moved_to:
+            self._ask_about(pod, moved_to)
+        else:
+            self._forget(pod)
+
+    def pod_found(self, pod: Pod, partition: str, message: pb.Object | None, now: float) -> None:
+        """The answer to a question about a pod that was lost: which partition has it, and as what; None: none has."""
+        if pod.state is State.GONE or not pod.lost:
+            return  # It has been seen meanwhile.
+        here = message is not None and partition in self._sources and message.metadata.uid == pod.uid
+        if message is not None and here and self._is_ours(message):
+            if partition != pod.partition:
+                self._hand_over(pod, partition)
+            self._look_again(pod, message, now)
+        else:
+            self._forget(pod)
+        for waiting_at, waiting in self._sources.take_waiting():
+            self._take_on(self._sources[waiting_at], waiting_at, waiting, now)
+
+    def partition_added(self, partition: str) -> None:
+        """A partition more; or the one of this name is elsewhere now, and its pods go on."""
+        self._sources.setdefault(partition, Source())
+
+    def partition_removed(self, partition: str, now: float) -> None:
+        """A tenant partition is none any more (it has not merely gone silent): its pods end, and nobody is told."""
+        source = self._sources[partition]
+        source.copies.clear()
+        source.waiting.clear()
+        for pod in list(source.pods.values()):
+            if not self._goes_on_elsewhere(pod, now):
+                self._forget(pod)
+        del self._sources[partition]
+
+    def fence(self, partition: str, seconds: float) -> int:
+        """Nobody was heard of for so long, and the partition may let others run its pods: stop them at once, all but
+        those that can be nowhere else. Returns how many were stopped; they have failed, as will be told."""
+        fenced = [pod for pod in self._sources[partition].pods.values() if pod.holds_resources and not pod.node_bound]
+        for pod in fenced:
+            if pod.state is State.STOPPING:
+                self._stopped(pod)
+                continue
+            self._finish(pod)
+            message = f"node {self.name} heard of no partition for {seconds:g} s, and stopped the pod"
+            pod.status = statuses.refused("NodeIsolated", message, pod.start_ms)
+            self.want(pod)
+        return len(fenced)
 
     def close(self) -> None:
         """The node is switched off: nothing runs, nothing is written any more."""
-        for source in self._sources.values():
-            for pod in list(source.pods.values()):
-                self._forget(source, pod)
+        self._sources.take_waiting()
+        for pod in list(self._sources.pods()):
+            self._forget(pod)
+        self.static.close()
 
     # ------------------------------------------------------------------------------- events: timers and answers
 
@@ -147,15 +219,15 @@ class Kubelet:
         elif pod.state is State.STARTING:
             self._start(pod, now)
         elif pod.state is State.RUNNING:
-            self._succeed(pod, now)
+            self._end(pod, now)
         elif pod.state is State.STOPPING:
             self._stopped(pod)
 
     def write_answered(self, sent: Sent, result: pb.Result, now: float) -> None:
         """The partition's answer to a write. Lost links are the shell's: it sends what is still wanted again."""
         pod = sent.pod
-        if pod.state is State.GONE:
-            return
+        if pod.state is State.GONE or pod.partition != sent.partition:
+            return  # To another partition all that is still wanted is told anew.
         if result.HasField("error"):
             self._write_refused(sent, result.error, now)
             return
@@ -172,7 +244,7 @@ class Kubelet:
             pod.observed_seconds = None
         shows_another = outdated or pod.foreign_revision > pod.acknowledged_revision
         if shows_another and pod.state in (State.RUNNING, State.FINISHED):
-            self._want(pod)
+            self.want(pod)
 
     def _write_refused(self, sent: Sent, error: pb.Status, now: float) -> None:
         pod = sent.pod
@@ -189,19 +261,24 @@ class Kubelet:
 
     # ------------------------------------------------------------------------------- taking on
 
-    def _take_on(self, source: _Source, partition: str, message: pb.Object, now: float) -> None:
-        spec = pod_spec(message.spec)
-        if spec.node != self.name or spec.resource_partition != self.home:
+    def _take_on(self, source: Source, partition: str, message: pb.Object, now: float) -> None:
+        if not self._is_ours(message):
             return  # Another kubelet's pod: to touch it would be the greater harm.
         metadata = message.metadata
         key = ObjectKey(metadata.tenant, metadata.namespace, metadata.name)
+        if self._sources.owner_of(metadata.uid, key) is not None:
+            source.copies[metadata.uid] = message  # Its tenant is moving.
+            return
         predecessor = source.names.get(key)
         if predecessor is not None:
-            self._forget(source, source.pods[predecessor])
-        pod = Pod(self, partition, key, metadata.uid, spec)
-        source.pods[pod.uid] = pod
-        source.names[key] = pod.uid
-        phase = _phase(message.status)
+            self._forget(source.pods[predecessor])
+        pod = Pod(self, partition, key, metadata.uid, pod_spec(message.spec))
+        pod.node_bound = any(owner.kind in _NODE_BOUND_OWNERS for owner in metadata.owner_references)
+        if self._lack_of_room(pod) is not None and any(each.lost for each in self._sources.pods()):
+            source.waiting[pod.uid] = message  # What is being asked about may be gone.
+            return
+        source.add(pod)
+        phase = phase_of(message.status)
         if phase in statuses.FINAL_PHASES:
             pod.state = State.FINISHED
             self._accept_status(pod, message)
@@ -210,11 +287,11 @@ class Kubelet:
         elif metadata.deletion_ms:
             pod.state = State.FINISHED  # It never ran here.
         else:
-            self._admit(pod, message, now)
+            self.admit(pod, message, now)
         if metadata.deletion_ms:
             self._stop(pod, metadata.deletion_grace_seconds, now)
 
-    def _admit(self, pod: Pod, message: pb.Object, now: float) -> None:
+    def admit(self, pod: Pod, message: pb.Object, now: float) -> None:
         pod.observed_seconds = now
         pod.start_ms = round(now * 1000)
         refusal = self._refusal(pod)
@@ -223,7 +300,7 @@ class Kubelet:
             return
         self._reserve(pod)
         if pod.spec.runs_to_completion:
-            pod.run_seconds = _run_seconds(message)
+            pod.run = run_of(message)
         delay = draw(self._options.start_delay_seconds, self._random)
         if delay > 0:
             self._set_timer(pod, now + delay)
@@ -238,16 +315,16 @@ class Kubelet:
             return
         self._reserve(pod)
         self._accept_status(pod, message)
-        pod.state = State.RUNNING
-        self.instances += 1
+        self._begin_instance(pod)
         status = decode(message.status)
         pod.ip = str(status.get("podIP") or "")
         self._keep_ip(pod.ip)
-        pod.start_ms = pod.running_ms = _time_or(status.get("startTime"), pod.start_ms)
+        pod.start_ms = pod.running_ms = time_or(status.get("startTime"), pod.start_ms)
         if pod.spec.runs_to_completion:
-            pod.run_seconds = _run_seconds(message)
-            if pod.run_seconds is not None:
-                self._set_timer(pod, max(now, pod.running_ms / 1000 + pod.run_seconds))
+            pod.run = run_of(message)
+            pod.restarts = statuses.restarts_of(status)
+            if pod.run is not None:
+                self._set_timer(pod, max(now, pod.running_ms / 1000 + pod.run.seconds))
 
     # ------------------------------------------------------------------------------- admission
 
@@ -275,7 +352,7 @@ class Kubelet:
         self._outbox.rejections[reason] = self._outbox.rejections.get(reason, 0) + 1
         pod.state = State.FINISHED
         pod.status = statuses.refused(reason, message, pod.start_ms)
-        self._want(pod)
+        self.want(pod)
 
     def _reserve(self, pod: Pod) -> None:
         used = self.used
@@ -290,26 +367,56 @@ class Kubelet:
                 used[name] -= units
         if pod.is_instance:
             self.instances -= 1
+            if self._outbox.instances is not None:
+                self._outbox.instances.append(InstanceChange(pod, started=False))
 
     # ------------------------------------------------------------------------------- life
 
-    def _start(self, pod: Pod, now: float) -> None:
+    def _begin_instance(self, pod: Pod) -> None:
         pod.state = State.RUNNING
         self.instances += 1
+        if self._outbox.instances is not None:
+            self._outbox.instances.append(InstanceChange(pod, started=True))
+
+    def _start(self, pod: Pod, now: float) -> None:
+        self._begin_instance(pod)
         self._last_ip += 1
         pod.ip = f"{self._ip_prefix}{self._last_ip:x}"
         pod.running_ms = round(now * 1000)
-        pod.status = statuses.running(pod.spec.containers, self._host_ip, pod.ip, pod.start_ms, pod.running_ms)
-        self._want(pod)
-        if pod.run_seconds is not None:
-            self._set_timer(pod, now + pod.run_seconds)
+        self._show_running(pod)
+        if pod.run is not None:
+            self._set_timer(pod, now + pod.run.seconds)
 
-    def _succeed(self, pod: Pod, now: float) -> None:
-        self._finish(pod)
-        pod.status = statuses.succeeded(
-            pod.spec.containers, self._address, pod.ip, pod.start_ms, pod.running_ms, round(now * 1000)
+    def _show_running(self, pod: Pod) -> None:
+        pod.status = statuses.running(
+            pod.spec.containers, self._host_ip, pod.ip, pod.start_ms, pod.running_ms, pod.restarts
         )
-        self._want(pod)
+        self.want(pod)
+
+    def _end(self, pod: Pod, now: float) -> None:
+        """Its run time is over."""
+        assert pod.run is not None
+        if pod.run.exit_code and pod.spec.restarts_on_failure:
+            self._restart(pod, pod.run, now)
+            return
+        self._finish(pod)
+        pod.status = statuses.ended(
+            pod.spec.containers,
+            self._address,
+            pod.ip,
+            (pod.start_ms, pod.running_ms, round(now * 1000)),
+            pod.run.exit_code,
+            pod.restarts,
+        )
+        self.want(pod)
+
+    def _restart(self, pod: Pod, run: Run, now: float) -> None:
+        """It is the same instance, and does not show that its containers wait at first."""
+        pause = min(RESTART_SECONDS_MIN * 2.0 ** min(pod.restarts, 10), RESTART_SECONDS_MAX)
+        pod.restarts += 1
+        pod.running_ms = round((now + pause) * 1000)
+        self._show_running(pod)
+        self._set_timer(pod, now + pause + run.seconds)
 
     def _finish(self, pod: Pod) -> None:
         self._release(pod)
@@ -332,17 +439,45 @@ class Kubelet:
         self._release(pod)
         pod.state = State.STOPPED
         pod.timer = 0
-        self._want(pod)
+        self.want(pod)
 
-    def _forget(self, source: _Source, pod: Pod) -> None:
+    def _forget(self, pod: Pod) -> None:
         """The partition says that the pod is no more: whatever of it runs is killed at once."""
+        self.kill(pod)
+        self._sources[pod.partition].discard(pod)
+
+    def kill(self, pod: Pod) -> None:
+        """It is no more, and nothing is told of it."""
         self._release(pod)
         pod.state = State.GONE
         pod.pending = False
         pod.timer = 0
-        del source.pods[pod.uid]
-        if source.names.get(pod.key) == pod.uid:
-            del source.names[pod.key]
+
+    def _ask_about(self, pod: Pod, partition: str) -> None:
+        """Its partition does not have it any more, and did not say that it is gone. It runs on until this one, or the
+        one to which its tenant has moved from there, says what has become of it."""
+        pod.lost = True
+        self._outbox.questions.append(Question(pod, partition))
+
+    def _goes_on_elsewhere(self, pod: Pod, now: float) -> bool:
+        for partition, message in self._sources.copies_of(pod.uid):
+            self._hand_over(pod, partition)
+            self._look_again(pod, message, now)
+            return True
+        return False
+
+    def _hand_over(self, pod: Pod, partition: str) -> None:
+        self._outbox.writes[pod.partition].pop(pod, None)
+        self._sources.hand_over(pod, partition)
+        self._outbox.handed_over[partition] = None
+        if pod.is_instance and self._outbox.instances is not None:
+            self._outbox.instances.append(InstanceChange(pod, started=True))  # Adopted, from another partition.
+        if pod.pending:
+            self.want(pod)
+
+    def _is_ours(self, message: pb.Object) -> bool:
+        spec = pod_spec(message.spec)
+        return spec.node == self.name and spec.resource_partition == self.home
 
     # ------------------------------------------------------------------------------- observing
 
@@ -358,7 +493,7 @@ class Kubelet:
         revision = message.metadata.resource_version
         if revision <= pod.acknowledged_revision or pod.state in (State.STOPPING, State.STOPPED):
             return
-        if _phase(message.status) in statuses.FINAL_PHASES and pod.state is not State.FINISHED:
+        if phase_of(message.status) in statuses.FINAL_PHASES and pod.state is not State.FINISHED:
             self._finish(pod)  # Final is final, whoever said so.
             pod.version += 1
             pod.pending = False
@@ -366,14 +501,15 @@ class Kubelet:
         elif pod.pending:
             pod.foreign_revision = revision
         elif pod.state is not State.STARTING:
-            self._want(pod)
+            self.want(pod)
 
     def _look_again(self, pod: Pod, message: pb.Object, now: float) -> None:
         """A pod we knew is in a new view. Its partition may have lost our last writes (another incarnation)."""
+        pod.lost = False
         pod.acknowledged_revision = pod.foreign_revision = 0
         self._observe(pod, message, now)
         if pod.state is State.STOPPED and not pod.pending:
-            self._want(pod)
+            self.want(pod)
 
     def _accept_status(self, pod: Pod, message: pb.Object) -> None:
         pod.status = message.status
@@ -381,7 +517,7 @@ class Kubelet:
 
     # ------------------------------------------------------------------------------- outbox
 
-    def _want(self, pod: Pod) -> None:
+    def want(self, pod: Pod) -> None:
         pod.version += 1
         pod.pending = True
         self._outbox.writes[pod.partition][pod] = None
@@ -395,39 +531,3 @@ class Kubelet:
         """An adopted pod keeps its address: later ones count on from it."""
         if address.startswith(self._ip_prefix):
             self._last_ip = max(self._last_ip, int(address.removeprefix(self._ip_prefix), 16))
-
-
-def _phase(status: bytes) -> str:
-    if status == statuses.PENDING or not status:
-        return "Pending"
-    return str(decode(status).get("phase") or "Pending")
-
-
-def _order_of_adoption(message: pb.Object) -> tuple[bool, int]:
-    return _phase(message.status) == "Pending", message.metadata.creation_ms
-
-
-def _run_seconds(message: pb.Object) -> float | None:
-    """The hollow pod's run time. One that is no number counts as none: the pod runs on."""
-    text = message.metadata.annotations.get(RUN_SECONDS_ANNOTATION)
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
-
-
-def _time_or(text: Any, default_ms: int) -> int:
-    try:
-        return parse_time(str(text))
-    except ValueError:
-        return default_ms
-
-
-def _internal_ip(status: Mapping[str, Any]) -> str:
-    for address in status.get("addresses") or ():
-        if address.get("type") == "InternalIP":
-            return str(address.get("address") or "")
-    return ""

@@ -12,6 +12,7 @@ replica and would bring deleted pods back to life. It is thrown away and taken a
 from __future__ import annotations
 
 import abc
+import math
 from collections import Counter
 
 import trio
@@ -40,6 +41,16 @@ class Feed(WatchSink, abc.ABC):
         self._resumable = False  # All up to that has been seen.
         self._viewing = False
         self.synced = False  # The first full view has been taken.
+
+    @property
+    def incarnation(self) -> str:
+        """Of the newest full view; empty before there was one."""
+        return self._incarnation
+
+    @property
+    def heard_at(self) -> float:
+        """When the partition last said anything on this watch, by trio's clock; minus infinity: not since it opened."""
+        return -math.inf if self._watch is None else self._watch.heard_at
 
     @abc.abstractmethod
     def view_started(self) -> None:

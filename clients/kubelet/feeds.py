@@ -1,10 +1,11 @@
-"""The watches behind the cores: a kubelet's pods at one tenant partition, and the nodes of the home partition."""
+"""The watches behind the cores: a kubelet's pods at one partition, and the nodes of the home partition."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ...proto import ursa_pb2 as pb
+from ...proto.tenants import MOVED_TO
 from .core import Kubelet
 from .feed import Feed, FeedKeeper
 from .pod import PODS_RESOURCE
@@ -14,7 +15,7 @@ _DELETED = pb.WatchEvent.DELETED
 
 
 class PodFeed(Feed):
-    """The pods bound to one node, at one tenant partition. `settle` is called with it after each batch."""
+    """The pods bound to one node, at one partition. `settle` is called with it after each batch."""
 
     __slots__ = ("_kubelet", "_now", "_partition", "_settle")
 
@@ -39,7 +40,8 @@ class PodFeed(Feed):
         for event in batch.events:
             message = event.object
             if event.type == _DELETED:
-                kubelet.pod_deleted(partition, message.metadata.uid)
+                moved_to = message.metadata.annotations.get(MOVED_TO, "")
+                kubelet.pod_deleted(partition, message.metadata.uid, now, moved_to=moved_to)
             else:
                 kubelet.pod_changed(partition, message, now)
 

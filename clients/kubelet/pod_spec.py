@@ -22,6 +22,7 @@ class PodSpec(NamedTuple):
     node_selector: Mapping[str, str]
     containers: tuple[tuple[str, str], ...]  # name and image of each
     runs_to_completion: bool
+    restarts_on_failure: bool
     error: str
 
 
@@ -43,6 +44,7 @@ def pod_spec(data: bytes) -> PodSpec:
         node_selector=spec.get("nodeSelector") or {},
         containers=tuple((container.get("name", ""), container.get("image", "")) for container in containers),
         runs_to_completion=spec.get("restartPolicy") in ("Never", "OnFailure"),
+        restarts_on_failure=spec.get("restartPolicy") == "OnFailure",
         error=error,
     )
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from ...proto import ursa_pb2 as pb
 from ...proto.kinds import BY_KIND, NODE_LEASE_NAMESPACE, SYSTEM_TENANT
 from ...proto.objects import Object, ObjectKey, decode, encode, format_time
+from ...proto.restores import TOLD_ANNOTATION
 from ..operations import create_operation, patch_operation, update_status_operation
 from .options import HollowNodesOptions
 
@@ -75,6 +76,8 @@ class HostedNode:
         "slot",
         "status",
         "taking_over",
+        "told",
+        "uid",
     )
 
     def __init__(self, manifest: Object, slot: int) -> None:
@@ -87,6 +90,8 @@ class HostedNode:
         self.register_pause = REGISTER_SECONDS_MIN
         self.taking_over = False
         self.error = ""  # Why it is not registered.
+        self.uid = ""  # Of its Node, as it was seen last; empty: it is not there.
+        self.told = ""  # The incarnation to which it was said what runs here; see `telling.py`.
         self.status = b""  # As we wrote it last.
         self.ready = ""  # The status of the Ready condition in it.
         self.ready_since = -math.inf
@@ -149,7 +154,8 @@ class Registrar:
     def _registration(self, node: HostedNode, now: float) -> Iterator[Write]:
         node.ready_since = now
         if node.taking_over:
-            labels = {"metadata": {"labels": dict(node.manifest.labels)}}
+            # A map of protobuf is walked in another order in each process; the bytes that are sent must not be.
+            labels = {"metadata": {"labels": dict(sorted(node.manifest.labels.items()))}}
             patch = patch_operation(NODES_RESOURCE, ObjectKey("", "", node.name), labels)
             yield Write(node, Purpose.TAKE_OVER, patch)
             yield self._report(node, now)
@@ -260,15 +266,23 @@ class Registrar:
         first = self._phase + node.slot % turns * interval / turns
         return first + (math.floor((now + _SLACK_SECONDS - first) / interval) + 1) * interval
 
+    def untold(self, incarnation: str) -> dict[str, str]:
+        """The uids, by name, of the nodes that are there and do not bear the mark of this incarnation."""
+        return {node.name: node.uid for node in self.nodes.values() if node.uid and node.told != incarnation}
+
     # ------------------------------------------------------------------------------------------- the nodes' watch
 
     def view_started(self, now: float) -> None:
         self._viewed = {}
         self._view_began = now
+        for node in self.nodes.values():
+            node.uid = ""
 
     def view_complete(self, now: float) -> None:
         viewed, self._viewed = self._viewed or {}, None
         for node in self.nodes.values():
+            if node.name not in viewed:
+                node.uid = ""
             if node.registered and node.registered_at < self._view_began and node.name not in viewed:
                 self._not_registered(node, "somebody has deleted it", now)
 
@@ -277,7 +291,10 @@ class Registrar:
         if self._viewed is not None:
             self._viewed[name] = None
         node = self.nodes.get(name)
-        if node is None or not node.registered or message.status == node.status:
+        if node is None:
+            return
+        node.uid, node.told = message.metadata.uid, message.metadata.annotations.get(TOLD_ANNOTATION, "")
+        if not node.registered or message.status == node.status:
             return
         if _ready(decode(message.status).get("conditions") or ()) != node.ready:
             node.ready_since = now
@@ -287,7 +304,10 @@ class Registrar:
         if self._viewed is not None:
             self._viewed.pop(name, None)
         node = self.nodes.get(name)
-        if node is not None and node.registered:
+        if node is None:
+            return
+        node.uid = ""
+        if node.registered:
             self._not_registered(node, "somebody has deleted it", now)
 
 

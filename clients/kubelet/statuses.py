@@ -6,6 +6,7 @@ once for all pods that start in the same millisecond, so a pod costs one join an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,39 +26,47 @@ def host_ip(address: str) -> bytes:
     return encode("hostIP") + encode(address)
 
 
-def running(containers: Containers, host: bytes, pod_ip: str, start_ms: int, running_ms: int) -> bytes:
+def running(
+    containers: Containers, host: bytes, pod_ip: str, start_ms: int, running_ms: int, restarts: int = 0
+) -> bytes:
     """`start_ms`: when the kubelet took the pod on; `running_ms`: when its containers ran."""
-    return b"".join((_RUNNING_HEAD, host, _POD_IP, encode(pod_ip), _running_tail(containers, start_ms, running_ms)))
+    tail = _running_tail(containers, start_ms, running_ms, restarts)
+    return b"".join((_RUNNING_HEAD, host, _POD_IP, encode(pod_ip), tail))
 
 
 @lru_cache(maxsize=1024)
-def _running_tail(containers: Containers, start_ms: int, running_ms: int) -> bytes:
+def _running_tail(containers: Containers, start_ms: int, running_ms: int, restarts: int) -> bytes:
     fields = {
         "startTime": format_time(start_ms),
         "conditions": _conditions(start_ms, running_ms, "True"),
         "containerStatuses": [
-            _container(container, True, {"running": {"startedAt": format_time(running_ms)}}) for container in containers
+            _container(container, True, {"running": {"startedAt": format_time(running_ms)}}, restarts)
+            for container in containers
         ],
     }
     return b"".join(encode(part) for item in fields.items() for part in item)
 
 
-def succeeded(
-    containers: Containers, address: str, pod_ip: str, start_ms: int, running_ms: int, finished_ms: int
+def ended(
+    containers: Containers, address: str, pod_ip: str, times_ms: tuple[int, int, int], exit_code: int, restarts: int
 ) -> bytes:
+    """`times_ms`: when the pod was taken on, when its containers ran last, and when they ended."""
+    start_ms, running_ms, finished_ms = times_ms
     terminated = {
-        "exitCode": 0,
-        "reason": "Completed",
+        "exitCode": exit_code,
+        "reason": "Error" if exit_code else "Completed",
         "startedAt": format_time(running_ms),
         "finishedAt": format_time(finished_ms),
     }
     status = {
-        "phase": "Succeeded",
+        "phase": "Failed" if exit_code else "Succeeded",
         "hostIP": address,
         "podIP": pod_ip,
         "startTime": format_time(start_ms),
-        "conditions": _conditions(start_ms, finished_ms, "False", "PodCompleted"),
-        "containerStatuses": [_container(container, False, {"terminated": terminated}) for container in containers],
+        "conditions": _conditions(start_ms, finished_ms, "False", "PodFailed" if exit_code else "PodCompleted"),
+        "containerStatuses": [
+            _container(container, False, {"terminated": terminated}, restarts) for container in containers
+        ],
     }
     return encode(status)
 
@@ -76,7 +85,14 @@ def _conditions(start_ms: int, ready_ms: int, ready: str, reason: str = "") -> l
     ]
 
 
-def _container(container: tuple[str, str], ready: bool, state: dict[str, Any]) -> dict[str, Any]:
+def restarts_of(status: Mapping[str, Any]) -> int:
+    """Of its first container: those of a hollow pod restart together."""
+    for each in status.get("containerStatuses") or ():
+        return int(each.get("restartCount") or 0)
+    return 0
+
+
+def _container(container: tuple[str, str], ready: bool, state: dict[str, Any], restarts: int) -> dict[str, Any]:
     name, image = container
     return {
         "name": name,
@@ -84,6 +100,6 @@ def _container(container: tuple[str, str], ready: bool, state: dict[str, Any]) -
         "imageID": image,
         "ready": ready,
         "started": ready,
-        "restartCount": 0,
+        "restartCount": restarts,
         "state": state,
     }

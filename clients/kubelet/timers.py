@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from ..actor import Clock
 from .pod import Timer
 from .wake import Wake
 
@@ -16,19 +17,20 @@ GRID_SECONDS = 0.01
 
 
 class Timers:
-    """`offset_seconds`: wall time minus trio time, see `actor.Clock`. `fire` is called with all timers that are due."""
+    """`clock`: by which timers say when they are due; should it jump, those set before fire after the time that they
+    were set for. `fire` is called with all timers that are due."""
 
-    def __init__(self, offset_seconds: float, fire: Callable[[list[Timer]], None]) -> None:
-        self._offset_seconds = offset_seconds
+    def __init__(self, clock: Clock, fire: Callable[[list[Timer]], None]) -> None:
+        self._clock = clock
         self._fire = fire
         self._heap: list[tuple[float, int, Timer]] = []
         self._count = 0
         self._earlier = Wake()
 
     def add(self, timers: Iterable[Timer]) -> None:
-        first = self._next()
+        first, offset_seconds = self._next(), self._clock.offset_seconds
         for timer in timers:
-            at = math.ceil((timer.when - self._offset_seconds) / GRID_SECONDS) * GRID_SECONDS
+            at = math.ceil((timer.when - offset_seconds) / GRID_SECONDS) * GRID_SECONDS
             self._count += 1
             heapq.heappush(self._heap, (at, self._count, timer))
         if self._next() < first:

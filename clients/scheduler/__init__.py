@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import SchedulerOptions
+from .options import SchedulerOptions, ScoringStrategy
 from .scheduler import Scheduler
 
-__all__ = ["Scheduler", "SchedulerOptions"]
+__all__ = ["Scheduler", "SchedulerOptions", "ScoringStrategy"]

@@ -7,19 +7,20 @@ same node and the deletion of the same Placement all succeed again, or say that 
 from __future__ import annotations
 
 from ...proto import ursa_pb2 as pb
+from ..placements import PLACEMENTS, create_placement
 from .pending import PendingPod
 
 PODS = "pods"
-PLACEMENTS = "placements.ursa.dev"
 
 
 class Action:
-    """`partition`: whom it is for."""
+    """`partition`: whom it is for. `history`: its incarnation that this was decided on; empty: it does not matter."""
 
-    __slots__ = ("failures", "in_doubt", "partition", "waiting")
+    __slots__ = ("failures", "history", "in_doubt", "partition", "waiting")
 
     def __init__(self, partition: str) -> None:
         self.partition = partition
+        self.history = ""
         self.failures = 0
         # It may have happened: an answer was lost.
         self.in_doubt = False
@@ -40,23 +41,19 @@ class Claim(Action):
         self.pod, self.spec = pod, spec
 
     def operation(self) -> pb.Operation:
-        operation = pb.Operation(resource=PLACEMENTS)
-        placement = operation.create.object
-        placement.api_version = "ursa.dev/v1"
-        placement.kind = "Placement"
-        placement.metadata.name = self.pod.uid
-        placement.spec = self.spec
-        return operation
+        return create_placement(self.pod.uid, self.spec)
 
 
 class Bind(Action):
-    """Bind a pod, in the home partition, to the node it holds a claim of."""
+    """Bind a pod, in the home partition, to the node it holds a claim of: this very pod, in this very history, as long
+    as it asks for what it asked for when the node was chosen."""
 
-    __slots__ = ("placement_uid", "pod")
+    __slots__ = ("generation", "placement_uid", "pod")
 
-    def __init__(self, home: str, pod: PendingPod, placement_uid: str) -> None:
+    def __init__(self, home: str, pod: PendingPod, placement_uid: str, history: str) -> None:
         super().__init__(home)
-        self.pod, self.placement_uid = pod, placement_uid
+        self.pod, self.placement_uid, self.history = pod, placement_uid, history
+        self.generation = pod.generation
 
     def operation(self) -> pb.Operation:
         pod = self.pod
@@ -65,6 +62,7 @@ class Bind(Action):
         bind.resource_partition = pod.partition
         bind.node = pod.node
         bind.preconditions.uid = pod.uid
+        bind.generation = self.generation
         target = bind.target
         target.resource = PODS
         target.tenant, target.namespace, target.name = pod.object.key

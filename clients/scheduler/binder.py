@@ -11,6 +11,9 @@ What makes it safe to lose any message, answer or process:
 * The claim is what counts. The node's own partition checks it, so nothing here can over-commit a node.
 * A pod is bound only after its claim was accepted, and a claim is given up only after the home partition has said that
   the pod will never be bound to it. So a claim that has been seen, once, can be relied on.
+* A bind names the history of the home partition in which it was decided on, and the generation of the pod: it is not
+  carried out in another history, nor for a pod that asks for something else by now. A claim says its history, too: one
+  of another history is given up, not relied on.
 * Whatever got no answer may have happened. Its assumption stays, and it is repeated until there is an answer; all
   actions are idempotent. Only where nothing was ever sent may the pod go elsewhere at once.
 * A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node, even if the
@@ -38,6 +41,9 @@ from ...proto.errors import (
     Unreachable,
 )
 from ...proto.objects import encode
+from ...proto.tenants import is_not_here
+from ..placements import placement_spec
+from ..revisions import Revision
 from .actions import Action, Bind, Claim, Probe, Release
 from .columns import NodeColumns
 from .decisions import Counts, Decisions, Scheduled
@@ -69,6 +75,7 @@ class Binder:
         options: SchedulerOptions,
     ) -> None:
         self.pods: dict[str, PendingPod] = {}
+        self.history = ""  # Of the home partition, as its pods were seen last.
         self.home_gate = Gate()
         self.counts = Counts()
         self.decisions = Decisions()
@@ -89,22 +96,17 @@ class Binder:
         pod.attempts += 1
         pod.slot, pod.partition, pod.node, pod.node_uid = slot, view.partition, nodes.names[slot], facts.uid
         pod.view_at_claim = nodes.external[slot]
-        spec = encode(self._placement_spec(pod))
-        charges = pod.template.charges
+        template = pod.template
+        pod.generation = pod.object.generation
+        placement = placement_spec(
+            pod.node, pod.node_uid, self._home, pod.object.key, pod.uid, template.requests, history=self.history
+        )
+        spec = encode(placement)
+        charges = template.charges
         if charges is None:
-            charges = pod.template.charges = nodes.charges(pod.template.requests)
-        view.ledger.assume(pod.uid, slot, charges, spec, facts.uid)
+            charges = template.charges = nodes.charges(template.requests)
+        view.ledger.assume(pod.uid, slot, charges, spec, facts.uid, self.history)
         self._send_claim(Claim(pod, spec))
-
-    def _placement_spec(self, pod: PendingPod) -> dict[str, object]:
-        tenant, namespace, name = pod.object.key
-        return {
-            "node": pod.node,
-            "nodeUID": pod.node_uid,
-            "tenantPartition": self._home,
-            "pod": {"tenant": tenant, "namespace": namespace, "name": name, "uid": pod.uid},
-            "requests": pod.template.requests,
-        }
 
     def _send_claim(self, claim: Claim) -> None:
         pod = claim.pod
@@ -113,12 +115,18 @@ class Binder:
         self.decisions.for_partition(claim.partition).append(claim)
 
     def _bind(self, pod: PendingPod, placement_uid: str) -> None:
-        bind = Bind(self._home, pod, placement_uid)
+        bind = Bind(self._home, pod, placement_uid, self.history)
         pod.state, pod.action = PodState.BINDING, bind
         self.decisions.binds.append(bind)
 
-    def _release(self, pod: PendingPod, partition: str, placement_uid: str) -> None:
+    def _release(self, pod: PendingPod, partition: str, placement_uid: str, now: float) -> None:
         """Give up a pod's claim; the pod waits for the answer."""
+        if partition not in self._views:
+            self._released(pod, placement_uid, now)
+        else:
+            self._give_up(pod, partition, placement_uid)
+
+    def _give_up(self, pod: PendingPod, partition: str, placement_uid: str) -> None:
         release = Release(partition, pod.uid, placement_uid, pod)
         pod.state, pod.action = PodState.RELEASING, release
         self.decisions.for_partition(partition).append(release)
@@ -131,7 +139,9 @@ class Binder:
         if pod is not None and pod.released == hold.placement_uid:
             return  # Its deletion is still on the way to our view.
         if pod is None:
-            if self._settled.get(pod_uid, view.partition) != view.partition:
+            # Where a controller has found the pod bound, it was bound after all: our binding was in a history that was
+            # set back.
+            if not hold.bound and self._settled.get(pod_uid, view.partition) != view.partition:
                 self._give_back(view, pod_uid, hold)
         elif pod.state in QUEUED:
             if view.synced:
@@ -164,7 +174,13 @@ class Binder:
         name = self._nodes.names[hold.slot]
         pod.slot, pod.partition, pod.node, pod.node_uid = hold.slot, view.partition, name, hold.node_uid
         pod.attempts += 1
-        self._bind(pod, hold.placement_uid)
+        pod.generation = pod.object.generation
+        if hold.history not in ("", self.history):
+            # What has ended the pod in that history may have had its placement released, and the release be on its
+            # way: it names the placement, so it does not reach another one.
+            self._give_up(pod, view.partition, hold.placement_uid)
+        else:
+            self._bind(pod, hold.placement_uid)
 
     def _found_accepted(self, pod: PendingPod, hold: Hold) -> None:
         """A claim without an answer has happened."""
@@ -174,6 +190,18 @@ class Binder:
     def _give_back(self, view: PartitionView, pod_uid: str, hold: Hold) -> None:
         """Delete a second Placement, of a pod that is bound by another."""
         self.decisions.for_partition(view.partition).append(Release(view.partition, pod_uid, hold.placement_uid, None))
+
+    # ---------------------------------------------------------------------------------------- partitions gone
+
+    def partition_removed(self, partition: str, now: float) -> None:
+        """A resource partition is none any more, and is in no view by now: nothing that was claimed there holds, and
+        no answer comes. A pod that is being bound there is its home partition's to decide on."""
+        self.decisions.actions.pop(partition, None)
+        for pod in [pod for pod in self.pods.values() if pod.partition == partition]:
+            if pod.state is PodState.CLAIMING:
+                self._requeue(pod)
+            elif pod.state is PodState.RELEASING and isinstance(pod.action, Release):
+                self._released(pod, pod.action.placement_uid, now)
 
     # ----------------------------------------------------------------------------------------------- answers
 
@@ -215,7 +243,7 @@ class Binder:
         view.outstanding -= 1
         if not result.HasField("error"):
             self.counts.accepted += 1
-            view.ledger.accept(pod.uid, result.resource_version)
+            view.ledger.accept(pod.uid, Revision(view.partition, result.resource_version))
             self._bind(pod, result.uid)
             return
         error = result.error
@@ -259,9 +287,13 @@ class Binder:
             self._bound(pod, now)
             return
         error = result.error
+        if error.reason == NotFound.reason and is_not_here(error):
+            # Its tenant has moved, or does not come: the claim is of use where it lives.
+            self._forget(pod)
+            return
         if error.reason in (Conflict.reason, NotFound.reason) or pod.deleting:
             # It is gone, or bound elsewhere, or going: it will never be bound to this node, the claim is of no use.
-            self._release(pod, pod.partition, bind.placement_uid)
+            self._release(pod, pod.partition, bind.placement_uid, now)
             return
         if error.reason not in ASK_AGAIN:
             self._complain(pod, f"binding to node {pod.node} of {pod.partition} was refused: {error.message}", now)
@@ -287,8 +319,11 @@ class Binder:
         pod = release.pod
         if pod is None:
             return
-        pod.released = release.placement_uid
         self._views[release.partition].ledger.withdraw(pod.uid)
+        self._released(pod, release.placement_uid, now)
+
+    def _released(self, pod: PendingPod, placement_uid: str, now: float) -> None:
+        pod.released = placement_uid
         if pod.gone:
             self._forget(pod)
         else:
@@ -309,9 +344,18 @@ class Binder:
                 if action.pod.action is action:
                     self._send_claim(action)
             elif isinstance(action, Bind):
-                self.decisions.binds.append(action)
-            else:
+                self._bind_again(action, now)
+            elif action.partition in self._views:
                 self.decisions.for_partition(action.partition).append(action)
+
+    def _bind_again(self, bind: Bind, now: float) -> None:
+        pod = bind.pod
+        if bind.history != self.history and not pod.gone:
+            # It was decided on in a history that is gone, in which its claim may have been ended.
+            self._release(pod, pod.partition, bind.placement_uid, now)
+            return
+        bind.history = self.history  # A pod that is not seen unbound may be bound there already; the partition says.
+        self.decisions.binds.append(bind)
 
     def _repeat_later(self, action: Action, now: float, error: pb.Status | None = None) -> None:
         action.failures += 1

@@ -54,8 +54,12 @@ class Shard(NamedTuple):
     number: int = 0
     schedulers: int = 1
 
+    def turn(self, node: str) -> int:
+        """How many schedulers are before this one at a node: none at those of its own share."""
+        return (crc32(node.encode()) - self.number) % self.schedulers
+
     def owns(self, node: str) -> bool:
-        return crc32(node.encode()) % self.schedulers == self.number
+        return self.turn(node) == 0
 
 
 def tie_bits(seed: int, slot: int, generation: int) -> int:
@@ -72,7 +76,7 @@ class Buffers(NamedTuple):
     fits: NDArray[np.bool_]
     more_fits: NDArray[np.bool_]
     keys: NDArray[np.int32]
-    more_keys: NDArray[np.int32]
+    score: NDArray[np.int32]
     mask: NDArray[np.int8]
 
     @classmethod
@@ -92,7 +96,7 @@ class Buffers(NamedTuple):
             self.fits[:count],
             self.more_fits[:count],
             self.keys[:count],
-            self.more_keys[:count],
+            self.score[:count],
             self.mask[:count],
         )
 
@@ -111,8 +115,8 @@ class NodeColumns:
         self._columns_used = NONZERO_MEMORY + 1
 
         self.free: Floats = np.zeros((RESOURCES_MIN, CAPACITY_MIN))
-        # Allocatable cpu and memory, to divide by: 1 where there is none.
-        self.scale: Floats = np.ones((2, CAPACITY_MIN))
+        # What is allocatable, to divide by; same columns, 1 where there is none.
+        self.scale: Floats = np.ones((RESOURCES_MIN, CAPACITY_MIN))
         self.present: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
         self.ready: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
         self.open: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
@@ -126,6 +130,9 @@ class NodeColumns:
         self.external: list[int] = []
         # Templates for which the node's partition refused a claim though the row showed room.
         self.refusals: dict[int, dict[int, None]] = {}
+        # Slots not to be chosen for the moment, whatever the template.
+        self.withheld: dict[int, None] = {}
+        self._freed: dict[int, None] = {}
         self.taint_sets: list[tuple[Taint, ...]] = [()]
         self._taint_ids: dict[tuple[Taint, ...], int] = {(): 0}
         self.labels = LabelColumns(self.facts)
@@ -135,7 +142,7 @@ class NodeColumns:
         self._free: list[int] = []
         self._holds: list[int] = []
         self._generations: list[int] = []
-        self._own: list[int] = []
+        self._turns: list[int] = []
         self._charges: dict[tuple[tuple[str, int], ...], Charges] = {}
         self._take_cells()
 
@@ -151,10 +158,10 @@ class NodeColumns:
         return self._add_slot(partition, node) if found is None else found
 
     def _add_slot(self, partition: str, node: str) -> int:
-        own = OWN_SHARD if self._shard.owns(node) else 0
+        turn = self._shard.turn(node)
         if self._free:
             slot = self._free.pop()
-            self.names[slot], self.partitions[slot], self._own[slot] = node, partition, own
+            self.names[slot], self.partitions[slot], self._turns[slot] = node, partition, turn
         else:
             slot = self.high
             if slot == self.capacity:
@@ -166,7 +173,7 @@ class NodeColumns:
             self.external.append(0)
             self._holds.append(0)
             self._generations.append(0)
-            self._own.append(own)
+            self._turns.append(turn)
         self._slots[partition, node] = slot
         self.open[slot] = self._open_partitions.get(partition, False)
         self._touch_static(slot)
@@ -176,6 +183,8 @@ class NodeColumns:
         if self.facts[slot] is None and not self._holds[slot]:
             del self._slots[self.partitions[slot], self.names[slot]]
             self.refusals.pop(slot, None)
+            self.withheld.pop(slot, None)
+            self._freed.pop(slot, None)
             self._free.append(slot)
 
     # ---------------------------------------------------------------------------------------------------- nodes
@@ -211,10 +220,11 @@ class NodeColumns:
             for resource, units in amounts.items():
                 column = self._column(resource)  # it may replace `free`
                 self.free[column, slot] += sign * units
+                self.scale[column, slot] = units if sign > 0 and units else 1
             self.free[NONZERO_CPU, slot] += sign * amounts.get(quantities.CPU, 0)
             self.free[NONZERO_MEMORY, slot] += sign * amounts.get(quantities.MEMORY, 0)
-        self.scale[0, slot] = allocatable.get(quantities.CPU) or 1
-        self.scale[1, slot] = allocatable.get(quantities.MEMORY) or 1
+        self.scale[NONZERO_CPU, slot] = self.scale[CPU, slot]
+        self.scale[NONZERO_MEMORY, slot] = self.scale[MEMORY, slot]
 
     def set_open(self, partition: str, is_open: bool) -> None:
         """Whether the nodes of a partition may be chosen."""
@@ -224,6 +234,21 @@ class NodeColumns:
                 if self.partitions[slot] == partition:
                     self.open[slot] = is_open
             self.static_changes.forget()
+
+    def set_shard(self, shard: Shard) -> None:
+        """The schedulers have become more or fewer, and with them the nodes that this one prefers are others."""
+        if shard != self._shard:
+            self._shard = shard
+            for slot in range(self.high):
+                self._turns[slot] = shard.turn(self.names[slot])
+                self._touch_static(slot)
+
+    def clear_partition(self, partition: str) -> None:
+        """The partition is none any more, and all its nodes are gone."""
+        self._open_partitions.pop(partition, None)
+        for slot in range(self.high):
+            if self.partitions[slot] == partition and self.facts[slot] is not None:
+                self.clear_node(slot)
 
     def is_open(self, partition: str) -> bool:
         return self._open_partitions.get(partition, False)
@@ -282,12 +307,37 @@ class NodeColumns:
             del self.refusals[slot]
             self._touch(slot)
 
+    def room_made(self, slot: int) -> None:
+        """Something that was held here has gone, and all schedulers are told so at this time."""
+        if self._turns[slot]:
+            self._freed[slot] = None
+
+    def take_freed(self) -> list[int]:
+        """The slots of others' shards in which room was made since the last time."""
+        freed = list(self._freed)
+        self._freed.clear()
+        return freed
+
+    def turn(self, slot: int) -> int:
+        """How many schedulers are before this one at the node."""
+        return self._turns[slot]
+
+    def withhold(self, slot: int) -> None:
+        self.withheld[slot] = None
+        self._touch(slot)
+
+    def offer(self, slot: int) -> None:
+        """No longer withhold it."""
+        del self.withheld[slot]
+        self._touch(slot)
+
     # --------------------------------------------------------------------------------------------------- arrays
 
     def _touch(self, slot: int) -> None:
         generation = self._generations[slot] + 1
         self._generations[slot] = generation
-        self.tie_cells[slot] = self._own[slot] | tie_bits(self._seed, slot, generation)
+        own = 0 if self._turns[slot] else OWN_SHARD
+        self.tie_cells[slot] = own | tie_bits(self._seed, slot, generation)
         self.changes.append(slot)
 
     def _touch_static(self, slot: int) -> None:
@@ -302,6 +352,7 @@ class NodeColumns:
             self._columns_used += 1
             if column == len(self.free):
                 self.free = np.vstack((self.free, np.zeros_like(self.free)))
+                self.scale = np.vstack((self.scale, np.ones_like(self.scale)))
             self._take_cells()
         return column
 

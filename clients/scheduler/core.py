@@ -11,13 +11,14 @@ trio's time; nothing here reads a clock.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Final
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
 from ...proto.objects import Object
+from ..revisions import Revision
 from .actions import Action, Probe
 from .binder import Binder
 from .columns import NodeColumns, Shard
@@ -30,6 +31,7 @@ from .pod_queue import PodQueue
 from .reports import Reporter
 from .scores import INFEASIBLE, ScoreColumns
 from .template import Template, Templates
+from .turns import Turns
 
 # Pods that fit nowhere are looked at again after this even if nothing seems to have changed, and refusals are
 # forgotten: should our idea of a node and its partition's ever differ for good, no pod waits for good because of it.
@@ -53,15 +55,16 @@ class SchedulingCore:
     ) -> None:
         assert home not in resource_partitions, f"{home} is both a tenant and a resource partition"
         self.home, self.options = home, options
-        shard = Shard(sorted(tenant_partitions).index(home), len(tenant_partitions))
-        self.nodes = NodeColumns(random.getrandbits(32), shard)
-        self.scores = ScoreColumns(self.nodes, random, options.template_columns_max)
+        self.nodes = NodeColumns(random.getrandbits(32), _shard(home, tenant_partitions))
+        self.scores = ScoreColumns(self.nodes, random, options.template_columns_max, options.scoring_strategy)
+        self._turns = Turns(self.nodes)
         self.queue = PodQueue()
         self.views = {name: PartitionView(name, home, self.nodes) for name in resource_partitions}
         self._reporter = Reporter(self.nodes, self._unseen_partitions, options.template_columns_max)
         self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options)
         self.pods = self.binder.pods
         self._templates = Templates()
+        self._draining: dict[str, None] = {}
         self._pods_synced = False
         self._arrivals = 0
         self._blocked = False
@@ -118,9 +121,41 @@ class SchedulingCore:
             # Its claim must be settled first: the answer to its Bind will say what has become of it.
             pod.gone = True
 
+    def home_set_back(self, history: str = "") -> None:
+        """The home partition begins a history, or goes on from an older snapshot in another. What was bound may be
+        unbound in it: whoever is seen again is looked at as by a new process."""
+        self.binder.history = history
+        self.binder.home_gate.answered()  # What it refuses for the sake of the former one says nothing of its link.
+        for uid in [uid for uid, pod in self.pods.items() if pod.state is PodState.BOUND]:
+            del self.pods[uid]
+
     def pods_synced(self) -> None:
         """All unbound pods have been seen once. Idempotent."""
         self._pods_synced = True
+
+    # ------------------------------------------------------------------------------------------- partitions change
+
+    def partition_added(self, partition: str) -> None:
+        """A resource partition, of which nothing has been seen yet."""
+        assert partition != self.home, f"{partition} is both a tenant and a resource partition"
+        self.views[partition] = PartitionView(partition, self.home, self.nodes)
+
+    def partition_removed(self, partition: str, now: float) -> None:
+        """A resource partition is none any more; it has not merely been lost. Its claims are void."""
+        view = self.views.pop(partition)
+        self.nodes.clear_partition(partition)
+        view.ledger.clear()
+        self.binder.partition_removed(partition, now)
+
+    def draining_are(self, partitions: Collection[str]) -> None:
+        """Resource partitions that are to be empty soon: their nodes are not chosen."""
+        self._draining = dict.fromkeys(partitions)
+        for view in self.views.values():
+            self._set_open(view)
+
+    def tenant_partitions_are(self, tenant_partitions: Sequence[str]) -> None:
+        """All of them, the home partition among them: their schedulers share the nodes out between them."""
+        self.nodes.set_shard(_shard(self.home, tenant_partitions))
 
     # ------------------------------------------------------------------------------------ nodes and placements seen
 
@@ -143,9 +178,9 @@ class SchedulingCore:
         if self.views[partition].ledger.lose(pod_uid):
             self.queue.help()
 
-    def placements_seen_up_to(self, partition: str, revision: int) -> None:
-        """All placements of the partition up to this revision have been reported."""
-        if self.views[partition].ledger.seen_up_to(revision):
+    def placements_seen_up_to(self, revision: Revision) -> None:
+        """All placements up to this revision of their partition have been reported."""
+        if self.views[revision.partition].ledger.seen_up_to(revision):
             self.queue.help()
 
     def partition_synced(self, partition: str) -> None:
@@ -170,7 +205,8 @@ class SchedulingCore:
     def unanswered(self, partition: str, actions: Sequence[Action], error: LinkError, now: float) -> None:
         """A batch got no answer: nothing of it was done (Unreachable), or it is not known (OutcomeUnknown)."""
         if partition == self.home:
-            self.binder.home_gate.failed(now)
+            if any(action.history in ("", self.binder.history) for action in actions):
+                self.binder.home_gate.failed(now)
         else:
             self.views[partition].gate.failed(now)
             self._set_open(self.views[partition])
@@ -202,6 +238,8 @@ class SchedulingCore:
             self._leftovers_at = now + LEFTOVER_SECONDS
             self.nodes.forget_refusals()
             self.queue.help()
+        if self._turns.advance(now):
+            self.queue.help()
         self._blocked = False
         if self._may_pick():
             self._settled_at = min(self._settled_at, now + SETTLE_SECONDS)
@@ -222,7 +260,7 @@ class SchedulingCore:
         if self._may_pick():
             due = min(due, self.queue.next_deadline())
             if self.queue.unschedulable:
-                due = min(due, self._leftovers_at)
+                due = min(due, self._leftovers_at, self._turns.next_deadline())
         return due
 
     def _may_pick(self) -> bool:
@@ -258,7 +296,7 @@ class SchedulingCore:
             self.binder.decisions.reports.append(report)
 
     def _set_open(self, view: PartitionView) -> None:
-        is_open = view.synced and view.gate.is_open
+        is_open = view.synced and view.gate.is_open and view.partition not in self._draining
         if is_open != self.nodes.is_open(view.partition):
             self.nodes.set_open(view.partition, is_open)
             if is_open:
@@ -266,3 +304,7 @@ class SchedulingCore:
 
     def _unseen_partitions(self) -> list[str]:
         return [name for name, view in self.views.items() if not view.synced]
+
+
+def _shard(home: str, tenant_partitions: Sequence[str]) -> Shard:
+    return Shard(sorted(tenant_partitions).index(home), len(tenant_partitions))

@@ -61,6 +61,10 @@ def _reasons(nodes: NodeColumns, template: Template) -> Iterator[tuple[int, str]
     _strike(left, lacking)
     refused = sum(1 for slot, templates in nodes.refusals.items() if template.id in templates and left[slot])
     yield refused, "node(s) were taken by another scheduler"
+    yield (
+        sum(1 for slot in nodes.withheld if left[slot]),
+        "node(s) have just become free and are offered to others first",
+    )
 
 
 def _strike(left: Bools, failing: Bools) -> int:

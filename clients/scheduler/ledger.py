@@ -17,16 +17,26 @@ from __future__ import annotations
 from collections import deque
 
 from ...proto.objects import Object, decode
+from ..revisions import Revision
 from .columns import Charges, NodeColumns
 
 
 class Hold:
     """One pod's share of one node. `placement_uid` is empty as long as nothing but our own wish is known."""
 
-    __slots__ = ("charges", "home", "node_uid", "placement_uid", "slot", "spec")
+    __slots__ = ("bound", "charges", "history", "home", "node_uid", "placement_uid", "slot", "spec")
 
     def __init__(
-        self, slot: int, charges: Charges, *, spec: bytes = b"", placement_uid: str = "", node_uid: str = "", home: bool
+        self,
+        slot: int,
+        charges: Charges,
+        *,
+        spec: bytes = b"",
+        placement_uid: str = "",
+        node_uid: str = "",
+        home: bool,
+        history: str = "",
+        bound: bool = False,
     ) -> None:
         self.slot = slot
         self.charges = charges
@@ -34,6 +44,8 @@ class Hold:
         self.placement_uid = placement_uid
         self.node_uid = node_uid
         self.home = home  # of a pod of our own tenant partition
+        self.history = history  # of our own tenant partition, in which it was claimed; empty: it does not say
+        self.bound = bound  # made by a controller, after this partition had said that the pod is bound there
 
 
 class Ledger:
@@ -44,22 +56,22 @@ class Ledger:
         self.observed: dict[str, Hold] = {}
         self.assumed: dict[str, Hold] = {}
         # Answered claims not observed yet, with the revision of the answer: in the order of revisions.
-        self._accepted: deque[tuple[int, str, Hold]] = deque()
+        self._accepted: deque[tuple[Revision, str, Hold]] = deque()
 
     # ------------------------------------------------------------------------------------------------ assumptions
 
-    def assume(self, pod_uid: str, slot: int, charges: Charges, spec: bytes, node_uid: str) -> None:
+    def assume(self, pod_uid: str, slot: int, charges: Charges, spec: bytes, node_uid: str, history: str = "") -> None:
         """A claim has been decided. It counts at once, unless its placement is there already."""
         assert pod_uid not in self.assumed, f"pod {pod_uid} is claimed twice"
         seen = self.observed.get(pod_uid)
         if seen is None or seen.slot != slot:
-            self.assumed[pod_uid] = Hold(slot, charges, spec=spec, node_uid=node_uid, home=True)
+            self.assumed[pod_uid] = Hold(slot, charges, spec=spec, node_uid=node_uid, home=True, history=history)
             self._nodes.hold(slot, charges)
 
-    def accept(self, pod_uid: str, revision: int) -> None:
-        """The partition has taken the claim, at this revision (0: it does not say)."""
+    def accept(self, pod_uid: str, revision: Revision) -> None:
+        """The partition has taken the claim, at this revision (of number 0: it does not say)."""
         hold = self.assumed.get(pod_uid)
-        if revision and hold is not None:
+        if revision.number and hold is not None:
             self._accepted.append((revision, pod_uid, hold))
 
     def withdraw(self, pod_uid: str) -> None:
@@ -67,6 +79,14 @@ class Ledger:
         hold = self.assumed.pop(pod_uid, None)
         if hold is not None:
             self._nodes.unhold(hold.slot, hold.charges)
+
+    def clear(self) -> None:
+        """The partition is none any more, and holds nothing."""
+        for hold in (*self.assumed.values(), *self.observed.values()):
+            self._nodes.unhold(hold.slot, hold.charges)
+        self.assumed.clear()
+        self.observed.clear()
+        self._accepted.clear()
 
     # ----------------------------------------------------------------------------------------------- observations
 
@@ -98,6 +118,8 @@ class Ledger:
             placement_uid=placement_uid,
             node_uid=spec["nodeUID"],
             home=spec["tenantPartition"] == self._home,
+            history=spec.get("history", ""),
+            bound=bool(spec.get("bound")),
         )
 
     def lose(self, pod_uid: str) -> bool:
@@ -106,11 +128,16 @@ class Ledger:
         if hold is None:
             return False
         self._nodes.view_changed(hold.slot)
+        self._nodes.room_made(hold.slot)
         self._nodes.unhold(hold.slot, hold.charges)
         return True
 
-    def seen_up_to(self, revision: int) -> bool:
-        """The view of placements is complete up to `revision`. True: an assumption has ended by it."""
+    def seen_up_to(self, revision: Revision) -> bool:
+        """The view of placements is complete up to `revision`. True: an assumption has ended by it.
+
+        Raises:
+            TypeError: it is another partition's revision.
+        """
         ended = False
         while self._accepted and self._accepted[0][0] <= revision:
             _, pod_uid, hold = self._accepted.popleft()

@@ -3,8 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from ...proto.quantities import CPU, MEMORY
 
 DEFAULT_SCHEDULER = "default-scheduler"
+
+
+@dataclass(frozen=True)
+class ScoringStrategy:
+    """Which node that fits is best, as in Kubernetes' NodeResourcesFit: LeastAllocated spreads, MostAllocated packs.
+
+    `resources` are weights by resource; one other than cpu and memory counts for the pods that request it.
+
+    Raises:
+        ValueError: a type that there is not, or weights that cannot be.
+    """
+
+    type: Literal["LeastAllocated", "MostAllocated"] = "LeastAllocated"
+    resources: tuple[tuple[str, int], ...] = ((CPU, 1), (MEMORY, 1))
+
+    def __post_init__(self) -> None:
+        if self.type not in ("LeastAllocated", "MostAllocated"):
+            raise ValueError(f"a scoring strategy is LeastAllocated or MostAllocated, not {self.type!r}")
+        if not self.resources or any(not 1 <= weight <= 100 for _, weight in self.resources):
+            raise ValueError(f"a scoring strategy needs resources with weights from 1 to 100, not {self.resources!r}")
 
 
 @dataclass(frozen=True)
@@ -12,6 +35,7 @@ class SchedulerOptions:
     """`scheduler_name`: the pods it takes are those whose `spec.schedulerName` is this."""
 
     scheduler_name: str = DEFAULT_SCHEDULER
+    scoring_strategy: ScoringStrategy = ScoringStrategy()
     # Write a FailedScheduling event for a pod that fits nowhere.
     events: bool = True
     # Pods looked at before other tasks of the process get their turn: about ten milliseconds of work.

@@ -40,6 +40,7 @@ class PendingPod:
         "conflicts",
         "deleting",
         "failures",
+        "generation",
         "gone",
         "node",
         "node_uid",
@@ -75,5 +76,6 @@ class PendingPod:
         self.reported_at = 0.0
         # The claim: the node it is for, and how much of the node's row had been seen when it was chosen.
         self.partition = self.node = self.node_uid = ""
+        self.generation = 0  # of the spec by which it was chosen
         self.slot = self.view_at_claim = -1
         self.action: Action | None = None  # what is on its way for it, or to be repeated

@@ -15,10 +15,12 @@ import trio
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
 from ..actor import Actor
-from ..client import ClientSet
+from ..client import ClientSet, PartitionClient
 from ..events import EventRecorder
 from ..informer import Event, EventType, Informer
-from .actions import PLACEMENTS, PODS, Action
+from ..nurseries import run_all
+from ..placements import PLACEMENTS
+from .actions import PODS, Action
 from .core import SchedulingCore
 from .decisions import Counts, Decisions
 from .options import SchedulerOptions
@@ -47,6 +49,7 @@ class Scheduler:
         options: SchedulerOptions = SchedulerOptions(),  # noqa: B008  # immutable
     ) -> None:
         self.home, self._actor, self._options = home, actor, options
+        self._clients = clients
         home_client = clients.for_partition(home)
         self._core = SchedulingCore(
             home, list(clients.tenant_clients), list(clients.resource_clients), actor.random, options
@@ -54,22 +57,13 @@ class Scheduler:
         self._metrics = SchedulerMetrics(actor.registry, options.scheduler_name)
         self._events = EventRecorder(home_client, actor, options.scheduler_name) if options.events else None
         self._work = trio.Event()
-        self._senders = {
-            client.partition: Sender(client, self._answered, self._unanswered)
-            for client in (home_client, *clients.resource_clients.values())
-        }
+        self._senders = {home: Sender(home_client, self._answered, self._unanswered)}
         self._pods = Informer(home_client, PODS, field_selector=UNBOUND)
         self._pods.add_handler(self._pod_event)
+        self._pods_history = ""
         self._pods.add_burst_handler(self._pods_burst)
         self._nodes: dict[str, Informer] = {}
         self._placements: dict[str, Informer] = {}
-        for name, resource_client in clients.resource_clients.items():
-            nodes = self._nodes[name] = Informer(resource_client, "nodes")
-            nodes.add_handler(partial(self._node_event, name))
-            nodes.add_burst_handler(partial(self._partition_burst, name))
-            placements = self._placements[name] = Informer(resource_client, PLACEMENTS)
-            placements.add_handler(partial(self._placement_event, name))
-            placements.add_burst_handler(partial(self._partition_burst, name))
 
     @property
     def counts(self) -> Counts:
@@ -85,19 +79,63 @@ class Scheduler:
         """Until cancelled. Its clients must outlive it."""
         try:
             async with trio.open_nursery() as nursery:
-                for informer in (*self._nodes.values(), *self._placements.values(), self._pods):
-                    nursery.start_soon(informer.run)
-                for sender in self._senders.values():
-                    nursery.start_soon(sender.run)
+                nursery.start_soon(self._pods.run)
+                nursery.start_soon(self._senders[self.home].run)
+                nursery.start_soon(self._clients.resource_clients.serve_each, self._span)
+                nursery.start_soon(self._clients.tenant_clients.serve_each, self._share)
+                nursery.start_soon(self._heed_draining)
                 if self._events is not None:
                     nursery.start_soon(self._events.run)
                 await self._decide()
         finally:
             self._metrics.close()
 
+    # ------------------------------------------------------------------------------------------- what it spans
+
+    async def _span(self, client: PartitionClient) -> None:
+        """One resource partition, for as long as it is one."""
+        name = client.partition
+        if name not in self._core.views:
+            self._core.partition_added(name)
+        nodes = self._nodes[name] = Informer(client, "nodes")
+        nodes.add_handler(partial(self._node_event, name))
+        nodes.add_burst_handler(partial(self._partition_burst, name))
+        placements = self._placements[name] = Informer(client, PLACEMENTS)
+        placements.add_handler(partial(self._placement_event, name))
+        placements.add_burst_handler(partial(self._partition_burst, name))
+        sender = self._senders[name] = Sender(client, self._answered, self._unanswered)
+        try:
+            await run_all([nodes.run, placements.run, sender.run])
+        finally:
+            del self._nodes[name], self._placements[name], self._senders[name]
+            self._core.partition_removed(name, trio.current_time())
+            self._work.set()
+
+    async def _heed_draining(self) -> None:
+        members = self._clients.resource_clients
+        while True:
+            self._core.draining_are(members.draining)
+            self._work.set()
+            await members.wait_changed()
+
+    async def _share(self, client: PartitionClient) -> None:
+        """One tenant partition: its scheduler has its share of the nodes, for as long as it is one."""
+        try:
+            self._share_out()
+            await trio.sleep_forever()
+        finally:
+            self._share_out()
+
+    def _share_out(self) -> None:
+        if self.home in self._clients.tenant_clients:
+            self._core.tenant_partitions_are(list(self._clients.tenant_clients))
+
     # -------------------------------------------------------------------------------------------- what informers say
 
     def _pod_event(self, event: Event) -> None:
+        if self._pods.incarnation != self._pods_history:
+            self._pods_history = self._pods.incarnation
+            self._core.home_set_back(self._pods_history)
         if event.type is EventType.DELETED:
             self._core.pod_gone(event.object.uid)
         else:
@@ -123,7 +161,7 @@ class Scheduler:
     def _partition_burst(self, partition: str) -> None:
         placements = self._placements[partition]
         if placements.synced:
-            self._core.placements_seen_up_to(partition, placements.resource_version)
+            self._core.placements_seen_up_to(placements.revision)
             if self._nodes[partition].synced:
                 self._core.partition_synced(partition)
         self._work.set()

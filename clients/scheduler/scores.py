@@ -5,9 +5,10 @@ pod does not fit. The best node is `argmax` over the column. Placing a pod chang
 template costs one re-scored cell and one argmax; a template not asked for in a while catches up on all that changed, in
 one go, and one not asked for in a long while is dropped.
 
-The score is Kubernetes' LeastAllocated over cpu and memory, 0 to 100, in whole numbers:
+The score is Kubernetes' LeastAllocated or MostAllocated (`options.py`), 0 to 100, in whole numbers:
 
-    (100 x (allocatable - requested - pod's) / allocatable of cpu, the same of memory) / 2, each division rounded down
+    sum of weight x score of each resource / sum of weights, where the score of one is
+    100 x (allocatable - requested - pod's) / allocatable, or 100 x (requested + pod's) / allocatable; all rounded down
 
 There are two twins of it, one over many slots in numpy and one over a single slot in plain Python, which is ten times
 faster for one slot; they agree to the bit (floats hold all the whole numbers involved, and division rounds the same).
@@ -15,13 +16,14 @@ faster for one slot; they agree to the bit (floats hold all the whole numbers in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...proto import quantities
 from .columns import (
     NONZERO_CPU,
     NONZERO_CPU_MILLICORES,
@@ -32,6 +34,7 @@ from .columns import (
     NodeColumns,
 )
 from .labels import Index
+from .options import ScoringStrategy
 from .taints import untolerated
 from .template import Template
 
@@ -50,8 +53,14 @@ OVERFLOW_TOP: Final = 100
 class ScoreColumns:
     """The columns of the templates in use, at most `columns_max`; the one unused longest goes first."""
 
-    def __init__(self, nodes: NodeColumns, random: Random, columns_max: int) -> None:
-        self._nodes, self._random, self._columns_max = nodes, random, columns_max
+    def __init__(
+        self,
+        nodes: NodeColumns,
+        random: Random,
+        columns_max: int,
+        strategy: ScoringStrategy = ScoringStrategy(),  # noqa: B008  # immutable
+    ) -> None:
+        self._nodes, self._random, self._columns_max, self._strategy = nodes, random, columns_max, strategy
         self._columns: dict[int, TemplateColumn] = {}
 
     def of(self, template: Template) -> TemplateColumn:
@@ -60,7 +69,7 @@ class ScoreColumns:
         if column is None:
             if len(self._columns) >= self._columns_max:
                 del self._columns[next(iter(self._columns))]
-            column = TemplateColumn(self._nodes, template)
+            column = TemplateColumn(self._nodes, template, self._strategy)
         self._columns[template.id] = column
         return column
 
@@ -82,10 +91,17 @@ class ScoreColumns:
 class TemplateColumn:
     """One template's keys for all slots."""
 
-    def __init__(self, nodes: NodeColumns, template: Template) -> None:
-        self._nodes, self._template = nodes, template
-        self._nonzero_cpu = template.requests.get("cpu") or NONZERO_CPU_MILLICORES
-        self._nonzero_memory = template.requests.get("memory") or NONZERO_MEMORY_BYTES
+    def __init__(
+        self,
+        nodes: NodeColumns,
+        template: Template,
+        strategy: ScoringStrategy = ScoringStrategy(),  # noqa: B008  # immutable
+    ) -> None:
+        self._nodes, self._template, self._strategy = nodes, template, strategy
+        self._packs = strategy.type == "MostAllocated"
+        # (column, the pod's units, weight) of what is scored, and the sum of the weights.
+        self._scored: tuple[tuple[int, int, int], ...] = ()
+        self._weights = 1
         # (column, units) that must fit; None: it fits nowhere, because no node has ever had such a resource.
         self._needs: tuple[tuple[int, int], ...] | None = None
         self._tolerated: Bools = np.zeros(0, np.bool_)
@@ -139,10 +155,22 @@ class TemplateColumn:
         requests = self._template.requests
         known = not self._template.error and all(resource in columns for resource in requests)
         self._needs = tuple((columns[resource], units) for resource, units in requests.items()) if known else None
+        self._scored = tuple(self._scored_resources()) if known else ()
+        self._weights = sum(weight for _, _, weight in self._scored) or 1
         everything = slice(0, nodes.high)
         self._static[everything] = self._static_of(everything)
         self._score_all()
         self._layout, self._static_position = nodes.layout, nodes.static_changes.end
+
+    def _scored_resources(self) -> Iterator[tuple[int, int, int]]:
+        requests = self._template.requests
+        for resource, weight in self._strategy.resources:
+            if resource == quantities.CPU:
+                yield NONZERO_CPU, requests.get(resource) or NONZERO_CPU_MILLICORES, weight
+            elif resource == quantities.MEMORY:
+                yield NONZERO_MEMORY, requests.get(resource) or NONZERO_MEMORY_BYTES, weight
+            elif units := requests.get(resource):
+                yield self._nodes.resource_columns[resource], units, weight
 
     def _refresh_static(self) -> bool:
         nodes = self._nodes
@@ -168,7 +196,7 @@ class TemplateColumn:
         elif len(slots) * SCATTER_FACTOR < nodes.high:
             index = np.array(slots, np.intp)
             self.keys[index] = self._keys_of(index, len(index))
-            self._deny_refused(slot for slot in slots if slot in nodes.refusals)
+            self._deny(slots)
         else:
             self._score_all()
         self._seen_all()
@@ -176,7 +204,7 @@ class TemplateColumn:
     def _score_all(self) -> None:
         high = self._nodes.high
         self.keys[:high] = self._keys_of(slice(0, high), high)
-        self._deny_refused(self._nodes.refusals)
+        self._deny((*self._nodes.refusals, *self._nodes.withheld))
         self._seen_all()
 
     def _seen_all(self) -> None:
@@ -200,42 +228,42 @@ class TemplateColumn:
         return fits
 
     def _keys_of(self, index: Index, count: int) -> NDArray[np.int32]:
-        """Keys of many slots, refusals not considered."""
+        """Keys of many slots, with no thought of what is refused or withheld."""
         nodes = self._nodes
         if self._needs is None:
             return np.full(count, INFEASIBLE, np.int32)
-        amounts, fits, fits_now, keys, more_keys, mask = nodes.buffers(count)
+        amounts, fits, fits_now, keys, score, mask = nodes.buffers(count)
         np.copyto(fits, self._static[index])
         for column, units in self._needs:
             np.greater_equal(nodes.free[column][index], units, out=fits_now)
             np.logical_and(fits, fits_now, out=fits)
-        self._least_allocated(NONZERO_CPU, self._nonzero_cpu, nodes.scale[0], index, amounts, keys)
-        self._least_allocated(NONZERO_MEMORY, self._nonzero_memory, nodes.scale[1], index, amounts, more_keys)
-        np.add(keys, more_keys, out=keys)
-        np.right_shift(keys, 1, out=keys)
+        keys.fill(0)
+        for column, units, weight in self._scored:
+            self._score(column, units, index, amounts, score)
+            np.multiply(score, weight, out=score)
+            np.add(keys, score, out=keys)
+        np.floor_divide(keys, self._weights, out=keys)
         np.left_shift(keys, TIE_BITS, out=keys)
         np.bitwise_or(keys, nodes.tie[index], out=keys)
         np.subtract(fits.view(np.int8), np.int8(1), out=mask)  # 0 where it fits, -1 (all bits) where not
         np.bitwise_or(keys, mask, out=keys)
         return keys
 
-    def _least_allocated(
-        self,
-        column: int,
-        units: int,
-        scale: NDArray[np.float64],
-        index: Index,
-        amounts: NDArray[np.float64],
-        out: NDArray[np.int32],
+    def _score(
+        self, column: int, units: int, index: Index, amounts: NDArray[np.float64], out: NDArray[np.int32]
     ) -> None:
+        """Of one resource, 0 to 100. A node that holds more than it has is as good as full."""
+        scale = self._nodes.scale[column][index]
         np.subtract(self._nodes.free[column][index], units, out=amounts)
         np.maximum(amounts, 0.0, out=amounts)
+        if self._packs:
+            np.subtract(scale, amounts, out=amounts)
         np.multiply(amounts, 100.0, out=amounts)
-        np.divide(amounts, scale[index], out=amounts)
+        np.divide(amounts, scale, out=amounts)
         np.copyto(out, amounts, casting="unsafe")  # rounds down
 
     def _key_of(self, slot: int) -> int:
-        """The key of one slot, refusals considered."""
+        """The key of one slot."""
         nodes = self._nodes
         if not self._static_cells[slot] or self._needs is None:
             return INFEASIBLE
@@ -243,17 +271,21 @@ class TemplateColumn:
         for column, units in self._needs:
             if free[column][slot] < units:
                 return INFEASIBLE
-        if slot in nodes.refusals and self._template.id in nodes.refusals[slot]:
+        if self._denied(slot):
             return INFEASIBLE
-        cpu_scale, memory_scale = nodes.scale_cells
-        cpu = free[NONZERO_CPU][slot] - self._nonzero_cpu
-        memory = free[NONZERO_MEMORY][slot] - self._nonzero_memory
-        score = int(cpu * 100.0 / cpu_scale[slot]) if cpu > 0.0 else 0
-        score += int(memory * 100.0 / memory_scale[slot]) if memory > 0.0 else 0
-        return (score >> 1 << TIE_BITS) | nodes.tie_cells[slot]
+        scale, packs, score = nodes.scale_cells, self._packs, 0
+        for column, units, weight in self._scored:
+            amount, all_of_it = max(free[column][slot] - units, 0.0), scale[column][slot]
+            if packs:
+                amount = all_of_it - amount
+            score += weight * int(amount * 100.0 / all_of_it)
+        return (score // self._weights << TIE_BITS) | nodes.tie_cells[slot]
 
-    def _deny_refused(self, slots: Iterable[int]) -> None:
-        refusals, template_id = self._nodes.refusals, self._template.id
+    def _denied(self, slot: int) -> bool:
+        nodes = self._nodes
+        return slot in nodes.withheld or (slot in nodes.refusals and self._template.id in nodes.refusals[slot])
+
+    def _deny(self, slots: Iterable[int]) -> None:
         for slot in slots:
-            if template_id in refusals[slot]:
+            if self._denied(slot):
                 self.cells[slot] = INFEASIBLE

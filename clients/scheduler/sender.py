@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Final
 
 import trio
@@ -18,9 +19,17 @@ from .actions import Action
 
 # The most that one message carries; see `clients.mutations`.
 BATCH_ACTIONS_MAX: Final = 256
-# A partition answers a batch within tens of milliseconds, or seconds on a slow disk under load. One that takes longer
-# gets no new work until it answers; the pods go elsewhere.
-STALL_SECONDS: Final = 5.0
+# A partition that takes several times as long as it usually does to answer a batch gets no new work until it answers,
+# and what has not been sent goes elsewhere. Usual are tens of milliseconds, or seconds on a slow disk under load; the
+# sooner a lost one is noticed, the fewer pods have waited for it in vain.
+STALL_FACTOR: Final = 6.0
+STALL_SECONDS_MIN: Final = 0.2
+STALL_SECONDS_MAX: Final = 5.0
+# What could not even be sent for so long, because there is no link, is decided on anew: its pods go elsewhere. Not
+# sooner: a slow link takes a while to open, and one that is given up before is never there.
+UNSENT_SECONDS_MAX: Final = 5.0
+# The weight of the newest answer in what is usual.
+USUAL_WEIGHT: Final = 1 / 8
 
 
 class Sender:
@@ -35,6 +44,7 @@ class Sender:
         self.partition = client.partition
         # When the batch on its way is to be taken for stalled; infinity: there is none, or it has been.
         self.stalls_at = math.inf
+        self._usual_seconds = STALL_SECONDS_MAX / STALL_FACTOR  # Of an answer; nothing is known of it yet.
         self._client = client
         self._answered, self._unanswered = answered, unanswered
         self._outbox: list[Action] = []
@@ -50,6 +60,11 @@ class Sender:
         actions, self._outbox = self._outbox, []
         return actions
 
+    @property
+    def stall_seconds(self) -> float:
+        """How long the next batch may be on its way before the partition is left alone."""
+        return min(max(STALL_FACTOR * self._usual_seconds, STALL_SECONDS_MIN), STALL_SECONDS_MAX)
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:
@@ -57,14 +72,28 @@ class Sender:
                 self._filled = trio.Event()
                 await self._filled.wait()
                 continue
-            batch = self._outbox[:BATCH_ACTIONS_MAX]
-            del self._outbox[:BATCH_ACTIONS_MAX]
-            self.stalls_at = trio.current_time() + STALL_SECONDS
+            batch = self._next_batch()
+            del self._outbox[: len(batch)]
+            sent_at = trio.current_time()
+            self.stalls_at = sent_at + self.stall_seconds
             try:
-                results = await self._client.mutate([action.operation() for action in batch])
+                operations = [action.operation() for action in batch]
+                results = await self._client.mutate(
+                    operations, history=batch[0].history, unsent_seconds_max=UNSENT_SECONDS_MAX
+                )
             except LinkError as error:
                 self._unanswered(self.partition, batch, error, trio.current_time())
             else:
-                self._answered(self.partition, batch, results, trio.current_time())
+                now = trio.current_time()
+                self._usual_seconds += USUAL_WEIGHT * (now - sent_at - self._usual_seconds)
+                self._answered(self.partition, batch, results, now)
             finally:
                 self.stalls_at = math.inf
+
+    def _next_batch(self) -> list[Action]:
+        """As many as one message takes; those of one history, which are all but for a moment."""
+        batch = self._outbox[:BATCH_ACTIONS_MAX]
+        history = batch[0].history
+        if batch[-1].history == history and all(action.history == history for action in batch):
+            return batch
+        return list(takewhile(lambda action: action.history == history, batch))

@@ -1,67 +1,25 @@
-"""Taints and tolerations, with the meaning of Kubernetes.
-
-Only the hard effects count here: NoSchedule and NoExecute keep a pod away; PreferNoSchedule does not score yet.
-"""
+"""Taints and tolerations, as all who place pods know them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from ..taints import (
+    HARD_EFFECTS,
+    NO_SCHEDULE,
+    UNSCHEDULABLE,
+    Taint,
+    Toleration,
+    read_taints,
+    read_tolerations,
+    untolerated,
+)
 
-NO_SCHEDULE = "NoSchedule"
-HARD_EFFECTS = (NO_SCHEDULE, "NoExecute")
-
-
-class Taint(NamedTuple):
-    key: str
-    value: str
-    effect: str
-
-    def __str__(self) -> str:
-        return f"{{{self.key}: {self.value}}}"
-
-
-class Toleration(NamedTuple):
-    """An empty key tolerates every key, an empty effect every effect."""
-
-    key: str
-    operator: str
-    value: str
-    effect: str
-
-    def tolerates(self, taint: Taint) -> bool:
-        if self.effect and self.effect != taint.effect:
-            return False
-        if self.key and self.key != taint.key:
-            return False
-        return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
-
-
-# Cordoning a node is a taint in all but name: it is refused, tolerated and explained like one.
-UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "", NO_SCHEDULE)
-
-
-def read_taints(taints: Iterable[Mapping[str, Any]] | None) -> tuple[Taint, ...]:
-    """The hard taints of a node's spec, in its order."""
-    return tuple(
-        Taint(taint.get("key") or "", taint.get("value") or "", taint["effect"])
-        for taint in taints or ()
-        if taint.get("effect") in HARD_EFFECTS
-    )
-
-
-def read_tolerations(tolerations: Iterable[Mapping[str, Any]] | None) -> tuple[Toleration, ...]:
-    return tuple(
-        Toleration(
-            each.get("key") or "", each.get("operator") or "Equal", each.get("value") or "", each.get("effect") or ""
-        )
-        for each in tolerations or ()
-    )
-
-
-def untolerated(taints: Iterable[Taint], tolerations: Sequence[Toleration]) -> Taint | None:
-    """The first taint that none of the tolerations covers."""
-    for taint in taints:
-        if not any(toleration.tolerates(taint) for toleration in tolerations):
-            return taint
-    return None
+__all__ = [
+    "HARD_EFFECTS",
+    "NO_SCHEDULE",
+    "UNSCHEDULABLE",
+    "Taint",
+    "Toleration",
+    "read_taints",
+    "read_tolerations",
+    "untolerated",
+]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...proto.objects import decode
-from ...proto.quantities import CPU, MEMORY, PODS
-from ..pods import pod_requests
+from ...proto.quantities import PODS
+from ..placements import placed_requests
 from .options import DEFAULT_SCHEDULER
 from .taints import Toleration, read_tolerations
 
@@ -69,7 +69,7 @@ class Templates:
         spec = decode(data)
         error = ""
         try:
-            requests = _requests(spec)
+            requests = placed_requests(spec)
         except ValueError as problem:
             requests, error = {PODS: 1}, str(problem)
         meaning = (
@@ -92,14 +92,3 @@ class Templates:
 def _make_room(cache: dict[Any, Template]) -> None:
     if len(cache) >= SPECS_MAX:
         del cache[next(iter(cache))]
-
-
-def _requests(spec: Mapping[str, Any]) -> dict[str, int]:
-    """cpu and memory are always there, possibly 0; `pods` is 1; other resources are there if more than 0.
-
-    Raises:
-        ValueError: a quantity does not parse.
-    """
-    total = pod_requests(spec)
-    extended = {name: units for name, units in sorted(total.items()) if units and name not in (CPU, MEMORY, PODS)}
-    return {CPU: total.get(CPU, 0), MEMORY: total.get(MEMORY, 0), PODS: 1, **extended}

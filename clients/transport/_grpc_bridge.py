@@ -13,11 +13,14 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 import trio
+
+from ._grpc_detour import Detours
+from .conditions import Conditions
 
 # How long the background thread may take to end: its calls are cancelled and its sockets closed, nothing is waited for.
 STOP_SECONDS = 5.0
@@ -56,6 +59,9 @@ class GrpcBridge:
         self._thread: threading.Thread | None = None
         self._stopped = trio.Event()
         self._closers: dict[object, Callable[[], Awaitable[None]]] = {}
+        # asyncio's
+        self.detours = Detours()
+        self._settings: dict[asyncio.Task[None], None] = {}
 
     async def __aenter__(self) -> Self:
         if self._thread is not None:
@@ -90,6 +96,23 @@ class GrpcBridge:
         """From asyncio: run `callback` on the trio thread."""
         self._to_trio.put(callback)
 
+    async def set_conditions(self, conditions: Mapping[str, Conditions]) -> None:
+        """Disturb the links of this process, by partition; those that are not named are undisturbed. Returns when it
+        is so; a link that is disturbed for the first time is lost and comes back before (`_grpc_detour`)."""
+        if not self.running:
+            await trio.lowlevel.checkpoint()
+            return
+        done = trio.Event()
+
+        def start() -> None:
+            setting = asyncio.create_task(self.detours.set_conditions(conditions))
+            self._settings[setting] = None
+            setting.add_done_callback(self._settings.pop)
+            setting.add_done_callback(lambda _: self.call_trio(done.set))
+
+        self.call_asyncio(start)
+        await done.wait()
+
     def before_stop(self, owner: object, close: Callable[[], Awaitable[None]] | None) -> None:
         """From asyncio: what to await before the loop ends; None takes it back."""
         if close is None:
@@ -110,6 +133,7 @@ class GrpcBridge:
         await self._stopping.wait()
         while self._closers:
             await self._closers.popitem()[1]()
+        await self.detours.close()
         # gRPC's own tasks end when its core has answered everything; answers to a loop that is gone would be errors.
         if others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others, timeout=STOP_SECONDS / 2)

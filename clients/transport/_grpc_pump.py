@@ -52,6 +52,7 @@ class Pump(CallTask):
 
     def __init__(self, wire: Wire, shape: Method, pipe: Pipe, wake: Callback, trace: str = "") -> None:
         super().__init__(wire)
+        self.comes_back = shape.name == "Watch"
         self._shape = shape
         self._trace = trace
         self._request: bytes | None = None

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
+import re
 from typing import Any, cast
 
 import grpc
 
 from ...proto import ursa_pb2 as pb
-from ...proto.errors import Unreachable, UrsaError, from_status
-from ...proto.sessions import STATUS_METADATA_KEY, TRACE_METADATA_KEY, USER_METADATA_KEY, Method
+from ...proto.errors import WRONG_PARTITION, Unreachable, UrsaError, WrongPartition, from_status
+from ...proto.sessions import (
+    PARTITION_METADATA_KEY,
+    STATUS_METADATA_KEY,
+    TRACE_METADATA_KEY,
+    USER_METADATA_KEY,
+    Method,
+)
 from ._grpc_bridge import GrpcBridge
 
 # A link that has gone silent (a host without power, a cable) is found within the sum of these two. Half a node's lease:
@@ -24,7 +32,11 @@ RECONNECT_SECONDS_MAX = 1.0
 # What an attempt to connect to a host that does not answer may cost.
 CONNECT_SECONDS = 5.0
 # gRPC's own account of a failure can be long; an error is one line.
-_DETAILS_LENGTH_MAX = 160
+_DETAILS_LENGTH_MAX = 200
+# What comes first of it, and is in our line already, or of no use: the reason of a handshake comes last.
+_PREAMBLE = re.compile(r"^failed to connect to all addresses; last error: [A-Z_]+: (ipv[46]:\S+: )?")
+# How often `redial` looks whether streams have been opened again.
+_LOOK_SECONDS = 0.02
 
 
 def _milliseconds(seconds: float) -> int:
@@ -47,6 +59,8 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 class CallTask(abc.ABC):
     """A gRPC call under way, and the task that carries it. The methods run on the asyncio thread."""
+
+    comes_back = False  # Whoever made it makes another soon when it is lost.
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -97,11 +111,15 @@ class Wire:
         credentials: grpc.ChannelCredentials | None,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
         keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS,
+        *,
+        any_name: bool = False,
     ) -> None:
         self.partition = partition
         self.address = address
         self.bridge = bridge
-        self._metadata = ((USER_METADATA_KEY, user),)
+        self._metadata: tuple[tuple[str, str], ...] = ((USER_METADATA_KEY, user),)
+        if not any_name:
+            self._metadata += ((PARTITION_METADATA_KEY, partition),)
         self._credentials = credentials
         self._options = [
             *_OPTIONS,
@@ -139,10 +157,13 @@ class Wire:
         """The partition's refusal, where it sent one; otherwise the link is at fault."""
         for key, value in error.trailing_metadata():
             if key == STATUS_METADATA_KEY:
-                return from_status(pb.Status.FromString(cast("bytes", value)))
+                refusal = from_status(pb.Status.FromString(cast("bytes", value)))
+                if any(cause.reason == WRONG_PARTITION for cause in refusal.causes):
+                    return WrongPartition(self.partition, f"at {self.address}, {refusal.message}")
+                return refusal
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and timeout_seconds is not None:
             return Unreachable(self.partition, f"no answer from {self.address} within {timeout_seconds:g} s")
-        details = " ".join((error.details() or "").split())[:_DETAILS_LENGTH_MAX]
+        details = _PREAMBLE.sub("", " ".join((error.details() or "").split()))[:_DETAILS_LENGTH_MAX]
         return Unreachable(self.partition, f"no link to {self.address} ({error.code().name}: {details})")
 
     def closed_error(self) -> Unreachable:
@@ -157,7 +178,30 @@ class Wire:
             await asyncio.wait(tasks)
         if self._channel is not None:
             await self._channel.close(None)
+        self.bridge.detours.forget(self)
         self.bridge.before_stop(self, None)
+
+    async def redial(self, seconds_max: float) -> None:
+        """Connect again, to where the process's detours say. What is under way is lost, as with any lost link; this
+        waits until its watches are there again."""
+        tasks, channel = dict(self._tasks), self._channel
+        self._channel, self._callables = None, {}
+        for call_task in tasks.values():
+            call_task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if channel is not None:
+            await channel.close(None)
+        watches = sum(call_task.comes_back for call_task in tasks.values())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds_max):
+                await self._come_back(watches)
+
+    async def _come_back(self, watches: int) -> None:
+        while sum(each.comes_back for each in self._tasks.values()) < watches and not self._closed:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        if self._channel is not None and not self._closed:
+            await self._channel.channel_ready()
 
     def _callable(self, shape: Method) -> Any:
         channel = self._open_channel()
@@ -169,8 +213,12 @@ class Wire:
 
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
+            address = self.bridge.detours.address_of(self)
             if self._credentials is None:
-                self._channel = grpc.aio.insecure_channel(self.address, self._options)
+                self._channel = grpc.aio.insecure_channel(address, self._options)
             else:
-                self._channel = grpc.aio.secure_channel(self.address, self._credentials, self._options)
+                # Whichever way it leads, the partition's certificate is that of its own host.
+                host = ("grpc.ssl_target_name_override", self.address.rpartition(":")[0].strip("[]"))
+                options = self._options if address == self.address else [*self._options, host]
+                self._channel = grpc.aio.secure_channel(address, self._credentials, options)
         return self._channel

@@ -22,6 +22,8 @@ class InFlight(Protocol):
     """A call or a stream: it ends when the link does."""
 
     def lose(self, error: Unreachable) -> None: ...
+    def resume(self) -> None:
+        """What is silent may have changed: look again at what waits to arrive."""
 
 
 @dataclass
@@ -35,7 +37,11 @@ class Link:
     user: str
     trace: Callable[[str], None] | None
     down: str = ""  # the reason, while it is
+    requests_silent: bool = False  # nothing arrives that way, and nobody is told
+    replies_silent: bool = False
+    slowed_seconds: tuple[float, float] = (0.0, 0.0)  # that much later than the latency says: requests, replies
     in_flight: dict[InFlight, None] = field(default_factory=dict)
+    stranded: dict[InFlight, None] = field(default_factory=dict)  # of them: nothing of theirs arrives any more
 
     @property
     def caller(self) -> Caller:
@@ -43,12 +49,45 @@ class Link:
 
     @property
     def delays(self) -> bool:
-        return self.latency_seconds[1] > 0
+        return self.latency_seconds[1] > 0 or any(self.slowed_seconds)
+
+    @property
+    def request_seconds(self) -> tuple[float, float]:
+        """Bounds of what a request takes."""
+        return self._bounds(self.slowed_seconds[0])
+
+    @property
+    def reply_seconds(self) -> tuple[float, float]:
+        return self._bounds(self.slowed_seconds[1])
+
+    def _bounds(self, slowed_seconds: float) -> tuple[float, float]:
+        low, high = self.latency_seconds
+        return low + slowed_seconds, high + slowed_seconds
 
     def cut(self, reason: str) -> None:
         self.down = reason
         for each in list(self.in_flight):
             each.lose(self.unreachable(reason))
+
+    def silence(self, *, requests: bool, replies: bool) -> None:
+        self.requests_silent, self.replies_silent = requests, replies
+        for each in list(self.in_flight):
+            each.resume()
+
+    def strand(self) -> None:
+        """All that is under way is silent for good; what comes now is not concerned."""
+        self.stranded.update(self.in_flight)
+        for each in list(self.in_flight):
+            each.resume()
+
+    def drop(self, reason: str, *, stranded: bool = False) -> None:
+        """Lose all that is under way (or what is stranded of it); what comes now is not concerned."""
+        for each in list(self.stranded if stranded else self.in_flight):
+            each.lose(self.unreachable(reason))
+
+    def over(self, each: InFlight) -> None:
+        del self.in_flight[each]
+        self.stranded.pop(each, None)
 
     def unreachable(self, message: str) -> Unreachable:
         return Unreachable(self.partition, message)
@@ -76,11 +115,13 @@ class End(NamedTuple):
 class Line:
     """One direction of a stream: items in the order sent, each with the time at which it arrives."""
 
-    def __init__(self, random: Random, latency_seconds: tuple[float, float]) -> None:
+    def __init__(self, random: Random, latency_seconds: tuple[float, float], *, silent: bool = False) -> None:
+        self.silent = silent
         self._random = random
         self._latency_seconds = latency_seconds
         self._items: deque[tuple[float, bytes | End]] = deque()
         self._last_due = -math.inf
+        self._lost = False
         self.bytes = 0
 
     def put(self, item: bytes | End) -> None:
@@ -92,7 +133,7 @@ class Line:
 
     @property
     def next_due(self) -> float:
-        return self._items[0][0] if self._items else math.inf
+        return self._items[0][0] if self._items and not (self.silent and not self._lost) else math.inf
 
     @property
     def arrived(self) -> bool:
@@ -100,7 +141,10 @@ class Line:
 
     def take_arrived(self) -> list[bytes]:
         """What has arrived, up to the end of the stream, which stays in the line for good."""
-        now, taken = trio.current_time(), []
+        taken: list[bytes] = []
+        now = trio.current_time()
+        if self.silent and not self._lost:
+            return taken
         while self._items and self._items[0][0] <= now:
             item = self._items[0][1]
             if isinstance(item, End):
@@ -119,13 +163,16 @@ class Line:
     @property
     def end_due(self) -> float:
         """When the end arrives, where it is known."""
+        if self.silent and not self._lost:
+            return math.inf
         return self._items[-1][0] if self._items and isinstance(self._items[-1][1], End) else math.inf
 
     def lose(self, error: Unreachable) -> None:
         """Drop what has not arrived, and end."""
         now = trio.current_time()
-        while self._items and self._items[-1][0] > now:
+        while self._items and (self.silent or self._items[-1][0] > now):
             self.bytes -= _size(self._items.pop()[1])
+        self._lost = True
         if self.end is None:
             self._items.append((now, End(error)))
 

@@ -34,6 +34,7 @@ class GrpcTransport(Transport):
         user: who asks, as the partition sees it.
         credentials: None for plain text.
         keepalive_seconds, keepalive_timeout_seconds: a link that has gone silent is lost within the sum of both.
+        any_name: take whichever partition is there. Else another one is WrongPartition.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class GrpcTransport(Transport):
         credentials: grpc.ChannelCredentials | None = None,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
         keepalive_timeout_seconds: float = KEEPALIVE_TIMEOUT_SECONDS,
+        any_name: bool = False,
     ) -> None:
         self.partition = partition
         self.address = address
         self._bridge = bridge
-        self._wire = Wire(partition, address, bridge, user, credentials, keepalive_seconds, keepalive_timeout_seconds)
+        keepalive = keepalive_seconds, keepalive_timeout_seconds
+        self._wire = Wire(partition, address, bridge, user, credentials, *keepalive, any_name=any_name)
         self._closed = False
 
     async def unary(

@@ -16,6 +16,7 @@ A trace has one line per message delivered, at the time of delivery; the last fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
@@ -77,9 +78,39 @@ class MemoryTransport(Transport):
         self._link.cut("the transport is closed")
         await trio.lowlevel.checkpoint()
 
+    @property
+    def latency_seconds(self) -> tuple[float, float]:
+        return self._link.latency_seconds
+
+    @latency_seconds.setter
+    def latency_seconds(self, bounds: tuple[float, float]) -> None:
+        """Of what is sent from now on; streams that are open keep theirs. Between 0 and 0 there is none at all."""
+        self._link.latency_seconds = bounds
+
+    def slow(self, requests_seconds: float, replies_seconds: float) -> None:
+        """Let either way take so much longer than its latency. What is under way is lost, so that all of it counts."""
+        if self._link.slowed_seconds != (requests_seconds, replies_seconds):
+            self._link.slowed_seconds = requests_seconds, replies_seconds
+            self._link.drop("the link has become another")
+
     def cut(self) -> None:
         """Lose the link: what is on its way is dropped, streams and calls fail with Unreachable until `heal`."""
         self._link.cut("the link is cut")
+
+    def silence(self, *, requests: bool = True, replies: bool = True) -> None:
+        """Let nothing arrive any more in these directions, and tell nobody: a half-open link. What is on its way waits
+        until `silence(requests=False, replies=False)`, or goes with `drop`."""
+        self._link.silence(requests=requests, replies=replies)
+
+    def strand(self) -> None:
+        """Let nothing arrive any more, either way, of the streams and calls that are under way, for good, and tell
+        nobody: something between the two ends has forgotten the connection. New ones are not concerned."""
+        self._link.strand()
+
+    def drop(self, *, stranded: bool = False) -> None:
+        """Lose the streams and calls under way, as a keepalive does that had no answer; new ones can be opened.
+        `stranded`: only those that are stranded."""
+        self._link.drop("the link has been silent for too long", stranded=stranded)
 
     def heal(self, service: Service | None = None) -> None:
         """Undo `cut`. `service`: the apiserver has been restarted, and this is the new one."""
@@ -100,6 +131,7 @@ class _Call:
         self._answered = trio.Event()
         self._error: Unreachable | None = None
         self._lost = trio.Event()
+        self._resumed = trio.Event()
 
     async def run(self, request: bytes) -> Any:
         await trio.lowlevel.checkpoint()
@@ -108,13 +140,13 @@ class _Call:
             raise link.unreachable(link.down)
         link.in_flight[self] = None
         try:
-            await self._travel()
+            await self._travel(link.request_seconds, lambda: link.requests_silent or self in link.stranded)
             link.delivered(shape, ">", request)
             link.service.call(shape.name, request, self._caller, self._take_answer)
             await self._wait_answered()
-            await self._travel()
+            await self._travel(link.reply_seconds, lambda: link.replies_silent or self in link.stranded)
         finally:
-            del link.in_flight[self]
+            link.over(self)
         assert self._answer is not None
         if isinstance(self._answer, ApiError):
             raise link.refusal(shape, self._answer)
@@ -125,6 +157,10 @@ class _Call:
         self._error = error
         self._lost.set()
         self._answered.set()
+        self._resumed.set()
+
+    def resume(self) -> None:
+        self._resumed.set()
 
     def _take_answer(self, answer: bytes | ApiError) -> None:
         self._answer = answer
@@ -136,11 +172,14 @@ class _Call:
         if self._error is not None:
             raise self._error
 
-    async def _travel(self) -> None:
+    async def _travel(self, bounds: tuple[float, float], silent: Callable[[], bool]) -> None:
         """One way."""
         if self._link.delays:
-            with trio.move_on_after(self._link.random.uniform(*self._link.latency_seconds)):
+            with trio.move_on_after(self._link.random.uniform(*bounds)):
                 await self._lost.wait()
+        while silent() and self._error is None:
+            self._resumed = trio.Event()
+            await self._resumed.wait()
         if self._error is not None:
             raise self._error
 
@@ -153,8 +192,8 @@ class _MemoryStream(Stream):
         self._shape = shape
         self._caller = link.caller._replace(trace=trace)
         random = Random(link.random.getrandbits(64)) if link.delays else link.random
-        self._requests = Line(random, link.latency_seconds)
-        self._replies = Line(random, link.latency_seconds)
+        self._requests = Line(random, link.request_seconds, silent=link.requests_silent)
+        self._replies = Line(random, link.reply_seconds, silent=link.replies_silent)
         self._server: ServerStream | None = None
         self._opened = False
         self._over = False  # nothing more goes to the apiserver, nor comes from it
@@ -169,8 +208,10 @@ class _MemoryStream(Stream):
         self._link.in_flight[self] = None
         if self._link.down:
             self.lose(self._link.unreachable(self._link.down))
-        elif not self._link.delays:
+        elif not self._link.delays and not self._link.requests_silent:
             self._open()
+        elif not self._link.delays:
+            self._requests.put(b"")  # Opened when it arrives.
         else:
             self._requests.put(b"")  # what opens the stream at the other end
             self._pump_block = trio.open_nursery()
@@ -182,7 +223,7 @@ class _MemoryStream(Stream):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._link.in_flight[self]
+        self._link.over(self)
         self._finish(End(self._link.unreachable("the stream has been closed")))
         if self._pump_block is not None and self._pump_scope is not None:
             self._pump_scope.cancel()
@@ -196,19 +237,22 @@ class _MemoryStream(Stream):
             await wait_until(self._room, self._replies.end_due)
         if (end := self._replies.end) is not None:
             raise self._error(end) or self._link.unreachable("the partition has ended the stream")
+        waited_for = self._requests.next_due != math.inf
         self._requests.put(data)
-        if self._link.delays:
-            self._work.ring()
-        else:
+        if not self._link.delays:
             self._deliver_requests()
+        elif not waited_for:  # Else the pump wakes for the first of them.
+            self._work.ring()
 
     async def receive(self) -> Sequence[Any]:
         if self._ready():
             await trio.lowlevel.checkpoint()
         while not self._ready():
             await wait_until(self._arrival, self._replies.next_due)
+        was_full = self._replies.bytes >= INBOUND_BYTES_MAX
         arrived = self._replies.take_arrived()
-        self._work.ring()  # there is room for more
+        if was_full:  # The pump has stopped taking replies.
+            self._work.ring()
         if not arrived and (end := self._replies.end) is not None and (error := self._error(end)) is not None:
             raise error
         for data in arrived:
@@ -221,6 +265,15 @@ class _MemoryStream(Stream):
         self._replies.lose(error)
         self._finish(None)
 
+    def resume(self) -> None:
+        link = self._link
+        stranded = self in link.stranded
+        self._requests.silent, self._replies.silent = link.requests_silent or stranded, link.replies_silent or stranded
+        if not self._link.delays:
+            self._deliver_requests()
+        self._work.ring()
+        self._arrival.ring()
+
     def _error(self, end: End) -> UrsaError | None:
         return None if end.error is None else self._link.refusal(self._shape, end.error)
 
@@ -232,7 +285,8 @@ class _MemoryStream(Stream):
     async def _pump(self) -> None:
         while not self._over:
             self._deliver_requests()
-            if self._take_replies():
+            waited_for = self._replies.next_due != math.inf
+            if self._take_replies() and not waited_for:  # Else the reader wakes for the first of them.
                 self._arrival.ring()
             await wait_until(self._work, self._requests.next_due)
 

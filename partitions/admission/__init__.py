@@ -5,10 +5,15 @@ Each kind has a `Strategy`; those without rules of their own share the default o
 
 from __future__ import annotations
 
-from ...proto.kinds import KINDS
+from ...proto.kinds import BY_KIND, KINDS, Role
+from .budgets import BudgetStrategy
 from .chain import Admission, Session, Unanswered
+from .daemonsets import DaemonSetStrategy
 from .definitions import DefinitionStrategy
+from .endpoints import EndpointSliceStrategy, EndpointsStrategy
+from .jobs import CronJobStrategy, JobStrategy
 from .ledger import Ledger
+from .node_pods import NodePodStrategy
 from .others import (
     ConfigMapStrategy,
     EventStrategy,
@@ -16,13 +21,17 @@ from .others import (
     NodeStrategy,
     PlacementStrategy,
     SecretStrategy,
-    TenantStrategy,
 )
+from .partition_entries import PartitionEntryStrategy
 from .pods import PodStrategy
 from .quota_rules import QuotaStrategy
 from .quotas import Quotas
 from .reviews import MutatingPlugin, Plugin, Review, ValidatingPlugin
+from .revisions import RevisionStrategy
+from .services import ServiceStrategy
+from .statefulsets import StatefulSetStrategy
 from .strategy import Strategy
+from .tenants import Tenants, TenantStrategy
 from .timing import AdmissionMetrics
 from .webhook_calls import WebhookCall, WebhookCaller, Webhooks, no_webhooks
 from .webhook_rules import WebhookStrategy
@@ -38,8 +47,10 @@ __all__ = [
     "Plugin",
     "Quotas",
     "Review",
+    "ServiceStrategy",
     "Session",
     "Strategy",
+    "Tenants",
     "Unanswered",
     "ValidatingPlugin",
     "WebhookCall",
@@ -55,6 +66,15 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "Pod": PodStrategy,
     "ReplicaSet": WorkloadStrategy,
     "Deployment": DeploymentStrategy,
+    "StatefulSet": StatefulSetStrategy,
+    "DaemonSet": DaemonSetStrategy,
+    "ControllerRevision": RevisionStrategy,
+    "Job": JobStrategy,
+    "CronJob": CronJobStrategy,
+    "PodDisruptionBudget": BudgetStrategy,
+    "Service": ServiceStrategy,
+    "Endpoints": EndpointsStrategy,
+    "EndpointSlice": EndpointSliceStrategy,
     "ConfigMap": ConfigMapStrategy,
     "Secret": SecretStrategy,
     "ResourceQuota": QuotaStrategy,
@@ -62,12 +82,18 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "Event": EventStrategy,
     "Node": NodeStrategy,
     "Placement": PlacementStrategy,
+    "TenantPartition": PartitionEntryStrategy,
+    "ResourcePartition": PartitionEntryStrategy,
     "CustomResourceDefinition": DefinitionStrategy,
     "MutatingWebhookConfiguration": WebhookStrategy,
     "ValidatingWebhookConfiguration": WebhookStrategy,
 }
 
 
-def strategies() -> dict[str, Strategy]:
-    """A strategy for every kind, by resource."""
-    return {kind.resource: _STRATEGIES.get(kind.kind, Strategy)(kind) for kind in KINDS}
+def strategies(role: Role, partition: str) -> dict[str, Strategy]:
+    """A strategy for every kind, by resource, as it is in this partition."""
+    found = {kind.resource: _STRATEGIES.get(kind.kind, Strategy)(kind) for kind in KINDS}
+    if role is Role.RESOURCE:
+        pods = BY_KIND["Pod"]
+        found[pods.resource] = NodePodStrategy(pods, partition)
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 from ...proto import ursa_pb2 as pb
 from ...proto.kinds import Kind
 from ...proto.objects import encode
-from ..schemas import Findings, compile_schema
+from ..schemas import compile_schema
 from .contents import decoded
 from .strategy import Strategy
 from .validation import Causes
@@ -52,10 +52,9 @@ class CustomStrategy(Strategy):
         if len(causes.found) > known:
             return
         contents.update(rest)
-        findings = Findings()
-        self._root.visit(contents, None, findings)
-        causes.found.extend(findings.causes)
-        if not findings.causes:
+        broken = self._root.check(contents)
+        causes.found.extend(broken)
+        if not broken:
             _put(message, contents)
 
     def check_object(self, message: pb.Object, causes: Causes) -> None:

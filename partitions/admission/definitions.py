@@ -10,7 +10,7 @@ from ...proto import ursa_pb2 as pb
 from ...proto.custom_kinds import DEFINITION_FINALIZER, SCOPES, served_version, simple_path
 from ...proto.kinds import KINDS
 from ...proto.objects import decode_shared
-from ..schemas import broken_rules, schema_at
+from ..schemas import DEPTH_MAX, broken_rules, schema_at
 from .strategy import Strategy
 from .validation import Causes, is_label, is_subdomain, mapping, sequence
 
@@ -18,7 +18,8 @@ SELECTABLE_FIELDS_MAX = 8
 COLUMN_TYPES = ("string", "integer", "number", "boolean", "date")
 _BUILT_IN_GROUPS = dict.fromkeys(kind.group for kind in KINDS)
 _KIND = re.compile(r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
-_PATH = re.compile(r"(\.[A-Za-z_][-A-Za-z0-9_]*)+")
+# Of fields within fields; no deeper than a schema may be, which is less than what an object may be.
+_PATH = re.compile(rf"(\.[A-Za-z_][-A-Za-z0-9_]*){{1,{DEPTH_MAX}}}")
 _SELECTABLE = ("string", "integer", "boolean")
 _SPEC, _STATUS = ".spec.", ".status."
 
@@ -43,14 +44,14 @@ class DefinitionStrategy(Strategy):
             causes.add("spec.group", f"must be a DNS name with a dot in it, like example.com, not {group!r}")
         elif group in _BUILT_IN_GROUPS:
             causes.add("spec.group", f"{group} is built in: choose one of your own")
-        if spec.get("scope") not in SCOPES:
+        if spec.get("scope") not in tuple(SCOPES):  # It may be a list, which no dict looks up.
             causes.add("spec.scope", f"must be one of {', '.join(SCOPES)}, not {spec.get('scope')!r}")
         _check_names(mapping(spec.get("names"), "spec.names", causes), causes)
         if spec.get("preserveUnknownFields"):
             causes.add("spec.preserveUnknownFields", "must be false: mark fields in the schema instead")
         conversion = mapping(spec.get("conversion"), "spec.conversion", causes)
         if conversion.get("strategy") not in (None, "None"):
-            causes.add("spec.conversion.strategy", "must be None: one version is served, and stored")
+            causes.add("spec.conversion.strategy", "must be None: one version is served, the stored one")
         _check_versions(sequence(spec.get("versions"), "spec.versions", causes), causes)
 
     def check_object(self, message: pb.Object, causes: Causes) -> None:
@@ -120,13 +121,23 @@ def _check_versions(versions: Sequence[Any], causes: Causes) -> None:
         for flag in ("served", "storage"):
             if not isinstance(version.get(flag), bool):
                 causes.add(f"{field}.{flag}", "must be true or false")
-        if bool(version.get("served")) != bool(version.get("storage")):
-            causes.add(f"{field}.served", "must be as storage is: objects are served in the version that they have")
         _check_version(version, field, causes)
-    if versions and sum(isinstance(each, Mapping) and bool(each.get("served")) for each in versions) != 1:
-        causes.add(
-            "spec.versions", "exactly one version must be served and stored; set served and storage of others to false"
-        )
+    _check_served(versions, causes)
+
+
+def _check_served(versions: Sequence[Any], causes: Causes) -> None:
+    """Nothing converts objects, and a request does not say for which version it asks: there is one."""
+    found = [each if isinstance(each, Mapping) else {} for each in versions]
+    stored = [str(each.get("name")) for each in found if each.get("storage") is True]
+    if found and len(stored) != 1:
+        causes.add("spec.versions", f"exactly one must have storage: true, not {len(stored)}")
+        return
+    for number, version in enumerate(found):
+        if version.get("storage") is True and version.get("served") is False:
+            causes.add(f"spec.versions[{number}].served", "must be true for the version that objects are stored in")
+        elif version.get("served") is True and version.get("storage") is False:
+            told = f"must be false: one version is served here, the stored one, {stored[0]}; objects are not converted"
+            causes.add(f"spec.versions[{number}].served", told)
 
 
 def _check_version(version: Mapping[str, Any], field: str, causes: Causes) -> None:

@@ -12,7 +12,6 @@ from .strategy import Strategy
 from .validation import Causes, check_quantities, mapping, sequence
 
 NAMESPACE_FINALIZER = "kubernetes"
-TENANT_FINALIZER = "ursa.dev/tenant"
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 # A key of a ConfigMap or a Secret may become the name of a file.
@@ -26,17 +25,6 @@ class NamespaceStrategy(Strategy):
     def prepare_create(self, message: pb.Object) -> None:
         if NAMESPACE_FINALIZER not in message.metadata.finalizers:
             message.metadata.finalizers.append(NAMESPACE_FINALIZER)
-
-    def initial_status(self, message: pb.Object) -> bytes:
-        return _ACTIVE
-
-
-class TenantStrategy(Strategy):
-    """Stays until its namespaces are gone."""
-
-    def prepare_create(self, message: pb.Object) -> None:
-        if TENANT_FINALIZER not in message.metadata.finalizers:
-            message.metadata.finalizers.append(TENANT_FINALIZER)
 
     def initial_status(self, message: pb.Object) -> bytes:
         return _ACTIVE
@@ -108,6 +96,8 @@ class SecretStrategy(ConfigMapStrategy):
 
 
 class EventStrategy(Strategy):
+    default_propagation = ""
+
     def check_object(self, message: pb.Object, causes: Causes) -> None:
         involved = mapping(decode_shared(message.rest).get("involvedObject"), "involvedObject", causes)
         if not involved.get("kind"):
@@ -128,6 +118,10 @@ class PlacementStrategy(Strategy):
         for name, units in mapping(spec.get("requests"), "spec.requests", causes).items():
             if not isinstance(units, int) or isinstance(units, bool) or units < 0:
                 causes.add(f"spec.requests[{name}]", f"must be a whole number of units, not negative, not {units!r}")
+        if not isinstance(spec.get("history", ""), str):
+            causes.add("spec.history", f"must be an incarnation, not {spec['history']!r}")
+        if not isinstance(spec.get("bound", False), bool):
+            causes.add("spec.bound", f"must be true or false, not {spec['bound']!r}")
 
     def check_object(self, message: pb.Object, causes: Causes) -> None:
         pod = decode_shared(message.spec).get("pod") if message.spec else None
@@ -135,8 +129,10 @@ class PlacementStrategy(Strategy):
             causes.add("metadata.name", "must be the uid of the pod")
 
     def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
-        if new.spec != old.spec:
-            causes.add("spec", "of a placement is fixed; delete it and create another")
+        """Only whose word counts may change: the pod's tenant may move."""
+        before, after = decode_shared(old.spec), decode_shared(new.spec)
+        if {**after, "tenantPartition": ""} != {**before, "tenantPartition": ""}:
+            causes.add("spec", "of a placement is fixed but for tenantPartition; delete it and create another")
 
 
 def _check_data_key(key: Any, field: str, causes: Causes) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
+from ...proto.kinds import Kind
 from ...proto.objects import decode_shared, encode
 from ...proto.quantities import parse_quantity
 from .strategy import Strategy
+from .twins import Twins
 from .validation import (
     Causes,
     check_count,
@@ -33,6 +35,12 @@ _PENDING = encode({"phase": "Pending"})
 
 class PodStrategy(Strategy):
     """A pod is bound by a Bind only, and deleted gracefully once it is bound."""
+
+    graceful = True
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind)
+        self.twins = Twins()
 
     def default_spec(self, spec: dict[str, Any]) -> None:
         default_pod_spec(spec)

@@ -27,7 +27,7 @@ from .usage import LIMITS, REQUESTS, Charge, charge_of
 
 COUNT = "count/"
 # Kinds that have a name of their own in a quota beside `count/<resource>`, from before there was that form.
-COUNTED_BY_NAME = ("configmaps", "secrets", "resourcequotas")
+COUNTED_BY_NAME = ("configmaps", "secrets", "services", "resourcequotas")
 BEST_EFFORT, NOT_BEST_EFFORT = "BestEffort", "NotBestEffort"
 # As Kubernetes: they come and go by themselves, and whoever is refused one could not even say so.
 NOT_COUNTED = ("events",)
@@ -37,6 +37,10 @@ _RESOURCE_QUOTA, _TENANT_QUOTA = BY_KIND["ResourceQuota"], BY_KIND["TenantQuota"
 _PHASE = tuple(_POD.fields).index("status.phase")
 _FINISHED = ("Succeeded", "Failed")
 _NOTHING: Mapping[str, int] = {}
+
+
+# Tenant, namespace, resource, by how many its objects are more; and, of a pod, what was charged how often.
+_Happened = tuple[str, str, str, int, Charge | None, int]
 
 
 class _Limit(NamedTuple):
@@ -129,6 +133,8 @@ class Quotas:
         self._usages: dict[tuple[str, str], _Usage] = {}  # By tenant and namespace; of a tenant: "".
         self._quotas: dict[str, _Quota] = {}
         self._dirty: dict[str, None] = {}
+        # How often what has happened since usages were last looked at. The pods of one template count alike.
+        self._uncounted: dict[_Happened, int] = {}
 
     # ------------------------------------------------------------------------------------------------------ admit
 
@@ -143,6 +149,7 @@ class Quotas:
         metadata = message.metadata
         charge = charge_of(message.spec) if kind is _POD else None
         tenant, namespace = metadata.tenant, metadata.namespace
+        self._count()
         usage = self._usages.get((tenant, namespace)) or self._usages.get((tenant, ""))
         while usage is not None:
             for name in sorted(usage.quotas):
@@ -164,19 +171,29 @@ class Quotas:
                 old is not None and old.fields[_PHASE] not in _FINISHED
             )
         if count or charge:
-            self._account(kind, entry, count, charge, message)
+            # The requests of a pod are fixed: what it was charged once is what it gives back.
+            charged = charge_of(message.spec) if charge else None
+            happened = (entry.tenant, entry.namespace, kind.resource, count, charged, charge)
+            self._uncounted[happened] = self._uncounted.get(happened, 0) + 1
         if kind is _RESOURCE_QUOTA or kind is _TENANT_QUOTA:
+            self._count()
             self._quota_changed(kind, entry, None if new is None else message)
 
-    def _account(self, kind: Kind, entry: Entry, count: int, charge: int, message: pb.Object) -> None:
-        # The requests of a pod are fixed: what it was charged once is what it gives back.
-        charged = charge_of(message.spec) if charge else None
-        usage: _Usage | None = self._usage((entry.tenant, entry.namespace))
+    def _count(self) -> None:
+        """Bring the usages up to date."""
+        if self._uncounted:
+            uncounted, self._uncounted = self._uncounted, {}
+            for happened, times in uncounted.items():
+                self._account(happened, times)
+
+    def _account(self, happened: _Happened, times: int) -> None:
+        tenant, namespace, resource, count, charged, charge = happened
+        usage: _Usage | None = self._usage((tenant, namespace))
         while usage is not None:
             if count:
-                usage.count(kind.resource, count)
+                usage.count(resource, count * times)
             if charged is not None:
-                usage.charge(charged, charge)
+                usage.charge(charged, charge * times)
             for quota in usage.quotas.values():
                 self._dirty[quota.key] = None
             if usage.empty:
@@ -208,7 +225,11 @@ class Quotas:
     # ------------------------------------------------------------------------------------------------------- tell
 
     def outdated(self) -> list[tuple[Kind, str, bytes]]:
-        """The quotas whose stored status is not what it should be: kind, key, and the status."""
+        """The quotas whose stored status is not what it should be: kind, key, and the status.
+
+        To be asked often, once a batch: what has happened is counted here.
+        """
+        self._count()
         found = []
         for key in self._dirty:
             quota = self._quotas[key]

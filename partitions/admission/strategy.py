@@ -9,7 +9,9 @@ from ...proto import ursa_pb2 as pb
 from ...proto.errors import Cause
 from ...proto.kinds import Kind
 from ...proto.objects import encode
+from ...proto.propagation import BACKGROUND
 from .contents import check_contents, decoded
+from .twins import Twins
 from .validation import Causes
 
 
@@ -19,6 +21,13 @@ class Strategy:
     Specs are defaulted and checked once for each different spec, not for each object: the pods of a ReplicaSet share
     theirs, byte for byte.
     """
+
+    # Of kinds that are created by the hundred, and none of whose rules asks for the name.
+    twins: Twins | None = None
+    # What becomes of the dependents where a delete does not say. Empty: it has none, and no policy is heeded.
+    default_propagation = BACKGROUND
+    # It ends by its grace: what is being deleted is left alone by later deletes that do not shorten it.
+    graceful = False
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -41,12 +50,18 @@ class Strategy:
     def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
         """Rules about what may change."""
 
+    def check_delete(self, message: pb.Object) -> None:
+        """Raises ApiError: it cannot be deleted, or not now."""
+
     def initial_status(self, message: pb.Object) -> bytes:
         """The status of a new object; what its creator sent as status is not taken."""
         return b""
 
     def prepare_create(self, message: pb.Object) -> None:
         """Last changes to a new object before it is checked."""
+
+    def know_uid(self, message: pb.Object) -> None:
+        """A new object has been checked, and now it has its uid."""
 
     def deletion_grace_seconds(self, message: pb.Object, asked: int | None) -> int:
         """How long a delete waits for someone to confirm it. 0: it does not."""
@@ -63,8 +78,8 @@ class Strategy:
         causes.found.extend(found)
         known = len(causes.found)
         check_contents(message, causes)
-        if len(causes.found) == known:
-            self.check_object(message, causes)
+        if len(causes.found) == known and not any(cause.field == "spec" for cause in found):
+            self.check_object(message, causes)  # Which may read the spec, where there is one.
 
     def _admit_spec(self, data: bytes) -> tuple[bytes, tuple[Cause, ...]]:
         causes = Causes()

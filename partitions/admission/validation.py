@@ -10,8 +10,10 @@ from typing import Any
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import Cause, Invalid
 from ...proto.kinds import Kind, Scope
+from ...proto.propagation import POLICY_OF
 from ...proto.quantities import parse_quantity
 
+CAUSES_MAX = 100
 NAME_LENGTH_MAX = 253
 LABEL_LENGTH_MAX = 63
 # etcd's and Kubernetes' limit of a request.
@@ -19,6 +21,7 @@ OBJECT_BYTES_MAX = 1_572_864
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_PERCENT = re.compile(r"[0-9]{1,9}%")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 _LABEL_RULE = "a DNS label: lower case letters, digits and '-', starting and ending with a letter or digit, at most 63"
@@ -44,8 +47,9 @@ class Causes:
 
     def raise_if_any(self, kind: str, name: str) -> None:
         if self.found:
-            text = "; ".join(map(repr, self.found))
-            raise Invalid(f"{kind} {name!r} is invalid: {text}", causes=self.found)
+            told = self.found[:CAUSES_MAX]  # A list of a hundred thousand wrong items has as many.
+            text = "; ".join(map(repr, told))
+            raise Invalid(f"{kind} {name!r} is invalid: {text}", causes=told)
 
 
 @lru_cache(maxsize=65536)
@@ -58,7 +62,7 @@ def is_subdomain(text: str) -> bool:
 
 
 def check_metadata(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
-    _check_name(kind, metadata, causes)
+    check_name(kind, metadata, causes)
     causes.found += _wrong_places(kind.kind, kind.scope.value, metadata.tenant, metadata.namespace)
     if labels := metadata.labels:
         check_labels({key: labels[key] for key in labels}, "metadata.labels", causes)
@@ -74,7 +78,8 @@ def check_new_finalizers(new: pb.ObjectMeta, old: pb.ObjectMeta, causes: Causes)
     """What waits for an object that is being deleted is decided before it is."""
     if not old.deletion_ms or not new.finalizers:
         return
-    added = [finalizer for finalizer in new.finalizers if finalizer not in old.finalizers]
+    before = dict.fromkeys(old.finalizers)
+    added = [finalizer for finalizer in new.finalizers if finalizer not in before]
     if added:
         told = f"no new finalizers can be added if the object is being deleted, found {', '.join(added)}"
         causes.forbid("metadata.finalizers", told)
@@ -86,10 +91,12 @@ def _check_annotations(annotations: Iterable[str], causes: Causes) -> None:
             causes.add("metadata.annotations", f"{key!r} is no annotation key: [prefix/]name, as a label key")
 
 
-def _check_finalizers(finalizers: Iterable[str], causes: Causes) -> None:
+def _check_finalizers(finalizers: Sequence[str], causes: Causes) -> None:
     for number, finalizer in enumerate(finalizers):
         if not is_qualified(finalizer):
             causes.add(f"metadata.finalizers[{number}]", f"{finalizer!r} is no name: [prefix/]name, as a label key")
+    if all(finalizer in finalizers for finalizer in POLICY_OF):
+        causes.add("metadata.finalizers", f"{' and '.join(POLICY_OF)} cannot be both set")
 
 
 def _check_owners(owners: Sequence[pb.OwnerReference], causes: Causes) -> None:
@@ -114,7 +121,7 @@ def _wrong_places(kind: str, scope: str, tenant: str, namespace: str) -> tuple[C
     return tuple(causes.found)
 
 
-def _check_name(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
+def check_name(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
     if not metadata.name:
         causes.require("metadata.name")
     elif kind.scope is Scope.TENANT or kind.kind == "Tenant":
@@ -188,6 +195,21 @@ def check_count(value: Any, field: str, causes: Causes) -> None:
         causes.add(field, f"must be a whole number, not {value!r}")
     elif value < 0:
         causes.add(field, f"must not be negative, but is {value}")
+
+
+def check_count_or_percent(value: Any, field: str, causes: Causes) -> None:
+    """As `check_count`, or a share of some number."""
+    if isinstance(value, str):
+        if not _PERCENT.fullmatch(value):
+            causes.add(field, f"must be a whole number or a percentage like 25%, not {value!r}")
+    else:
+        check_count(value, field, causes)
+
+
+def check_choice(spec: Mapping[str, Any], name: str, choices: Sequence[str], field: str, causes: Causes) -> None:
+    """One of these texts, or absent."""
+    if spec.get(name) not in (None, *choices):
+        causes.add(f"{field}.{name}", f"must be one of {', '.join(choices)}, not {spec[name]!r}")
 
 
 def check_quantities(value: Any, field: str, causes: Causes) -> None:

@@ -7,6 +7,7 @@ admission that is silently not applied would be worse than none.
 from __future__ import annotations
 
 import base64
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,9 @@ from .strategy import Strategy
 from .validation import Causes, check_selector_form, is_subdomain, mapping, sequence
 from .webhooks import TIMEOUT_SECONDS_MAX
 
+# More than the bundle of a whole system has; reading one takes 50 us.
+CERTIFICATES_MAX = 1000
+_BEGINNING = b"-----BEGIN CERTIFICATE-----"
 _OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT", "*")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FAILURE_POLICIES = ("Fail", "Ignore")
@@ -72,12 +76,28 @@ def _check_client(client: Any, field: str, causes: Causes) -> None:
         causes.require(f"{field}.url")
     elif (problem := _problem_of_url(url)) is not None:
         causes.add(f"{field}.url", problem)
+    problem = _problem_of_bundle(client.get("caBundle") or "")
+    if problem is not None:
+        causes.add(f"{field}.caBundle", problem)
+
+
+def _problem_of_bundle(encoded: Any) -> str | None:
+    """Each certificate is read: of one that cannot be, all writes would hear that the webhook cannot be reached."""
     try:
-        bundle = base64.b64decode(client.get("caBundle") or "", validate=True)
-        if bundle and b"-----BEGIN CERTIFICATE-----" not in bundle:
-            causes.add(f"{field}.caBundle", "must be certificates in PEM form, in base64")
+        bundle = base64.b64decode(encoded, validate=True)
     except (ValueError, TypeError):
-        causes.add(f"{field}.caBundle", "must be base64")
+        return "must be base64"
+    if not bundle:
+        return None
+    if bundle.count(_BEGINNING) > CERTIFICATES_MAX:
+        return f"must have {CERTIFICATES_MAX} certificates at most"
+    if _BEGINNING not in bundle:
+        return "must be certificates in PEM form, in base64"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=bundle.decode("ascii"))
+    except (ValueError, ssl.SSLError) as error:
+        return f"must be certificates in PEM form, in base64; one of them cannot be read: {error}"
+    return None
 
 
 def _problem_of_url(url: str) -> str | None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import decode_shared
 from .pods import check_pod_spec, default_pod_spec
 from .strategy import Strategy
-from .validation import Causes, check_count, check_labels, check_selector, mapping
+from .validation import Causes, check_count, check_count_or_percent, check_labels, check_selector, mapping
 
-_PERCENT = re.compile(r"[0-9]+%")
+REVISION_HISTORY_LIMIT = 10
+
+
+def check_template_labels(template: Mapping[str, Any], field: str, causes: Causes) -> Mapping[str, Any]:
+    """The labels that pods of a template get."""
+    metadata = mapping(template.get("metadata"), f"{field}.metadata", causes)
+    labels = mapping(metadata.get("labels"), f"{field}.metadata.labels", causes)
+    check_labels(labels, f"{field}.metadata.labels", causes)
+    return labels
 
 
 class WorkloadStrategy(Strategy):
@@ -25,9 +33,7 @@ class WorkloadStrategy(Strategy):
         check_count(spec.get("replicas"), "spec.replicas", causes)
         check_count(spec.get("minReadySeconds"), "spec.minReadySeconds", causes)
         template = mapping(spec.get("template"), "spec.template", causes)
-        metadata = mapping(template.get("metadata"), "spec.template.metadata", causes)
-        labels = mapping(metadata.get("labels"), "spec.template.metadata.labels", causes)
-        check_labels(labels, "spec.template.metadata.labels", causes)
+        labels = check_template_labels(template, "spec.template", causes)
         check_selector(spec.get("selector"), labels, "spec.selector", causes)
         pod_spec = mapping(template.get("spec"), "spec.template.spec", causes)
         check_pod_spec(pod_spec, "spec.template.spec", causes)
@@ -46,7 +52,7 @@ class DeploymentStrategy(WorkloadStrategy):
 
     def default_spec(self, spec: dict[str, Any]) -> None:
         super().default_spec(spec)
-        spec.setdefault("revisionHistoryLimit", 10)
+        spec.setdefault("revisionHistoryLimit", REVISION_HISTORY_LIMIT)
         strategy = spec.setdefault("strategy", {})
         strategy.setdefault("type", "RollingUpdate")
         if strategy["type"] == "RollingUpdate":
@@ -62,14 +68,6 @@ class DeploymentStrategy(WorkloadStrategy):
             causes.add("spec.strategy.type", f"must be RollingUpdate or Recreate, not {strategy['type']!r}")
         rolling = mapping(strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate", causes)
         for field in ("maxSurge", "maxUnavailable"):
-            _check_count_or_percent(rolling.get(field), f"spec.strategy.rollingUpdate.{field}", causes)
+            check_count_or_percent(rolling.get(field), f"spec.strategy.rollingUpdate.{field}", causes)
         if all(rolling.get(field) in (0, "0", "0%") for field in ("maxSurge", "maxUnavailable")):
             causes.add("spec.strategy.rollingUpdate.maxUnavailable", "must not be 0 where maxSurge is 0")
-
-
-def _check_count_or_percent(value: Any, field: str, causes: Causes) -> None:
-    if isinstance(value, str):
-        if not _PERCENT.fullmatch(value):
-            causes.add(field, f"must be a whole number or a percentage like 25%, not {value!r}")
-    else:
-        check_count(value, field, causes)

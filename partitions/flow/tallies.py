@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from ...proto.buckets import SECONDS_BUCKETS
+from ..metrics import Distribution
 
-_NAMES = (*map(str, SECONDS_BUCKETS), "+Inf")
 _PREFIX = "apiserver_flowcontrol_"
 _LABELS = ("priority_level", "flow_schema")
-
-
-class Distribution:
-    """A histogram of seconds that costs little."""
-
-    __slots__ = ("counts", "sum")
-
-    def __init__(self) -> None:
-        self.counts = [0] * len(_NAMES)
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(SECONDS_BUCKETS, seconds)] += 1
-        self.sum += seconds
-
-    @property
-    def buckets(self) -> list[tuple[str, float]]:
-        return list(zip(_NAMES, map(float, accumulate(self.counts)), strict=True))
 
 
 class Tally:

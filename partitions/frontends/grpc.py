@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -13,9 +14,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ...proto import ursa_pb2 as pb
-from ...proto.errors import ApiError, InternalError, UrsaError
+from ...proto.errors import WRONG_PARTITION, ApiError, BadRequest, Cause, InternalError, UrsaError
 from ...proto.sessions import (
     METHODS,
+    PARTITION_METADATA_KEY,
     STATUS_METADATA_KEY,
     TRACE_METADATA_KEY,
     USER_METADATA_KEY,
@@ -103,14 +105,17 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[str], None],
     connections: Connections = Connections(),
+    name: str = "",
 ) -> None:
     """Serve until `stop` is set. `ready` is called with the address that was bound.
+
+    With a `name`, requests that are meant for a partition of another name are refused.
 
     Raises:
         UrsaError: the address cannot be bound.
     """
     server = grpc.aio.server(options=[*_OPTIONS, *connections.options])
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, _handlers(service)),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, _handlers(service, name)),))
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -130,28 +135,30 @@ async def serve(
         await server.stop(STOP_GRACE_SECONDS)
 
 
-def _handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-    return {method.name: _handler(service, method) for method in METHODS.values()}
+def _handlers(service: Service, name: str) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+    return {method.name: _handler(service, name, method) for method in METHODS.values()}
 
 
-def _handler(service: Service, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _handler(service: Service, name: str, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
     if not method.streams_replies:
-        return grpc.unary_unary_rpc_method_handler(_unary(service, method))
+        return grpc.unary_unary_rpc_method_handler(_unary(service, name, method))
     if not method.streams_requests:
-        return grpc.unary_stream_rpc_method_handler(_one_request(service, method))
-    return grpc.stream_stream_rpc_method_handler(_both_ways(service, method))
+        return grpc.unary_stream_rpc_method_handler(_one_request(service, name, method))
+    return grpc.stream_stream_rpc_method_handler(_both_ways(service, name, method))
 
 
-def _unary(service: Service, method: Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
+def _unary(service: Service, name: str, method: Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def handle(request: bytes, context: Any) -> bytes:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[bytes | ApiError] = loop.create_future()
+        answered: asyncio.Future[bytes | ApiError] = asyncio.get_running_loop().create_future()
 
         def reply(answer: bytes | ApiError) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
-        await _guarded(context, method, lambda: service.call(method.name, request, _caller(context), reply))
+        try:
+            service.call(method.name, request, _caller(context, name), reply)
+        except Exception as error:  # noqa: BLE001 - logged, and told to the client
+            await _abort(context, _as_api_error(error, method.name))
         answer = await answered
         if isinstance(answer, ApiError):
             await _abort(context, answer)
@@ -161,12 +168,15 @@ def _unary(service: Service, method: Method) -> Callable[[bytes, Any], Awaitable
     return handle
 
 
-def _one_request(service: Service, method: Method) -> Callable[[bytes, Any], Awaitable[None]]:
+def _one_request(service: Service, name: str, method: Method) -> Callable[[bytes, Any], Awaitable[None]]:
     async def handle(request: bytes, context: Any) -> None:
         news = asyncio.Event()
-        stream = await _opened(service, method, context, news)
+        stream = await _opened(service, name, method, context, news)
         try:
-            await _guarded(context, method, lambda: stream.receive(request))
+            try:
+                stream.receive(request)
+            except Exception as error:  # noqa: BLE001 - logged, and told to the client
+                await _abort(context, _as_api_error(error, method.name))
             stream.end_requests()
             await _send(stream, context, news)
         finally:
@@ -175,10 +185,10 @@ def _one_request(service: Service, method: Method) -> Callable[[bytes, Any], Awa
     return handle
 
 
-def _both_ways(service: Service, method: Method) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
+def _both_ways(service: Service, name: str, method: Method) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
     async def handle(_requests: AsyncIterator[bytes], context: Any) -> None:
         news = asyncio.Event()
-        stream = await _opened(service, method, context, news)
+        stream = await _opened(service, name, method, context, news)
         reader = asyncio.create_task(_read(stream, context, news))
         try:
             await _send(stream, context, news, reader)
@@ -216,23 +226,16 @@ async def _send(
         news.clear()
 
 
-async def _opened(service: Service, method: Method, context: Any, news: asyncio.Event) -> ServerStream:
+async def _opened(service: Service, name: str, method: Method, context: Any, news: asyncio.Event) -> ServerStream:
     try:
-        return service.open(method.name, _caller(context), news.set)
+        return service.open(method.name, _caller(context, name), news.set)
     except ApiError as error:
         await _abort(context, error)
         raise AssertionError("abort does not return") from None
 
 
-async def _guarded(context: Any, method: Method, call: Callable[[], None]) -> None:
-    """Any error reaches the client as a Status; grpc alone would send UNKNOWN and drop the rest."""
-    try:
-        call()
-    except Exception as error:  # noqa: BLE001 - logged, and told to the client
-        await _abort(context, _as_api_error(error, method.name))
-
-
 def _as_api_error(error: BaseException, method: str = "") -> ApiError:
+    """Any error reaches the client as a Status; grpc alone would send UNKNOWN and drop the rest."""
     if isinstance(error, ApiError):
         return error
     log.error("%s failed", method or "a stream", exc_info=error)
@@ -244,6 +247,16 @@ async def _abort(context: Any, error: ApiError) -> None:
     await context.abort(code, error.message, ((STATUS_METADATA_KEY, error.status.SerializeToString()),))
 
 
-def _caller(context: Any) -> Caller:
-    metadata = {key: str(value) for key, value in context.invocation_metadata() if key in _CALLER_KEYS}
-    return Caller(*(metadata.get(key, "") for key in _CALLER_KEYS))
+def _caller(context: Any, name: str) -> Caller:
+    """Who asks. Raises BadRequest: somebody else is meant."""
+    return _caller_of(context.invocation_metadata(), name)
+
+
+@lru_cache(maxsize=1024)
+def _caller_of(metadata: tuple[tuple[str, str | bytes], ...], name: str) -> Caller:
+    """Most calls of a client come with the same metadata."""
+    said = {key: str(value) for key, value in metadata}
+    if name and said.get(PARTITION_METADATA_KEY, name) != name:
+        message = f"here is partition {name}, and not {said[PARTITION_METADATA_KEY]}: one of their addresses is wrong"
+        raise BadRequest(f"{message} where you have it from", causes=[Cause("partition", name, WRONG_PARTITION)])
+    return Caller(*(said.get(key, "") for key in _CALLER_KEYS))

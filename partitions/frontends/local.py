@@ -20,7 +20,7 @@ class TrioRuntime:
     """Timers on trio's clock, one task for all of them. `wall_offset_seconds`: wall time minus trio time."""
 
     def __init__(self, wall_offset_seconds: float) -> None:
-        self._wall_offset_seconds = wall_offset_seconds
+        self.wall_offset_seconds = wall_offset_seconds
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._changed = trio.Event()
@@ -29,7 +29,7 @@ class TrioRuntime:
         return trio.current_time()
 
     def wall_ms(self) -> int:
-        return round((trio.current_time() + self._wall_offset_seconds) * 1000)
+        return round((trio.current_time() + self.wall_offset_seconds) * 1000)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         self._count += 1  # Equal times fire in the order in which they were set.

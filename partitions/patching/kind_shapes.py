@@ -7,7 +7,7 @@ from functools import lru_cache
 from ...proto.kinds import Kind
 from .pod_shapes import CONDITIONS, LABEL_SELECTOR, NODE_CONDITIONS, POD_SPEC, POD_STATUS
 from .schema_shapes import shape_of_schema
-from .shapes import ANY, LIST, SET, STRINGS, Form, Shape, atomic, keyed, list_of, merged_only, struct
+from .shapes import ANY, ATOMIC_STRINGS, LIST, SET, STRINGS, Form, Shape, atomic, keyed, list_of, merged_only, struct
 
 _OWNER = atomic(struct("apiVersion kind name uid controller blockOwnerDeletion"))
 
@@ -28,9 +28,21 @@ def _kind(scalars: str = "", **fields: Shape) -> Shape:
 
 
 _PHASED = struct("phase", conditions=CONDITIONS)
-_PARTITION = _kind(spec=struct("address"), status=ANY)
+_PARTITION = _kind(spec=struct("address state epoch"), status=ANY)
 _QUOTA = _kind(spec=struct("scopeSelector", hard=STRINGS, scopes=LIST), status=struct("", hard=STRINGS, used=STRINGS))
 _OBJECT_REFERENCE = atomic(struct("apiVersion kind namespace name uid resourceVersion fieldPath tenant"))
+
+_JOB_SPEC = struct(
+    "parallelism completions activeDeadlineSeconds backoffLimit backoffLimitPerIndex maxFailedIndexes "
+    "manualSelector ttlSecondsAfterFinished completionMode suspend podReplacementPolicy managedBy",
+    selector=LABEL_SELECTOR,
+    template=_TEMPLATE,
+    podFailurePolicy=ANY,
+    successPolicy=ANY,
+)
+
+_ENDPOINT_PORTS = list_of(atomic(struct("name port protocol appProtocol")))
+_ENDPOINT_ADDRESS = atomic(struct("ip hostname nodeName", targetRef=_OBJECT_REFERENCE))
 
 _BY_KIND: dict[str, Shape] = {
     "Tenant": _kind(spec=struct(), status=_PHASED),
@@ -55,6 +67,105 @@ _BY_KIND: dict[str, Shape] = {
             "terminatingReplicas collisionCount",
             conditions=CONDITIONS,
         ),
+    ),
+    "StatefulSet": _kind(
+        spec=struct(
+            "replicas minReadySeconds revisionHistoryLimit serviceName podManagementPolicy",
+            selector=LABEL_SELECTOR,
+            template=_TEMPLATE,
+            updateStrategy=struct("type", rollingUpdate=struct("partition maxUnavailable")),
+            ordinals=struct("start"),
+            volumeClaimTemplates=LIST,
+            persistentVolumeClaimRetentionPolicy=struct("whenDeleted whenScaled"),
+        ),
+        status=struct(
+            "observedGeneration replicas readyReplicas currentReplicas updatedReplicas availableReplicas "
+            "currentRevision updateRevision collisionCount",
+            conditions=CONDITIONS,
+        ),
+    ),
+    "DaemonSet": _kind(
+        spec=struct(
+            "minReadySeconds revisionHistoryLimit",
+            selector=LABEL_SELECTOR,
+            template=_TEMPLATE,
+            updateStrategy=struct("type", rollingUpdate=struct("maxUnavailable maxSurge")),
+        ),
+        status=struct(
+            "observedGeneration currentNumberScheduled desiredNumberScheduled numberMisscheduled numberReady "
+            "numberAvailable numberUnavailable updatedNumberScheduled collisionCount",
+            conditions=CONDITIONS,
+        ),
+    ),
+    "ControllerRevision": _kind("revision", data=ANY),
+    "Job": _kind(
+        spec=_JOB_SPEC,
+        status=struct(
+            "startTime completionTime active succeeded failed terminating ready completedIndexes failedIndexes",
+            conditions=CONDITIONS,
+            uncountedTerminatedPods=struct(succeeded=SET, failed=SET),
+        ),
+    ),
+    "CronJob": _kind(
+        spec=struct(
+            "schedule timeZone startingDeadlineSeconds concurrencyPolicy suspend successfulJobsHistoryLimit "
+            "failedJobsHistoryLimit",
+            jobTemplate=struct(metadata=METADATA, spec=_JOB_SPEC),
+        ),
+        status=struct("lastScheduleTime lastSuccessfulTime", active=list_of(_OBJECT_REFERENCE)),
+    ),
+    "PodDisruptionBudget": _kind(
+        spec=struct("minAvailable maxUnavailable unhealthyPodEvictionPolicy", selector=LABEL_SELECTOR),
+        status=struct(
+            "observedGeneration disruptionsAllowed currentHealthy desiredHealthy expectedPods",
+            disruptedPods=STRINGS,
+            conditions=CONDITIONS,
+        ),
+    ),
+    "Service": _kind(
+        spec=struct(
+            "type clusterIP externalName sessionAffinity publishNotReadyAddresses internalTrafficPolicy "
+            "externalTrafficPolicy healthCheckNodePort loadBalancerIP loadBalancerClass allocateLoadBalancerNodePorts "
+            "ipFamilyPolicy trafficDistribution",
+            selector=ATOMIC_STRINGS,
+            ports=keyed(
+                struct("name protocol port targetPort nodePort appProtocol"),
+                "port",
+                "protocol",
+                merge_key="port",
+                protocol="TCP",
+            ),
+            clusterIPs=LIST,
+            ipFamilies=LIST,
+            externalIPs=LIST,
+            loadBalancerSourceRanges=LIST,
+            sessionAffinityConfig=struct(clientIP=struct("timeoutSeconds")),
+        ),
+        status=struct("", loadBalancer=struct(ingress=LIST), conditions=CONDITIONS),
+    ),
+    "Endpoints": _kind(
+        subsets=list_of(
+            struct(
+                "",
+                addresses=list_of(_ENDPOINT_ADDRESS),
+                notReadyAddresses=list_of(_ENDPOINT_ADDRESS),
+                ports=_ENDPOINT_PORTS,
+            )
+        )
+    ),
+    "EndpointSlice": _kind(
+        "addressType",
+        endpoints=list_of(
+            struct(
+                "hostname nodeName zone",
+                addresses=SET,
+                conditions=struct("ready serving terminating"),
+                targetRef=_OBJECT_REFERENCE,
+                deprecatedTopology=STRINGS,
+                hints=ANY,
+            )
+        ),
+        ports=_ENDPOINT_PORTS,
     ),
     "ConfigMap": _kind("immutable", data=STRINGS, binaryData=STRINGS),
     "Secret": _kind("immutable type", data=STRINGS, stringData=STRINGS),

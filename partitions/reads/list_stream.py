@@ -13,7 +13,7 @@ from ...proto import ursa_pb2 as pb
 from ...proto.errors import ApiError, BadRequest, Timeout
 from ..flow import FlowControl, Ticket, seats_of_objects
 from ..requests.audit import CLIENT_GONE, OK, RequestLog
-from ..requests.request import Counts, Phase, Request, parse_request
+from ..requests.request import Phase, Request, parse_request
 from . import listing
 from .freshness import Waiting
 from .listing import Lister, Query
@@ -130,7 +130,7 @@ class ListStream:
             self._logged = True
             # A resource that is not served does not become a label of metrics.
             resource = "" if self._query is None else self._query.request.selection.resource
-            self._log.answered(self._request, Counts({("list", resource, code): 1}))
+            self._log.answered(self._request, {("list", resource, code): 1})
 
     def _reached(self, query: Query, error: ApiError | None) -> None:
         """The wait is over."""

@@ -149,9 +149,10 @@ class Lister:
         selection, limit, asked = query.selection, query.request.limit, query.request.selection
         kind, looks_inside = selection.kind, query.selects_by_contents
         taken = 0
+        step = max(1, STEP_RECORDS // selection.weight)
         try:
             for looked_at, record in enumerate(records, 1):
-                if looked_at % STEP_RECORDS == 0:
+                if looked_at % step == 0:
                     yield None
                 if looks_inside:
                     entry, _ = self._state.entry_of(kind, record.key, record.value, record.revision)
@@ -188,10 +189,11 @@ def _selected(query: Query, revision: int, candidates: list[Entry]) -> Iterator[
     # One more than the page takes says whether there is another page. What remains is counted if it can be.
     enough = query.request.limit + 1 if query.request.limit and query.selects_by_contents else len(candidates)
     found: list[Entry] = []
-    for at in range(0, len(candidates), STEP_ENTRIES):
+    step = max(1, STEP_ENTRIES // query.selection.weight)
+    for at in range(0, len(candidates), step):
         if at:
             yield None
-        found += [entry for entry in candidates[at : at + STEP_ENTRIES] if matches(entry)]
+        found += [entry for entry in candidates[at : at + step] if matches(entry)]
         if len(found) >= enough:
             break
     yield from _chunks(query, revision, found)

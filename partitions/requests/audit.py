@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import ApiError
+from ...proto.kinds import KindTable
 from ..metrics import ApiMetrics
 from ..pacing import Runtime, TokenBucket
 from .request import Counts, Phase, Request
@@ -74,6 +75,7 @@ class RequestLog:
         name: str,
         runtime: Runtime,
         metrics: ApiMetrics,
+        kinds: KindTable,
         *,
         sink: AuditSink | None = None,
         slow_seconds: float = SLOW_SECONDS,
@@ -81,6 +83,7 @@ class RequestLog:
         self._name = name
         self._runtime = runtime
         self._metrics = metrics
+        self._kinds = kinds
         self._sink = sink
         self._slow_seconds = slow_seconds
         self._table = RequestTable(runtime.monotonic())
@@ -90,6 +93,8 @@ class RequestLog:
 
     def answered(self, request: Request, counts: Counts) -> None:
         """The request is over: all of its answer has been taken. To be called once."""
+        if not all(self._kinds.get(resource) for _, resource, _ in counts):
+            counts = self._of_kinds(counts)
         request.enter(Phase.WRITE)
         now = self._runtime.monotonic()
         seconds = now - request.arrived_at
@@ -121,15 +126,26 @@ class RequestLog:
             self._slow.append(answered)
             self._warn(answered, now)
 
+    def _of_kinds(self, counts: Counts) -> Counts:
+        """A client may call a resource whatever it likes: what there is not has one name in all tables, and none."""
+        if all(self._kinds.get(resource) is not None for _, resource, _ in counts):
+            return counts
+        known: Counts = {}
+        for (verb, resource, code), number in counts.items():
+            what = verb, resource if self._kinds.get(resource) else "", code
+            known[what] = known.get(what, 0) + number
+        return known
+
     def refused(self, request: Request, error: ApiError, resource: str = "") -> None:
         """Like `answered`, of a request that was answered with an error alone."""
-        self.answered(request, Counts({(request.verb, resource, error.code): 1}))
+        self.answered(request, {(request.verb, resource, error.code): 1})
 
     def abandoned(self, request: Request, counts: Counts) -> None:
         """Like `answered`, of a request whose client went away before the end of the answer."""
-        gone: Counts = Counts()
+        gone: Counts = {}
         for (verb, resource, _), number in counts.items():
-            gone[verb, resource, CLIENT_GONE] += number
+            what = verb, resource, CLIENT_GONE
+            gone[what] = gone.get(what, 0) + number
         self.answered(request, gone)
 
     def reply(self, request: pb.RequestsRequest) -> pb.RequestsReply:

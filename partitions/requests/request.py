@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
 from typing import TypeVar
@@ -14,7 +13,7 @@ from ...proto.sessions import Caller
 
 Parsed = TypeVar("Parsed", bound=Message)
 # Operations by (verb, resource, code). A read is one operation.
-Counts = Counter[tuple[str, str, int]]
+Counts = dict[tuple[str, str, int], int]
 
 
 def parse_request(kind: type[Parsed], data: bytes) -> Parsed:
@@ -82,7 +81,7 @@ class Request:
         self.level = ""
         self.bytes_in = bytes_in
         self.bytes_out = 0
-        self.counts: Counts = Counter()
+        self.counts: Counts = {}
         self._clock = clock
         self._since = self.arrived_at
 

@@ -78,7 +78,7 @@ class RequestTable:
         """A request; its bytes are shared out among its rows by the number of operations."""
         self._turn(now)
         bucket = bisect_left(BUCKETS, seconds)
-        operations = counts.total()
+        operations = sum(counts.values())
         seen: dict[_Key, None] = {}
         for (verb, resource, code), number in counts.items():
             key = (user, agent, verb, resource)

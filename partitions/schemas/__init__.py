@@ -8,8 +8,7 @@ that admission does for the object, and names every broken rule.
 
 from __future__ import annotations
 
-from .finding import Findings, Place
 from .nodes import Node, compile_schema
-from .structural import broken_rules, schema_at
+from .structural import DEPTH_MAX, broken_rules, schema_at
 
-__all__ = ["Findings", "Node", "Place", "broken_rules", "compile_schema", "schema_at"]
+__all__ = ["DEPTH_MAX", "Node", "broken_rules", "compile_schema", "schema_at"]

@@ -7,10 +7,13 @@ there is visited; so what a default brings is completed and checked like what wa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
-from .finding import REQUIRED, TYPE_INVALID, Findings, Place, shown
+from ...proto.errors import Cause
+from ...proto.objects import encode
+from ..patching.values import copied
+from .budget import Budget, TooMuchWork
+from .finding import REQUIRED, TOO_LONG, TYPE_INVALID, Findings, Place, shown, text_of
 from .rules import Rule, rules_of
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -24,6 +27,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _INT_OR_STRING = ((int, str), "integer or string")
 _EMBEDDED = ("apiVersion", "kind", "metadata")
 _NOTHING = object()
+# Defaults are copied into whatever lacks them; a list of a million empty maps must not become a terabyte.
+_STEPS_OF_A_DEFAULT = 10
+# Most of an alternative's work is to say what is wrong, to nobody.
+_STEPS_OF_AN_ALTERNATIVE = 10
+_TOO_MUCH_WORK = (
+    "takes too long to check by the schema of its kind: make the object smaller, or the patterns, alternatives and "
+    "defaults of the schema simpler"
+)
 
 
 def compile_schema(schema: Mapping[str, Any], *, structural: bool = True) -> Node:
@@ -35,20 +46,22 @@ class Node:
     """One schema of the tree."""
 
     __slots__ = (
-        "_additional",
         "_all_of",
+        "_alternatives_steps",
         "_any_of",
-        "_items",
         "_keeps_unknown",
         "_not",
         "_one_of",
-        "_properties",
         "_required",
         "_rules",
         "_type_name",
         "_types",
+        "additional",
         "default",
+        "default_steps",
+        "items",
         "nullable",
+        "properties",
     )
 
     def __init__(self, schema: Mapping[str, Any], structural: bool) -> None:
@@ -60,11 +73,11 @@ class Node:
         if schema.get("x-kubernetes-embedded-resource"):
             for name in _EMBEDDED:
                 properties.setdefault(name, {"x-kubernetes-preserve-unknown-fields": True})
-        self._properties = {name: Node(each, structural) for name, each in properties.items()}
+        self.properties = {name: Node(each, structural) for name, each in properties.items()}
         additional = schema.get("additionalProperties")
-        self._additional = Node(additional, structural) if isinstance(additional, Mapping) else None
+        self.additional = Node(additional, structural) if isinstance(additional, Mapping) else None
         self._keeps_unknown = self._keeps_unknown or additional is True
-        self._items = Node(schema["items"], structural) if "items" in schema else None
+        self.items = Node(schema["items"], structural) if "items" in schema else None
         self._required: tuple[str, ...] = tuple(schema.get("required") or ())
         self._rules: tuple[Rule, ...] = tuple(rules_of(schema))
         self._all_of, self._any_of, self._one_of = (
@@ -72,9 +85,21 @@ class Node:
             for name in ("allOf", "anyOf", "oneOf")
         )
         self._not = Node(schema["not"], structural=False) if "not" in schema else None
+        alternatives = 1 + len(self._all_of) + len(self._any_of) + len(self._one_of)
+        self._alternatives_steps = alternatives * _STEPS_OF_AN_ALTERNATIVE
+        self.default_steps = 0 if self.default is _NOTHING else _STEPS_OF_A_DEFAULT + len(encode(self.default))
+
+    def check(self, value: Any, place: Place | None = None, budget: Budget | None = None) -> list[Cause]:
+        """Prune, default and check a value that is its caller's to change: the rules that it breaks."""
+        findings = Findings(budget or Budget())
+        try:
+            self.visit(value, place, findings)
+        except TooMuchWork as error:
+            return [Cause(text_of(error.place), _TOO_MUCH_WORK, TOO_LONG)]
+        return findings.causes
 
     def visit(self, value: Any, place: Place | None, findings: Findings) -> None:
-        """Prune, default and check a value that is its caller's to change."""
+        """`check`, of a part. Raises TooMuchWork."""
         if value is None:
             if not self.nullable and self._types:
                 findings.add(place, f"must be of type {self._type_name}, not null", TYPE_INVALID)
@@ -84,8 +109,9 @@ class Node:
             return
         if type(value) is dict:
             self._visit_map(value, place, findings)
-        elif self._items is not None and type(value) is list:
-            visit = self._items.visit
+        elif self.items is not None and type(value) is list:
+            findings.budget.spend(len(value), place)
+            visit = self.items.visit
             for number, item in enumerate(value):
                 visit(item, (place, number), findings)
         for rule in self._rules:
@@ -94,7 +120,8 @@ class Node:
             self._visit_alternatives(value, place, findings)
 
     def _visit_map(self, value: dict[str, Any], place: Place | None, findings: Findings) -> None:
-        properties, additional = self._properties, self._additional
+        properties, additional = self.properties, self.additional
+        findings.budget.spend(2 + len(properties) + len(value) + len(self._required), place)
         if additional is not None:
             for name, item in value.items():
                 if name not in properties:
@@ -106,7 +133,8 @@ class Node:
             item = value.get(name, _NOTHING)
             # As Kubernetes: a null for which there is a default is as if it were not there.
             if node.default is not _NOTHING and (item is _NOTHING or (item is None and not node.nullable)):
-                item = value[name] = deepcopy(node.default)
+                findings.budget.spend(node.default_steps, place)
+                item = value[name] = copied(node.default)
             if item is not _NOTHING:
                 node.visit(item, (place, name), findings)
         for name in self._required:
@@ -114,21 +142,23 @@ class Node:
                 findings.add((place, name), "is required", REQUIRED)
 
     def _visit_alternatives(self, value: Any, place: Place | None, findings: Findings) -> None:
+        findings.budget.spend(self._alternatives_steps, place)
         for node in self._all_of:
             node.visit(value, place, findings)
-        if self._any_of and not any(node.accepts(value) for node in self._any_of):
+        if self._any_of and not any(node.accepts(value, place, findings) for node in self._any_of):
             findings.add(place, "must satisfy at least one of the schemas of its anyOf")
         if self._one_of:
-            count = sum(node.accepts(value) for node in self._one_of)
+            count = sum(node.accepts(value, place, findings) for node in self._one_of)
             if count != 1:
                 findings.add(place, f"must satisfy exactly one of the schemas of its oneOf, but satisfies {count}")
-        if self._not is not None and self._not.accepts(value):
+        if self._not is not None and self._not.accepts(value, place, findings):
             findings.add(place, "must not satisfy the schema of its not")
 
-    def accepts(self, value: Any) -> bool:
-        findings = Findings()
-        self.visit(value, None, findings)
-        return not findings.causes
+    def accepts(self, value: Any, place: Place | None, findings: Findings) -> bool:
+        """The findings are those of whoever asks: only their budget is used."""
+        own = Findings(findings.budget)
+        self.visit(value, place, own)
+        return not own.causes
 
 
 def _types_of(schema: Mapping[str, Any]) -> tuple[tuple[type, ...], str]:

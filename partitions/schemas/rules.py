@@ -12,10 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...proto.objects import parse_time
-from .finding import DUPLICATE, INVALID, NOT_SUPPORTED, TOO_LONG, TOO_MANY, Findings, Place, shown
+from .finding import DUPLICATE, INVALID, NOT_SUPPORTED, TOO_LONG, TOO_MANY, Findings, Place, named, shown
+from .patterns import Pattern
 
 Rule = Callable[[Any, Place | None, Findings], None]
 Schema = Mapping[str, Any]
+# Of an enum, in a message.
+_SHOWN_VALUES = 20
 
 
 def rules_of(schema: Schema) -> list[Rule]:
@@ -25,8 +28,8 @@ def rules_of(schema: Schema) -> list[Rule]:
         found.append(_enum(schema["enum"]))
     found += _numbers(schema)
     found += _lengths(schema)
-    if "pattern" in schema:
-        found.append(_pattern(schema["pattern"]))
+    if schema.get("pattern") is not None:
+        found.append(_pattern(Pattern(schema["pattern"])))
     check = FORMATS.get(schema.get("format", ""))
     if check is not None:
         found.append(_format(schema["format"], check))
@@ -41,10 +44,19 @@ def rules_of(schema: Schema) -> list[Rule]:
 
 
 def _enum(allowed: list[Any]) -> Rule:
-    listed = ", ".join(map(shown, allowed))
+    # An enum may have as many values as a definition has room for, and each object of a list be one of them.
+    simple = {(type(each), each): None for each in allowed if not isinstance(each, dict | list)}
+    others = [each for each in allowed if isinstance(each, dict | list)]
+    listed = ", ".join(map(shown, allowed[:_SHOWN_VALUES])) + (", ..." if len(allowed) > _SHOWN_VALUES else "")
+
+    def is_allowed(value: Any, place: Place | None, findings: Findings) -> bool:
+        if not isinstance(value, dict | list):
+            return (type(value), value) in simple
+        findings.budget.spend(len(others) * (1 + len(value)), place)
+        return any(value == each and type(value) is type(each) for each in others)
 
     def check(value: Any, place: Place | None, findings: Findings) -> None:
-        if not any(value == each and type(value) is type(each) for each in allowed):
+        if not is_allowed(value, place, findings):
             findings.add(place, f"must be one of {listed}, not {shown(value)}", NOT_SUPPORTED)
 
     return check
@@ -104,12 +116,15 @@ def _length(of: type, least: int, most: int | None, what: str, too_much: str) ->
     return check
 
 
-def _pattern(pattern: str) -> Rule:
-    search = re.compile(pattern).search
+def _pattern(pattern: Pattern) -> Rule:
+    told = f"must match {named(pattern.text)}"
 
     def check(value: Any, place: Place | None, findings: Findings) -> None:
-        if isinstance(value, str) and search(value) is None:
-            findings.add(place, f"must match {pattern}, not {shown(value)}")
+        if isinstance(value, str):
+            data = value.encode(errors="surrogatepass")
+            findings.budget.spend(pattern.cost(data), place)
+            if not pattern.is_in(data):
+                findings.add(place, f"{told}, not {shown(value)}")
 
     return check
 

@@ -6,17 +6,23 @@ not ignored: an object that should have been refused would otherwise be stored.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ...proto.errors import Cause
-from .finding import REQUIRED, Findings, shown
-from .nodes import compile_schema
+from .budget import Budget
+from .finding import CAUSES_MAX, REQUIRED, named, shown
+from .nodes import Node, compile_schema
+from .patterns import INSTRUCTIONS_MAX, Pattern
 
 TYPES = ("object", "array", "string", "integer", "number", "boolean")
 # Deeper than any schema that people write; a value may nest no deeper, either.
 DEPTH_MAX = 64
+# More than the schemas of a whole pod have; a definition of so many takes half a second.
+SCHEMAS_MAX = 20_000
+# A wrong one may take as long to refuse as a thousand sound ones to compile.
+_WRONG_PATTERNS_MAX = 10
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
 _VALUE_RULES = [
     "enum",
@@ -62,14 +68,51 @@ _REFUSED = {
 }
 
 
+class _Enough(Exception):
+    """What is left of the schema is not looked at."""
+
+
+class _Room:
+    """How much more there may be in a schema."""
+
+    def __init__(self) -> None:
+        self._schemas = SCHEMAS_MAX
+        self._instructions = INSTRUCTIONS_MAX
+        self._wrong_patterns = _WRONG_PATTERNS_MAX
+
+    def schema(self, field: str) -> Iterator[tuple[str, str]]:
+        self._schemas -= 1
+        if self._schemas < 0:
+            yield field, f"has more than {SCHEMAS_MAX} schemas in it: split the kind"
+            raise _Enough
+
+    def pattern(self, pattern: Any, field: str) -> Iterator[tuple[str, str]]:
+        try:
+            self._instructions -= Pattern(pattern).size
+        except ValueError as error:
+            yield field, f"is no regular expression that can be served: {error}"
+            self._wrong_patterns -= 1
+            if not self._wrong_patterns:
+                raise _Enough from None
+        if self._instructions < 0:
+            yield field, "is too large, together with the patterns before it: write repetitions as maxLength"
+            raise _Enough
+
+
 def broken_rules(schema: Any, field: str) -> list[Cause]:
     """Why a schema cannot be served; nothing: it can."""
     found: list[Cause] = []
-    for where, told in _broken(schema, field, 0, within=False):
-        found.append(Cause(where, told, REQUIRED if told == "is required" else "FieldValueInvalid"))
+    try:
+        for where, told in islice(_broken(schema, field, 0, _Room(), within=False), CAUSES_MAX):
+            found.append(Cause(where, told, REQUIRED if told == "is required" else "FieldValueInvalid"))
+    except _Enough:
+        return found
     if not found and schema.get("type") != "object":
         found.append(Cause(f"{field}.type", "must be object at the root"))
-    return found or list(_broken_defaults(schema, field))
+    if found:
+        return found
+    node = compile_schema(schema, structural=False)
+    return list(islice(_broken_defaults(schema, node, field, Budget()), CAUSES_MAX))
 
 
 def schema_at(schema: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any] | None:
@@ -82,7 +125,8 @@ def schema_at(schema: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, An
     return schema
 
 
-def _broken(schema: Any, field: str, depth: int, *, within: bool) -> Iterator[tuple[str, str]]:
+def _broken(schema: Any, field: str, depth: int, room: _Room, *, within: bool) -> Iterator[tuple[str, str]]:
+    yield from room.schema(field)
     if not isinstance(schema, Mapping):
         yield field, "must be a schema, a map"
         return
@@ -93,13 +137,15 @@ def _broken(schema: Any, field: str, depth: int, *, within: bool) -> Iterator[tu
         if name in _REFUSED:
             yield f"{field}.{name}", _REFUSED[name]
         elif name not in _KNOWN:
-            yield f"{field}.{name}", "is not a field of a schema"
+            yield f"{field}.{named(name)}", "is not a field of a schema"
         elif within and name in _NOT_WITHIN:
             yield f"{field}.{name}", "must not be said within allOf, anyOf, oneOf or not"
     yield from _broken_structure(schema, field, within)
     yield from _broken_values(schema, field)
+    if (pattern := schema.get("pattern")) is not None:
+        yield from room.pattern(pattern, f"{field}.pattern")
     for where, inner, alternative in _inner(schema, field):
-        yield from _broken(inner, where, depth + 1, within=within or alternative)
+        yield from _broken(inner, where, depth + 1, room, within=within or alternative)
 
 
 def _inner(schema: Mapping[str, Any], field: str) -> Iterator[tuple[str, Any, bool]]:
@@ -107,7 +153,7 @@ def _inner(schema: Mapping[str, Any], field: str) -> Iterator[tuple[str, Any, bo
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
         for name, inner in properties.items():
-            yield f"{field}.properties[{name}]", inner, False
+            yield f"{field}.properties[{named(name)}]", inner, False
     if "items" in schema:
         yield f"{field}.items", schema["items"], False
     if "additionalProperties" in schema and schema["additionalProperties"] is not True:
@@ -134,7 +180,8 @@ def _broken_structure(schema: Mapping[str, Any], field: str, within: bool) -> It
     for name in ("properties", "additionalProperties"):
         if name in schema and not within and kind != "object":
             yield f"{field}.{name}", "is for the type object only"
-    if not isinstance(schema.get("properties", {}), Mapping):
+    properties = schema.get("properties", {})
+    if not isinstance(properties, Mapping) or not all(isinstance(name, str) for name in properties):
         yield f"{field}.properties", "must be a map of schemas"
     if kind == "array" and "items" not in schema:
         yield f"{field}.items", "is required"
@@ -161,6 +208,8 @@ def _broken_lists(schema: Mapping[str, Any], field: str) -> Iterator[tuple[str, 
         yield f"{field}.x-kubernetes-list-map-keys", "is required"
     elif not isinstance(properties, Mapping) or not all(isinstance(properties.get(key), Mapping) for key in keys):
         yield f"{field}.x-kubernetes-list-map-keys", "must be fields of the items"
+    elif len(dict.fromkeys(keys)) < len(keys):
+        yield f"{field}.x-kubernetes-list-map-keys", "must not have one twice"
 
 
 def _broken_values(schema: Mapping[str, Any], field: str) -> Iterator[tuple[str, str]]:
@@ -183,21 +232,17 @@ def _broken_values(schema: Mapping[str, Any], field: str) -> Iterator[tuple[str,
         yield f"{field}.uniqueItems", "is not allowed: use x-kubernetes-list-type: set"
     if not isinstance(schema.get("format", ""), str):
         yield f"{field}.format", "must be a string"
-    if (pattern := schema.get("pattern")) is not None:
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError) as error:
-            yield f"{field}.pattern", f"is no regular expression: {error}"
 
 
-def _broken_defaults(schema: Mapping[str, Any], field: str) -> Iterator[Cause]:
+def _broken_defaults(schema: Mapping[str, Any], node: Node, field: str, budget: Budget) -> Iterator[Cause]:
     """Defaults that the schema itself would refuse."""
     if "default" in schema:
-        findings = Findings()
-        without = {name: value for name, value in schema.items() if name != "default"}
-        compile_schema(without, structural=False).visit(schema["default"], None, findings)
-        for cause in findings.causes:
+        for cause in node.check(schema["default"], budget=budget):
             yield Cause(f"{field}.default{cause.field and '.' + cause.field}", cause.message)
-    for where, inner, alternative in _inner(schema, field):
-        if not alternative:
-            yield from _broken_defaults(inner, where)
+    for name, inner in (schema.get("properties") or {}).items():
+        yield from _broken_defaults(inner, node.properties[name], f"{field}.properties[{named(name)}]", budget)
+    if node.items is not None:
+        yield from _broken_defaults(schema["items"], node.items, f"{field}.items", budget)
+    if node.additional is not None:
+        where = f"{field}.additionalProperties"
+        yield from _broken_defaults(schema["additionalProperties"], node.additional, where, budget)

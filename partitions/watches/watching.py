@@ -416,7 +416,8 @@ class WatchSession:
             if not start.id or used:
                 raise BadRequest(f"watch id {start.id} is zero or in use on this stream; choose another")
             code = self._start(start)
-            timed.counts["watch", start.selection.resource, code] += 1
+            what = "watch", start.selection.resource, code
+            timed.counts[what] = timed.counts.get(what, 0) + 1
 
     def end_requests(self) -> None:
         self._requests_ended = True

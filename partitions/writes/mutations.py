@@ -20,6 +20,7 @@ from ..requests.audit import RequestLog
 from ..requests.request import Counts, Phase, Request, parse_request
 from ..state import State
 from .outcomes import Writers
+from .ownership import Writer
 
 OPERATIONS_PER_BATCH_MAX = 256
 # Ursa's own clients have one in flight; what is beyond this would only wait here, in memory.
@@ -51,15 +52,17 @@ class Answer:
 class _Run:
     """A batch that is being applied, up to where it is."""
 
-    __slots__ = ("answers", "batch", "counts", "done", "encode_seconds", "now_ms", "request", "results", "rounds")
+    __slots__ = ("answers", "batch", "counts", "done", "encode_seconds", "reply", "request", "rounds", "writer")
 
     def __init__(self, batch: pb.MutateRequest, request: Request, now_ms: int, done: Callable[[Answer], None]) -> None:
         self.batch = batch
         self.request = request
-        self.now_ms = now_ms
+        fence = batch.fence if batch.HasField("fence") else None
+        # Of operations that say no more of theirs.
+        self.writer = Writer(now_ms=now_ms, agent=request.caller.agent, fence=fence)
         self.done = done
-        self.results: list[pb.Result] = []
-        self.counts: Counts = Counts()
+        self.reply = pb.MutateReply(batch=batch.batch, writer=batch.writer)  # Has the results so far.
+        self.counts: Counts = {}
         self.answers: Answers = {}
         self.rounds = 0  # Of asking about one write.
         self.encode_seconds = 0.0
@@ -105,23 +108,8 @@ class Mutator:
             return
         encoding = self._state.encoding
         encoded_before = encoding.seconds
-        operations, request = run.batch.operations, run.request
-        asks: Sequence[Ask] = ()
-        while not asks and len(run.results) < len(operations):
-            operation = operations[len(run.results)]
-            code = 200
-            try:
-                result = self._attempt(run, operation)
-            except ApiError as error:
-                error.trace = request.trace
-                result = pb.Result(error=error.status)
-                code = error.code
-            except Unanswered as missing:
-                asks = missing.asks
-                continue
-            run.results.append(result)
-            run.rounds = 0
-            run.counts[operation.WhichOneof("verb") or "", operation.resource, code] += 1
+        request = run.request
+        asks = self._apply(run)
         self._state.settle()
         run.encode_seconds += encoding.seconds - encoded_before
         if asks:
@@ -131,12 +119,8 @@ class Mutator:
             return
         request.enter(Phase.ENCODE)
         request.move(run.encode_seconds, Phase.ADMISSION, Phase.ENCODE)
-        reply = pb.MutateReply(
-            results=run.results,
-            batch=run.batch.batch,
-            position=self._state.outcomes.position,
-            writer=run.batch.writer,
-        ).SerializeToString(deterministic=True)
+        run.reply.position = self._state.outcomes.position
+        reply = run.reply.SerializeToString(deterministic=True)
         awaited = self._concerned(run.counts)
         request.enter(Phase.STORE)
         for history in awaited:
@@ -144,22 +128,44 @@ class Mutator:
         # Even a refusal waits: it may rest on a change that is not durable yet.
         run.done(Answer([(history, history.store.staged_head) for history in awaited], reply, run.counts))
 
+    def _apply(self, run: _Run) -> Sequence[Ask]:
+        """Carry out the operations from where the run is: all, or up to one about which these must be asked first."""
+        operations, results, counts = run.batch.operations, run.reply.results, run.counts
+        done = len(results)
+        for operation in operations[done:] if done else operations:
+            code = 200
+            result = results.add()
+            try:
+                self._attempt(run, operation, result)
+            except ApiError as error:
+                error.trace = run.request.trace
+                result.Clear()
+                result.error.CopyFrom(error.status)
+                code = error.code
+            except Unanswered as missing:
+                del results[-1]
+                return missing.asks
+            run.rounds = 0
+            what = operation.WhichOneof("verb") or "", operation.resource, code
+            counts[what] = counts.get(what, 0) + 1
+        return ()
+
     def _resume(self, run: _Run) -> None:
         if not self._webhooks.closed:
             self._go_on(run)
 
-    def _attempt(self, run: _Run, operation: pb.Operation, *, dry_run: bool = False) -> pb.Result:
+    def _attempt(self, run: _Run, operation: pb.Operation, result: pb.Result, *, dry_run: bool = False) -> None:
         """Raises ApiError: refused. Unanswered: webhooks must be asked first."""
-        caller = run.request.caller
         if not self._admission.active:
-            return self._state.apply(operation, run.now_ms, caller.agent)
-        session = Session(self._admission, operation, caller, run.answers)
+            self._state.apply(operation, run.writer, result)
+            return
+        session = Session(self._admission, operation, run.request.caller, run.answers)
         # Planning changes what it is given, and it may have to be planned again.
         self._state.give_name(operation)
         attempt = pb.Operation()
         attempt.CopyFrom(operation)
         attempt.dry_run = attempt.dry_run or dry_run
-        return self._state.apply(attempt, run.now_ms, caller.agent, session)
+        self._state.apply(attempt, run.writer, result, session)
 
     def _ask(self, run: _Run, asks: Sequence[Ask]) -> None:
         """Ask what stands in the way of the next write, and with it what the writes behind it would ask now."""
@@ -170,7 +176,7 @@ class Mutator:
             run.answers.update({key: WebhookAnswer(refusal) for key in wanted})
             self._go_on(run)
             return
-        behind = len(run.results) + 1
+        behind = len(run.reply.results) + 1
         subjects = {_subject(run.batch.operations[behind - 1]): None}
         for operation in run.batch.operations[behind : behind + CALLS_AT_ONCE_MAX]:
             subject = _subject(operation)
@@ -178,7 +184,7 @@ class Mutator:
                 continue  # It will be another object by then.
             subjects[subject] = None
             try:
-                self._attempt(run, operation, dry_run=True)
+                self._attempt(run, operation, pb.Result(), dry_run=True)
             except Unanswered as missing:
                 wanted.update((ask.key, ask) for ask in missing.asks)
             except ApiError:
@@ -221,13 +227,17 @@ def _subject(operation: pb.Operation) -> tuple[str, ...]:
     if verb is None or verb == "delete_collection":
         return (operation.resource,)
     request = getattr(operation, verb)
-    names = request.object.metadata if verb in ("create", "update") else request.target
+    names = request.object.metadata if verb in ("create", "update", "transfer") else request.target
     return operation.resource, names.tenant, names.namespace, names.name
 
 
 def counts_of(batch: pb.MutateRequest, code: int) -> Counts:
     """As if all of its operations had come to the same."""
-    return Counts((operation.WhichOneof("verb") or "", operation.resource, code) for operation in batch.operations)
+    counts: Counts = {}
+    for operation in batch.operations:
+        what = operation.WhichOneof("verb") or "", operation.resource, code
+        counts[what] = counts.get(what, 0) + 1
+    return counts
 
 
 class Batch:
@@ -255,7 +265,7 @@ class Batch:
             self.ticket.release()
 
 
-class Writer:
+class BatchWriter:
     """Takes batches through flow control to the mutator."""
 
     def __init__(
@@ -328,7 +338,7 @@ class MutateSession:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: BatchWriter,
         caller: Caller,
         wake: Callable[[], None],
         on_close: Callable[[MutateSession], object],

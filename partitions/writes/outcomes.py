@@ -18,8 +18,10 @@ from random import Random
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import BadRequest, Conflict
+from ...proto.kinds import Kind
 from ..entries import Entry
 from ..history import Histories, History
+from .subresources import check_subresource, scale_of
 
 REQUEST_ID_BYTES_MAX = 32
 WRITER_BYTES = 8
@@ -116,8 +118,8 @@ def _concerns(operation: pb.Operation, entry: Entry) -> bool:
     if operation.resource != resource:
         return False
     verb = operation.WhichOneof("verb")
-    if verb in ("create", "update"):
-        metadata = (operation.create if verb == "create" else operation.update).object.metadata
+    if verb in ("create", "update", "transfer"):
+        metadata = getattr(operation, verb).object.metadata
         asked = metadata.name
     elif verb == "delete_collection" or verb is None:
         return False
@@ -126,3 +128,21 @@ def _concerns(operation: pb.Operation, entry: Entry) -> bool:
         asked = metadata.name
     # Of an object without a namespace the key has none, whatever was asked for; a name may have been made up.
     return (not namespace or (metadata.tenant, metadata.namespace) == (tenant, namespace)) and asked in ("", name)
+
+
+def tell_again(kind: Kind, operation: pb.Operation, entry: Entry, result: pb.Result) -> None:
+    """The result of an operation that was carried out before, from what it left.
+
+    Raises:
+        BadRequest: it cannot have been this one.
+    """
+    message = entry.message()
+    metadata = message.metadata
+    result.resource_version, result.uid = entry.revision, entry.uid
+    if metadata.generate_name:
+        result.name = metadata.name
+    if operation.return_object:
+        verb = operation.WhichOneof("verb")
+        subresource = getattr(operation, verb).subresource if verb in ("update", "patch") else ""
+        check_subresource(kind, subresource)  # It need not be the operation that had the id.
+        result.object.CopyFrom(scale_of(kind, message) if subresource == "scale" else message)

@@ -32,7 +32,8 @@ class Reviewer(Protocol):
 class Writer(NamedTuple):
     """Who writes, when, and how strictly unknown fields are taken (a `field_validation` of the wire).
 
-    `manager` is what the writer calls itself, for this write; `agent` the program, as every request says it.
+    `manager` is what the writer calls itself, for this write; `agent` the program, as every request says it. `fence`:
+    the term that it must still lead in.
     """
 
     manager: str = ""
@@ -40,6 +41,7 @@ class Writer(NamedTuple):
     field_validation: str = ""
     agent: str = ""
     reviewer: Reviewer | None = None
+    fence: pb.Fence | None = None
 
     @property
     def updater(self) -> str:

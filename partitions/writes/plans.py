@@ -14,12 +14,15 @@ from ...proto import ursa_pb2 as pb
 from ...proto.errors import BadRequest, Conflict, Forbidden
 from ...proto.kinds import Kind
 from ...proto.objects import Object, require_kind
+from ...proto.propagation import check_policy
 from ..admission.contents import check_contents, check_decodes
 from ..admission.strategy import Strategy
-from ..admission.validation import Causes, check_metadata, check_new_finalizers
+from ..admission.twins import Twin, likeness_of
+from ..admission.validation import Causes, check_metadata, check_name, check_new_finalizers
 from ..entries import Entry
 from ..patching import report_unknown, shape_of
 from .ownership import Writer, keep_managed_fields, track_update
+from .propagation import set_policy
 from .spec_bytes import append_fields
 from .subresources import check_subresource, scale_of, scaled
 
@@ -33,6 +36,7 @@ class Write(NamedTuple):
     old: Entry | None
     deleted: bool = False
     reserve: bool = False  # Small, and taken by a full store, too.
+    twin: Twin | None = None  # Of a new object: what it shares with others like it.
 
 
 class Plan(NamedTuple):
@@ -74,12 +78,30 @@ def check_preconditions(entry: Entry, uid: str, resource_version: int) -> None:
 # ------------------------------------------------------------------------------------------------------------ create
 
 
-def check_new(kind: Kind, strategy: Strategy, message: pb.Object) -> None:
-    """Default a new object, and check all of it.
+def check_new(kind: Kind, strategy: Strategy, message: pb.Object) -> Twin | None:
+    """Default a new object, and check all of it; or what there is to check of one that is like others but for its name.
 
     Raises:
         BadRequest: it is of another kind. Invalid: it breaks rules, all of which are listed.
     """
+    twins = strategy.twins
+    if twins is None:
+        _check_all(kind, strategy, message)
+        return None
+    likeness = likeness_of(message)
+    twin = twins.find(likeness)
+    if twin is None:
+        _check_all(kind, strategy, message)
+        return twins.add(likeness, message.spec)
+    causes = Causes()
+    check_name(kind, message.metadata, causes)
+    if causes.found:
+        causes.raise_if_any(kind.kind, message.metadata.name)
+    message.spec = twin.spec
+    return twin
+
+
+def _check_all(kind: Kind, strategy: Strategy, message: pb.Object) -> None:
     require_kind(message, kind.kind, kind.api_version)
     strategy.prepare_create(message)
     causes = Causes()
@@ -91,16 +113,19 @@ def check_new(kind: Kind, strategy: Strategy, message: pb.Object) -> None:
         causes.raise_if_any(kind.kind, message.metadata.name)
 
 
-def plan_create(kind: Kind, strategy: Strategy, key: str, message: pb.Object, *, uid: str, now_ms: int) -> Plan:
-    """For an object that `check_new` has passed."""
+def plan_create(
+    kind: Kind, strategy: Strategy, key: str, message: pb.Object, twin: Twin | None, *, uid: str, now_ms: int
+) -> Plan:
+    """For an object that `check_new` has passed; it has said of which others this is the `twin`."""
     metadata = message.metadata
     metadata.uid = uid
     metadata.creation_ms = now_ms
     metadata.generation = 1
     metadata.deletion_ms = metadata.deletion_grace_seconds = 0
+    strategy.know_uid(message)
     if kind.has_status:
         message.status = strategy.initial_status(message)
-    return Plan((Write(kind, key, message, None),), message)
+    return Plan((Write(kind, key, message, None, twin=twin),), message)
 
 
 # ------------------------------------------------------------------------------------------------------------ update
@@ -208,41 +233,36 @@ def _keep_what_the_server_owns(kind: Kind, new: pb.Object, old: pb.Object) -> No
 def plan_delete(kind: Kind, strategy: Strategy, entry: Entry, request: pb.Delete, *, now_ms: int) -> Plan:
     """At once, or marked: an object with finalizers or a grace period stays until it is confirmed.
 
+    Of what is being deleted already, a request may shorten the grace, and change what becomes of its dependents. Where
+    a pod ends by its grace, only together, as in Kubernetes.
+
     Raises:
-        Conflict: a precondition does not hold. BadRequest: a propagation that is not served, a negative grace.
+        Conflict: a precondition does not hold. BadRequest: there is no such propagation, a negative grace. Or what the
+            kind has against it.
     """
-    if request.propagation not in ("", "Background"):
-        raise BadRequest(f"propagation {request.propagation!r} is not served; dependents are deleted in the Background")
+    check_policy(request.propagation)
     check_preconditions(entry, request.preconditions.uid, request.preconditions.resource_version)
     message = entry.message()
+    strategy.check_delete(message)
     metadata = message.metadata
     asked = request.grace_seconds if request.HasField("grace_seconds") else None
     if asked is not None and asked < 0:
         raise BadRequest(f"grace_seconds must not be negative, but is {asked}")
     grace_seconds = strategy.deletion_grace_seconds(message, asked)
+    sooner = not entry.deleting or grace_seconds < metadata.deletion_grace_seconds
+    if not sooner and strategy.graceful:
+        return Plan((), message)
+    policy_changed = set_policy(strategy, metadata, request.propagation)
     if not metadata.finalizers and not grace_seconds:
         return Plan((Write(kind, entry.key, message, entry, deleted=True),), message)
-    if entry.deleting and grace_seconds >= metadata.deletion_grace_seconds:
+    if not sooner and not policy_changed:
         return Plan((), message)
     if not entry.deleting:
         metadata.generation += 1
-    metadata.deletion_ms = now_ms + grace_seconds * 1000
-    metadata.deletion_grace_seconds = grace_seconds
+    if sooner:
+        metadata.deletion_ms = now_ms + grace_seconds * 1000
+        metadata.deletion_grace_seconds = grace_seconds
     return Plan((Write(kind, entry.key, message, entry),), message)
-
-
-def plan_eviction(kind: Kind, strategy: Strategy, entry: Entry, request: pb.Evict, *, now_ms: int) -> Plan:
-    """A delete that asks first. There is no PodDisruptionBudget yet that could say no.
-
-    Raises:
-        BadRequest: not a pod, or as for a delete. Conflict: a precondition does not hold.
-    """
-    if kind.kind != "Pod":
-        raise BadRequest(f"only pods are evicted, not {kind.resource}")
-    delete = pb.Delete(preconditions=request.preconditions)
-    if request.HasField("grace_seconds"):
-        delete.grace_seconds = request.grace_seconds
-    return plan_delete(kind, strategy, entry, delete, now_ms=now_ms)
 
 
 def plan_delete_collection(
@@ -270,24 +290,33 @@ def plan_bind(kind: Kind, entry: Entry, bind: pb.Bind) -> Plan:
     """Set a pod's node, once.
 
     Raises:
-        BadRequest: no uid or no node. Conflict: the pod is another one, is bound elsewhere, or has changed.
+        BadRequest: no uid or no node. Conflict: the pod is another one, is bound elsewhere, has changed, or asks for
+            something else than what was decided on.
         Forbidden: it is being deleted.
     """
     if kind.kind != "Pod":
         raise BadRequest(f"only pods are bound, not {kind.resource}")
     if not bind.preconditions.uid or not bind.node or not bind.resource_partition:
         raise BadRequest("a bind needs the pod's uid, a node and the node's resource partition")
-    check_preconditions(entry, bind.preconditions.uid, bind.preconditions.resource_version)
+    check_preconditions(entry, bind.preconditions.uid, 0)
     values = dict(zip(kind.fields, entry.fields, strict=True))
     node, partition = values["spec.nodeName"], values["spec.resourcePartition"]
     if (node, partition) == (bind.node, bind.resource_partition):
-        return no_change(entry)
+        return no_change(entry)  # Asked once more, perhaps; what it was decided on has done its work.
     if node:
         raise Conflict(
             f"pod {entry.key} is bound to {partition}/{node} already", key=entry.key, resource_version=entry.revision
         )
     if entry.deleting:
         raise Forbidden(f"pod {entry.key} is being deleted", key=entry.key)
+    check_preconditions(entry, "", bind.preconditions.resource_version)
     message = entry.message()
+    if bind.generation and bind.generation != message.metadata.generation:
+        raise Conflict(
+            f"pod {entry.key} is of generation {message.metadata.generation}, and it was decided on {bind.generation}: "
+            "look at what it asks for now",
+            key=entry.key,
+            resource_version=entry.revision,
+        )
     message.spec = append_fields(message.spec, {"nodeName": bind.node, "resourcePartition": bind.resource_partition})
     return Plan((Write(kind, entry.key, message, entry),), message)

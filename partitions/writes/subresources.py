@@ -38,7 +38,7 @@ def scale_of(kind: Kind, message: pb.Object) -> pb.Object:
     shown.uid, shown.resource_version, shown.creation_ms = metadata.uid, metadata.resource_version, metadata.creation_ms
     scale.spec = encode({"replicas": _at(contents, paths.spec_replicas) or 0})
     selector = _at(contents, paths.selector) if paths.selector else None
-    text = selector if isinstance(selector, str) else selector_text(selector)
+    text = selector_text(selector) if kind.custom is None else selector if isinstance(selector, str) else ""
     scale.status = encode({"replicas": _at(contents, paths.status_replicas) or 0, "selector": text})
     return scale
 

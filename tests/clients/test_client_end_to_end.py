@@ -163,10 +163,10 @@ def test_what_the_block_raises_comes_out_bare_and_the_transport_is_closed() -> N
 def test_a_set_of_clients_is_ordered_by_name_and_knows_what_it_has() -> None:
     async def main() -> None:
         async with World().open() as world:
-            links = {"tp-2": world.transport, "tp-1": world.transport}
+            links = {name: world.link(name) for name in ("tp-2", "tp-1")}
             async with open_clients(links, {}, actor()) as clients:
                 assert list(clients.tenant_clients) == ["tp-1", "tp-2"]
-                assert clients.resource_clients == {}
+                assert list(clients.resource_clients) == []
                 assert clients.for_partition("tp-2") is clients.tenant_clients["tp-2"]
                 with pytest.raises(NotFound, match=r"rp-9.*tp-1, tp-2"):
                     clients.for_partition("rp-9")

@@ -11,10 +11,10 @@ from ursa.clients.client import PartitionClient, open_client
 from ursa.clients.informer import Informer
 from ursa.clients.operations import create_operation
 from ursa.clients.transport.grpc import GrpcBridge, GrpcTransport
-from ursa.proto.errors import OutcomeUnknown
+from ursa.proto.errors import OutcomeUnknown, WrongPartition
 from ursa.tools.processes import URSA_COMMAND, ReadyLine
 
-from .worlds import actor, pod
+from .worlds import actor, key, pod
 
 pytestmark = pytest.mark.slow
 SECONDS = 60
@@ -114,5 +114,38 @@ def test_over_a_killed_apiserver_nothing_acknowledged_is_lost_and_nothing_is_unc
 
     try:
         trio.run(bounded)
+    finally:
+        server.kill()
+
+
+def test_a_partition_of_another_name_is_named_and_told_nothing_nor_believed(tmp_path: Path) -> None:
+    """As when two addresses in a registry are mixed up."""
+    server = Apiserver(tmp_path / "data")
+    server.start()
+
+    async def main() -> None:
+        async with (
+            GrpcBridge() as bridge,
+            open_client(GrpcTransport("p-1", server.address, bridge), actor()) as right,
+            open_client(GrpcTransport("p-2", server.address, bridge), actor()) as wrong,
+            open_client(GrpcTransport("whoever", server.address, bridge, any_name=True), actor()) as any_one,
+            trio.open_nursery() as nursery,
+        ):
+            await right.create(pod("web"))
+            assert (await any_one.get("pods", key("web"))).name == "web"
+            with pytest.raises(
+                WrongPartition, match="here is partition p-1, and not p-2: one of their addresses is wrong"
+            ):
+                await wrong.get("pods", key("web"))
+            informer = Informer(wrong, "pods")
+            nursery.start_soon(informer.run)
+            with trio.move_on_after(1):
+                await wrong.mutate([create_operation(pod("stray"))])
+            assert not informer.synced
+            assert [each.name for each in (await right.list("pods")).items] == ["web"]
+            nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(main)
     finally:
         server.kill()

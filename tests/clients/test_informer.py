@@ -32,6 +32,7 @@ class Follower:
         self.informer = informer
         self.view: dict[ObjectKey, Object] = {}
         self.events: list[tuple[str, str]] = []
+        self.vanished: list[str] = []
         self._revisions: dict[str, int] = {}
         informer.add_handler(self.on_event)
         informer.add_burst_handler(self.on_burst)
@@ -39,6 +40,8 @@ class Follower:
     def on_event(self, event: Event) -> None:
         obj = event.object
         self.events.append((event.type.value, obj.name))
+        if event.vanished:
+            self.vanished.append(obj.name)
         cached = self.informer.objects.get(obj.key)
         if event.type is EventType.ADDED:
             assert event.old is None
@@ -187,6 +190,7 @@ def test_when_its_revision_has_been_compacted_it_reports_what_vanished_and_what_
                 ("ADDED", "replaced"),
                 ("DELETED", "gone"),
             ]
+            assert follower.vanished == [], "it was deleted, in this very history"
             assert views_taken(world) == 2
             nursery.cancel_scope.cancel()
 
@@ -207,8 +211,29 @@ def test_another_incarnation_is_viewed_anew_although_its_revisions_are_lower() -
             await world.restart(restored(world.store, "second", lambda name: name == "a"))
             await trio.sleep(SETTLE_SECONDS)
             assert follower.events == [("MODIFIED", "a"), ("DELETED", "b")]
+            assert follower.vanished == ["b"], "nobody has said that it was deleted"
             assert informer.resource_version < before
             assert informer.incarnation == "second"
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+def test_it_is_of_no_history_until_its_view_is_complete() -> None:
+    async def main() -> None:
+        async with World().open() as world, trio.open_nursery() as nursery:
+            informer = Informer(world.client, "pods")
+            assert informer.history == ""
+            seen: list[str] = []
+            informer.add_handler(lambda _: seen.append(informer.history))
+            await world.writer.create(pod("a"))
+            nursery.start_soon(informer.run)
+            await informer.wait_synced()
+            assert informer.history == informer.incarnation != ""
+            await world.restart(restored(world.store, "second", lambda _: True))
+            await trio.sleep(SETTLE_SECONDS)
+            assert seen == ["", ""]
+            assert informer.history == "second"
             nursery.cancel_scope.cancel()
 
     run(main)
@@ -240,11 +265,11 @@ def test_a_history_rolled_back_under_its_name_is_viewed_anew() -> None:
 def test_it_outlives_refusals() -> None:
     async def main() -> None:
         async with World(Role.RESOURCE).open() as world, trio.open_nursery() as nursery:
-            informer = Informer(world.client, "pods")  # Not of this role.
+            informer = Informer(world.client, "deployments.apps")  # Not of this role.
             nursery.start_soon(informer.run)
             await trio.sleep(1000)
             assert not informer.synced
-            opened = world.actor.registry.get_sample_value("reflector_watches_total", {"name": "pods"})
+            opened = world.actor.registry.get_sample_value("reflector_watches_total", {"name": "deployments.apps"})
             assert opened is not None
             assert 100 < opened < 1000
             nursery.cancel_scope.cancel()
@@ -253,20 +278,22 @@ def test_it_outlives_refusals() -> None:
 
 
 def test_an_empty_partition_loses_nothing_over_a_lost_link() -> None:
-    """Its revision is 0, and a watch from 0 would begin at the newest."""
+    """The revision of its Events is 0, and a watch from 0 would begin at the newest."""
 
     async def main() -> None:
-        async with World(Role.RESOURCE).open() as world, trio.open_nursery() as nursery:
-            informer = Informer(world.client, "nodes")
+        events = MemoryStore(incarnation="events")
+        async with World(events_store=events).open() as world, trio.open_nursery() as nursery:
+            informer = Informer(world.client, "events")
             nursery.start_soon(informer.run)
             await informer.wait_synced()
             assert informer.resource_version == 0
             world.transport.cut()
-            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n-1"}}
-            await world.writer.create(Object.from_dict(node))
+            where = {"name": "e-1", "namespace": "default", "tenant": "system"}
+            event = {"apiVersion": "v1", "kind": "Event", "metadata": where, "involvedObject": {"kind": "Node"}}
+            await world.writer.create(Object.from_dict(event))
             world.transport.heal()
             await trio.sleep(SETTLE_SECONDS)
-            assert [obj.name for obj in informer.objects.values()] == ["n-1"]
+            assert [obj.name for obj in informer.objects.values()] == ["e-1"]
             nursery.cancel_scope.cancel()
 
     run(main)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.backoff import BACKOFF_SECONDS_MIN
@@ -16,6 +17,7 @@ from ursa.clients.operations import create_operation, delete_operation
 from ursa.clients.partition_client import open_client
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Forbidden, OutcomeUnknown, Unreachable, UrsaError
+from ursa.storage import MemoryStore
 
 from .scripted import LOST, ScriptedTransport, accept
 from .worlds import SEEDS, World, actor, key, pod, run
@@ -374,5 +376,65 @@ def test_every_write_is_told_its_truth_over_any_losses(seed: int) -> None:
                 if outcome != "unknown":
                     assert (name in stored) == (outcome == "created"), (name, outcome)
             # A create that was sent twice would have been answered AlreadyExists, which nobody expects above.
+
+    run(main)
+
+
+def test_a_write_that_was_decided_on_another_history_is_not_sent() -> None:
+    async def main() -> None:
+        async with World().open() as world, trio.open_nursery() as nursery:
+            first = world.store.incarnation
+            await world.writer.create(pod("a"))
+            assert not (await world.client.mutate(deletes(["a"]), history=first))[0].HasField("error")
+            world.transport.cut()
+            await trio.testing.wait_all_tasks_blocked()  # What is said now finds the link down, and waits in the line.
+            outcomes: dict[str, str] = {}
+
+            async def write(name: str, history: str) -> None:
+                try:
+                    await world.client.mutate([create_operation(pod(name))], history=history)
+                    outcomes[name] = "answered"
+                except Unreachable as error:
+                    outcomes[name] = str(error)
+
+            for name, history in (("of-the-first", first), ("of-any", ""), ("of-the-second", "second")):
+                nursery.start_soon(write, name, history)
+            await trio.sleep(1)
+            await world.restart(MemoryStore(incarnation="second"))
+            await trio.sleep(10)
+            assert "another history" in outcomes.pop("of-the-first")
+            assert outcomes == {"of-any": "answered", "of-the-second": "answered"}
+            with pytest.raises(Unreachable, match="another history"):
+                await world.client.mutate(deletes(["a"]), history=first)
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+def test_a_batch_is_of_one_term_and_stays_so_when_it_is_sent_again() -> None:
+    async def main() -> None:
+        lost = [True]
+
+        def answer(request: pb.MutateRequest) -> pb.MutateReply | UrsaError:
+            if request.operations and lost:
+                return lost.pop() and LOST
+            return pb.MutateReply(batch=request.batch, results=accept(request).results, position="p:1", writer=b"w")
+
+        transport = ScriptedTransport(answer)
+        first, second = pb.Fence(term=1), pb.Fence(term=2)
+        async with trio.open_nursery() as nursery:
+            mutations = Mutations(transport, actor())
+            for name, fence in (("a", first), ("b", first), ("c", second), ("d", None), ("e", None), ("f", second)):
+                nursery.start_soon(lambda name=name, fence=fence: mutations.mutate(deletes([name]), fence=fence))
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(mutations.run)
+            await trio.sleep(10)
+            nursery.cancel_scope.cancel()
+        sent = [
+            ("".join(each.delete.target.name for each in batch.operations), batch.fence.term)
+            for batch in transport.batches
+        ]
+        assert sent == [("ab", 1), ("ab", 1), ("c", 2), ("de", 0), ("f", 2)]
+        assert [batch.HasField("fence") for batch in transport.batches] == [True, True, True, False, True]
 
     run(main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
+from ursa.clients.sightings import Sightings
 from ursa.clients.watches import SILENCE_SECONDS_MAX, STARTS_PER_MESSAGE_MAX, Watch, Watches, WatchSink
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Expired
@@ -70,6 +71,24 @@ def test_the_story_of_the_module_holds() -> None:
         watches._receive(reply(97, batch(second, 92)))
         assert (first.resource_version, second.resource_version) == (97, 97)
         assert sink.revisions == [81, 83, 92]
+
+    in_trio(story)
+
+
+def test_what_came_before_its_bookmark_was_seen_all_the_same() -> None:
+    """A burst too large for one message comes in several, and only the last one has a bookmark: a read between them
+    must not go back behind the events that were there already."""
+
+    def story() -> None:
+        sightings = Sightings()
+        watches = Watches(ScriptedTransport(accept), actor(), sightings)
+        watch, _ = opened(watches, 80)
+        watches._receive(reply(80, batch(watch)))
+        watches._receive(reply(0, batch(watch, 81, 83)))
+        assert sightings.not_older("main") == ("83", "one")
+        watches._receive(reply(0))
+        watches._receive(reply(85, batch(watch, 84)))
+        assert sightings.not_older("main") == ("85", "one")
 
     in_trio(story)
 

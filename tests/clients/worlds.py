@@ -108,6 +108,10 @@ class World:
         if not heal:
             self.transport.cut()
 
+    def link(self, partition: str) -> MemoryTransport:
+        """One more, under this name."""
+        return MemoryTransport(partition, self._server, random=Random(5))
+
     def stored(self, resource: str) -> list[str]:
         """Names in the store, read behind everybody's back."""
         return [record.key.rsplit("/", 1)[1] for record in self.store.range(f"/registry/{resource}/")]

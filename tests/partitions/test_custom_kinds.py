@@ -324,7 +324,8 @@ def test_another_schema_holds_from_the_next_write_on(tenant_partition: Partition
     ("change", "field"),
     [
         ({"schema": {}}, "spec.versions[0].schema.openAPIV3Schema"),
-        ({"storage": False}, "spec.versions[0].served"),
+        ({"storage": False}, "spec.versions"),
+        ({"served": False}, "spec.versions[0].served"),
         ({"name": "V1"}, "spec.versions[0].name"),
         ({"selectableFields": [{"jsonPath": ".spec.parts"}]}, "spec.versions[0].selectableFields[0].jsonPath"),
         ({"additionalPrinterColumns": [{"name": "A"}]}, "spec.versions[0].additionalPrinterColumns[0].jsonPath"),
@@ -341,7 +342,8 @@ def test_a_definition_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize(
-    "change", [{"group": "apps"}, {"group": "nodots"}, {"scope": "Galaxy"}, {"names": {"plural": "x"}}]
+    "change",
+    [{"group": "apps"}, {"group": "nodots"}, {"scope": "Galaxy"}, {"scope": ["Cluster"]}, {"names": {"plural": "x"}}],
 )
 def test_a_group_that_is_built_in_a_strange_scope_and_missing_names_are_refused(
     tenant_partition: Partition, change: dict[str, Any]
@@ -419,3 +421,76 @@ def test_rules_in_cel_are_refused_and_not_ignored(tenant_partition: Partition) -
     schema = {"type": "object", "x-kubernetes-validations": [{"rule": "self.x > 1"}]}
     with pytest.raises(Invalid, match="CEL"):
         define(tenant_partition, schema={"openAPIV3Schema": schema}, subresources={}, selectableFields=[])
+
+
+@pytest.mark.parametrize("path", [".spec" + ".a" * 64, ".spec" + ".a" * 100_000])
+def test_paths_are_no_deeper_than_objects(tenant_partition: Partition, path: str) -> None:
+    scale = {"specReplicasPath": path, "statusReplicasPath": ".status.size"}
+    with pytest.raises(Invalid, match="must be a path within"):
+        define(tenant_partition, subresources={"status": {}, "scale": scale})
+    with pytest.raises(Invalid, match="must be the path of a field"):
+        define(tenant_partition, selectableFields=[{"jsonPath": path}])
+
+
+def test_the_selector_of_a_custom_scale_is_text_or_is_not_shown(tenant_partition: Partition) -> None:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    paths = {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n", "labelSelectorPath": ".spec.selector"}
+    define(tenant_partition, schema={"openAPIV3Schema": schema}, subresources={"scale": paths}, selectableFields=[])
+    for name, selector in (("a", "app=web"), ("b", {"matchExpressions": [1]}), ("c", 7)):
+        tenant_partition.do(widget(name, {"n": 1, "selector": selector}))
+    shown = []
+    for name in "abc":
+        patch = pb.Patch(target=target(WIDGETS, name), body=encode({"spec": {"replicas": 5}}), subresource="scale")
+        result = tenant_partition.do(pb.Operation(resource=WIDGETS, patch=patch, return_object=True))
+        shown.append(Object(result.object).status["selector"])
+    assert shown == ["app=web", "", ""]
+
+
+def test_a_definition_whose_spec_cannot_be_read_is_refused_as_that(tenant_partition: Partition) -> None:
+    for spec in (encode({1: 2}), b"\xc1", encode([1])):
+        operation = creation(DEFINITIONS, definition())
+        operation.create.object.spec = spec
+        with pytest.raises(Invalid) as caught:
+            tenant_partition.do(operation)
+        assert [cause.field for cause in caught.value.causes] == ["spec"]
+
+
+def versions(*flags: tuple[str, bool, bool]) -> dict[str, Any]:
+    """Of a definition: (name, served, storage)."""
+    manifest = definition()
+    [version] = manifest["spec"]["versions"]
+    manifest["spec"]["versions"] = [
+        {**version, "name": name, "served": served, "storage": storage} for name, served, storage in flags
+    ]
+    return manifest
+
+
+def test_a_second_version_that_is_to_be_served_is_refused_in_one_sentence(tenant_partition: Partition) -> None:
+    with pytest.raises(Invalid) as caught:
+        tenant_partition.do(creation(DEFINITIONS, versions(("v1", True, True), ("v1beta1", True, False))))
+    [cause] = caught.value.causes
+    assert cause.field == "spec.versions[1].served"
+    assert "one version is served here, the stored one, v1" in cause.message
+
+
+def test_versions_that_are_no_longer_served_may_stay(tenant_partition: Partition) -> None:
+    tenant_partition.do(creation(DEFINITIONS, versions(("v1beta1", False, False), ("v1", True, True))))
+    tenant_partition.do(widget("a"))
+    assert tenant_partition.get(WIDGETS, "a").api_version == "example.com/v1"
+    old = widget("b")
+    old.create.object.api_version = "example.com/v1beta1"
+    with pytest.raises(BadRequest, match=r"example\.com/v1"):
+        tenant_partition.do(old)
+
+
+@pytest.mark.parametrize("flags", [(("v1", True, True), ("v2", True, True)), (("v1", True, False),)])
+def test_objects_are_stored_in_one_version(tenant_partition: Partition, flags: Any) -> None:
+    with pytest.raises(Invalid, match="exactly one must have storage: true"):
+        tenant_partition.do(creation(DEFINITIONS, versions(*flags)))
+
+
+def test_a_conversion_by_webhook_is_refused(tenant_partition: Partition) -> None:
+    manifest = definition()
+    manifest["spec"]["conversion"] = {"strategy": "Webhook", "webhook": {}}
+    with pytest.raises(Invalid, match=r"spec\.conversion\.strategy: must be None"):
+        tenant_partition.do(creation(DEFINITIONS, manifest))

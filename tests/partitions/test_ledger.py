@@ -1,4 +1,4 @@
-"""The placement ledger: no node is over-committed, at any revision, whatever is asked."""
+"""The placement ledger: no claim over-commits a node, at any revision, whatever is asked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def node(name: str, cpu: str = "1", pods: int = 10) -> dict[str, object]:
     }
 
 
-def placement(pod: str, node_object: Object, cpu: int = 100, partition: str = "tp-1") -> dict[str, object]:
+def placement(
+    pod: str, node_object: Object, cpu: int = 100, partition: str = "tp-1", **more: object
+) -> dict[str, object]:
     return {
         "apiVersion": "ursa.dev/v1",
         "kind": "Placement",
@@ -33,6 +35,7 @@ def placement(pod: str, node_object: Object, cpu: int = 100, partition: str = "t
             "tenantPartition": partition,
             "pod": {"tenant": "acme", "namespace": "default", "name": f"pod-{pod}", "uid": pod},
             "requests": {"cpu": cpu, "pods": 1},
+            **more,
         },
     }
 
@@ -51,6 +54,33 @@ def test_a_claim_is_refused_when_the_node_has_no_room_and_says_what_is_free(reso
     assert refused.value.key == "nodes///n1"
     resource_partition.do(release("a"))
     resource_partition.create(placement("b", n1, 600))
+
+
+def test_a_pod_that_is_bound_already_is_taken_where_its_room_was_given_away_and_then_claims_are_refused(
+    resource_partition: Partition,
+) -> None:
+    n1 = resource_partition.create(node("n1"))
+    resource_partition.create(placement("a", n1, 600))
+    resource_partition.create(placement("lost", n1, 600, bound=True))
+    with pytest.raises(Conflict, match="wants cpu 1m, 0 is free"):
+        resource_partition.create(placement("b", n1, 1))
+    resource_partition.create(placement("c", n1, 0))
+    resource_partition.do(release("a"))
+    resource_partition.create(placement("b", n1, 400))
+    with pytest.raises(Conflict, match="wants cpu 1m, 0 is free"):
+        resource_partition.create(placement("d", n1, 1))
+
+
+def test_a_pod_that_is_bound_already_is_held_to_its_node_as_any_other(resource_partition: Partition) -> None:
+    n1, n2 = resource_partition.create(node("n1")), resource_partition.create(node("n2"))
+    resource_partition.create(placement("a", n1))
+    with pytest.raises(AlreadyExists, match="placed on node 'n1' already"):
+        resource_partition.create(placement("a", n2, bound=True))
+    other = Object.from_dict(node("n3"))
+    with pytest.raises(NotFound, match="there is no such node"):
+        resource_partition.create(placement("b", other, nodeUID="u3", bound=True))
+    with pytest.raises(Invalid, match="must be true or false"):
+        resource_partition.create(placement("b", n1, bound="yes"))
 
 
 def test_a_claim_may_be_repeated_but_not_moved(resource_partition: Partition) -> None:
@@ -86,22 +116,28 @@ def test_a_placement_without_its_parts_is_invalid(resource_partition: Partition)
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["place", "release"]), st.integers(0, 11), st.integers(0, 2), st.integers(0, 700)),
+    st.tuples(
+        st.sampled_from(["claim", "claim", "bound", "release"]),
+        st.integers(0, 11),
+        st.integers(0, 2),
+        st.integers(0, 700),
+    ),
     max_size=40,
 )
 
 
 @settings(max_examples=50, deadline=None)
 @given(steps)
-def test_no_node_is_over_committed_at_any_revision(asked: list[tuple[str, int, int, int]]) -> None:
+def test_no_claim_over_commits_a_node_at_any_revision(asked: list[tuple[str, int, int, int]]) -> None:
     partition = Partition(Role.RESOURCE)
     nodes = [partition.create(node(f"n{number}", pods=4)) for number in range(3)]
     for verb, pod, number, cpu in asked:
         try:
-            if verb == "place":
-                partition.create(placement(f"p{pod}", nodes[number], cpu))
-            else:
+            if verb == "release":
                 partition.do(release(f"p{pod}"))
+            else:
+                bound = {"bound": True} if verb == "bound" else {}
+                partition.create(placement(f"p{pod}", nodes[number], cpu, **bound))
         except ApiError:
             continue
     held: dict[str, tuple[str, dict[str, int]]] = {}
@@ -111,9 +147,10 @@ def test_no_node_is_over_committed_at_any_revision(asked: list[tuple[str, int, i
         message = pb.Object.FromString(record.value)
         spec = decode(message.spec)
         held.pop(message.metadata.name, None)
-        if not record.deleted:
-            held[message.metadata.name] = (spec["node"], spec["requests"])
-        for n in nodes:
-            on_node = [requests for name, requests in held.values() if name == n.name]
-            assert sum(requests["cpu"] for requests in on_node) <= 1000
+        if record.deleted:
+            continue
+        held[message.metadata.name] = (spec["node"], spec["requests"])
+        on_node = [requests for name, requests in held.values() if name == spec["node"]]
+        if not spec.get("bound"):
+            assert sum(requests["cpu"] for requests in on_node) <= 1000 or not spec["requests"]["cpu"]
             assert len(on_node) <= 4

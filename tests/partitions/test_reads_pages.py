@@ -299,6 +299,32 @@ def test_a_selective_list_of_the_newest_revision_leaves_the_loop_to_others_and_k
     assert reply.resource_version == now
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["cache", "store"])
+def test_a_selection_of_many_requirements_looks_at_fewer_objects_at_a_time(
+    tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    monkeypatch.setattr(listing, "STEP_ENTRIES", 40)
+    monkeypatch.setattr(listing, "STEP_RECORDS", 40)
+    for number in range(40):
+        tenant_partition.create(pod(f"p{number:02}"))
+    selection = pb.Selection(resource="pods", label_selector=",".join(f"!k{number}" for number in range(40)))
+    request = pb.ListRequest(selection=selection)
+    if old:
+        request.resource_version, request.exact = str(tenant_partition.store.head), True
+        tenant_partition.create(pod("q"))
+    stream = tenant_partition.server.open("List", Caller("test"), lambda: None)
+    stream.receive(request.SerializeToString())
+    reply = pb.ListReply()
+    pauses = 0
+    while not stream.finished:
+        if (chunk := stream.take()) is not None:
+            reply.MergeFromString(chunk)
+        elif not stream.finished:
+            pauses += 1
+            tenant_partition.runtime.advance(list_stream.PAUSE_SECONDS)
+    assert (len(reply.items), pauses) == (40, 13)
+
+
 def test_a_page_looks_no_further_than_it_must(tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "STEP_ENTRIES", 10)
     for number in range(40):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ursa.partitions import ApiServer
 from ursa.partitions.cache import window
 from ursa.proto import ursa_pb2 as pb
-from ursa.proto.errors import ApiError, Conflict
+from ursa.proto.errors import ApiError, BadRequest, Conflict
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object
 from ursa.proto.sessions import Caller
@@ -82,6 +82,17 @@ def test_an_id_of_another_operation_is_refused(tenant_partition: Partition) -> N
         with pytest.raises(ApiError, match="request_id") as refused:
             tenant_partition.do(operation)
         assert refused.value.code == 400
+
+
+def test_an_id_of_another_operation_on_the_object_is_refused_where_it_cannot_be_the_same(
+    tenant_partition: Partition,
+) -> None:
+    tenant_partition.do(config_map("a", b"id-1"))
+    target = pb.GetRequest(resource="configmaps", name="a", **KEY)
+    patch = pb.Patch(target=target, body=b"\x80", subresource="scale")
+    other = pb.Operation(resource="configmaps", patch=patch, request_id=b"id-1", return_object=True)
+    with pytest.raises(BadRequest, match="no subresource 'scale'"):
+        tenant_partition.do(other)
 
 
 def test_a_dry_run_is_neither_remembered_nor_answered_from_memory(tenant_partition: Partition) -> None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from ursa.partitions import ApiServer
 from ursa.partitions.requests import audit, audit_file, request_table
 from ursa.partitions.requests.audit import Answered
@@ -187,6 +187,21 @@ def test_a_kind_that_is_not_served_makes_no_label_of_its_own() -> None:
         listing.receive(pb.ListRequest(selection=pb.Selection(resource="nonsense")).SerializeToString())
     assert all(resource == "" for line in server.sink.lines for _, resource, _, _ in line.counts)
     assert len(server.sink.lines) == 2
+
+
+def test_nor_does_one_that_is_written_to() -> None:
+    """Labels are kept for good: a client that makes up resources would fill the memory with them."""
+    server = Server()
+    made_up = config_map("a")
+    made_up.resource = "x" * 10_000
+    stream = server.mutate(made_up, config_map("b"))
+    server.runtime.advance(0.1)
+    assert stream.take()
+    gone = server.mutate(made_up)
+    gone.close()
+    resources = [resource for line in server.sink.lines for _, resource, _, _ in line.counts]
+    assert resources == ["", "configmaps", ""]
+    assert b"xxx" not in generate_latest(server.registry)
 
 
 def test_phases_are_histograms() -> None:

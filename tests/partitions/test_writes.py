@@ -76,6 +76,23 @@ def test_a_name_is_made_up_from_generate_name(tenant_partition: Partition) -> No
     assert len(created.name) == len("web-") + 5
 
 
+def test_a_made_up_name_that_is_taken_is_made_up_again(
+    tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ursa.partitions.state._NAME_SUFFIX_LENGTH", 1)
+    manifest = pod("")
+    del manifest["metadata"]["name"]
+    monkeypatch.setattr("ursa.partitions.state._NAME_ALPHABET", "bcdf")
+    for number in range(20):
+        manifest["metadata"]["generateName"] = f"web-{number}-"
+        assert tenant_partition.create(manifest).name != tenant_partition.create(manifest).name
+    monkeypatch.setattr("ursa.partitions.state._NAME_ALPHABET", "b")
+    manifest["metadata"]["generateName"] = "one-"
+    tenant_partition.create(manifest)
+    with pytest.raises(AlreadyExists):
+        tenant_partition.create(manifest)
+
+
 def test_every_broken_rule_of_an_object_is_listed(tenant_partition: Partition) -> None:
     manifest = pod("Not_A_Name", labels={"a b": "c d"})
     manifest["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "-1", "memory": "lots"}
@@ -99,8 +116,8 @@ def test_a_kind_asked_of_the_wrong_role_is_refused_with_the_right_one(
 ) -> None:
     with pytest.raises(BadRequest, match="nodes are served by a resource partition, this is a tenant partition"):
         tenant_partition.list("nodes")
-    with pytest.raises(BadRequest, match="pods are served by a tenant partition"):
-        resource_partition.create(pod("a"))
+    with pytest.raises(BadRequest, match="configmaps are served by a tenant partition"):
+        resource_partition.list("configmaps")
 
 
 def test_nothing_is_created_in_a_namespace_that_is_missing_or_going(tenant_partition: Partition) -> None:
@@ -311,16 +328,6 @@ def test_a_full_store_refuses_new_objects_and_lets_old_ones_go() -> None:
     }
     partition.create(lease)
     partition.do(delete("pods", "first", grace_seconds=0))
-
-
-def test_a_propagation_that_is_not_served_is_refused_and_not_ignored(tenant_partition: Partition) -> None:
-    tenant_partition.create(pod("a"))
-    operation = delete("pods", "a")
-    operation.delete.propagation = "Orphan"
-    with pytest.raises(BadRequest, match="'Orphan' is not served"):
-        tenant_partition.do(operation)
-    operation.delete.propagation = "Background"
-    tenant_partition.do(operation)
 
 
 def test_the_largest_object_there_may_be_can_go(tenant_partition: Partition) -> None:

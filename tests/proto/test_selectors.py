@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ursa.proto.errors import BadRequest
-from ursa.proto.selectors import Selector, label_selector_of, parse_field_selector, parse_label_selector, selects
+from ursa.proto.selectors import (
+    REQUIREMENTS_MAX,
+    Selector,
+    label_selector_of,
+    parse_field_selector,
+    parse_label_selector,
+    selects,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +97,27 @@ def test_a_selector_of_any_length_is_refused_shortly(parse: Callable[[str], Sele
 def test_a_selector_of_many_names_still_selects() -> None:
     selector = parse_label_selector(f"app in ({','.join(f'a{number}' for number in range(1500))})")
     assert selects(selector, {"app": "a1499"}.get)
+
+
+def test_a_value_is_found_among_thousands_without_a_look_at_each() -> None:
+    """For a list of a hundred thousand objects that is a second, and 7 s one by one."""
+    values = ",".join(f"{number:x}" for number in range(3500))
+    chosen, others = parse_label_selector(f"a in ({values})"), parse_label_selector(f"a notin ({values})")
+    started = time.process_time()
+    for _ in range(20_000):
+        assert not selects(chosen, {"a": "zz"}.get)
+        assert selects(others, {"a": "zz"}.get)
+    assert time.process_time() - started < 0.7
+    odd = label_selector_of({"matchExpressions": [{"key": "a", "operator": "In", "values": [[1], {}, 7, "x"] * 5}]})
+    assert selects(odd, {"a": "x"}.get)
+    assert not selects(odd, {"a": "7"}.get)
+
+
+@pytest.mark.parametrize("parse", [parse_label_selector, parse_field_selector])
+def test_a_selector_has_a_bounded_number_of_requirements(parse: Callable[[str], Selector]) -> None:
+    assert len(parse(",".join(["a=b"] * REQUIREMENTS_MAX))) == REQUIREMENTS_MAX
+    with pytest.raises(BadRequest, match="at most 256 are allowed"):
+        parse(",".join(["a=b"] * (REQUIREMENTS_MAX + 1)))
 
 
 def test_field_selectors_know_equality_alone() -> None:

@@ -1,4 +1,8 @@
-"""The store's contract, sentence by sentence, over every backend."""
+"""What of the store's contract only its caller can see, sentence by sentence, over every backend.
+
+What readers, writers and watchers rely on at any distance is conformance/'s, over the cache and the client, too; where
+it stands here again, it is told of staging, batches or sweeps as well.
+"""
 
 from __future__ import annotations
 

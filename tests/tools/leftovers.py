@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from typing import NamedTuple
 
 import psutil
 
@@ -19,7 +20,24 @@ def threads() -> int:
     return len([each for each in threading.enumerate() if not each.name.startswith("Trio thread")])
 
 
-def held() -> tuple[int, int, list[int]]:
+class Held(NamedTuple):
     """Open descriptors, threads, children."""
+
+    descriptors: int
+    threads: int
+    children: frozenset[int]
+
+    def left_by(self, before: Held) -> str:
+        """What is held now and was not before; empty: nothing. Less than before is no fault: what an earlier test
+        left to gRPC's own threads, those close in their own time."""
+        more = [
+            f"{now - then} {name}"
+            for name, now, then in zip(("descriptors", "threads"), self, before, strict=False)
+            if now > then
+        ]
+        return ", ".join([*more, *(f"process {pid}" for pid in sorted(self.children - before.children))])
+
+
+def held() -> Held:
     gc.collect()
-    return len(os.listdir("/proc/self/fd")), threads(), children()
+    return Held(len(os.listdir("/proc/self/fd")), threads(), frozenset(children()))

@@ -67,6 +67,22 @@ def test_pods_are_placed_run_and_can_be_waited_for() -> None:
     run(main)
 
 
+def test_of_several_replicas_one_works() -> None:
+    async def main() -> None:
+        async with open_cluster(controller_replicas=2) as cluster:
+            names = [name for name in cluster.processes if name.startswith(("scheduler", "controller-manager"))]
+            assert len(names) == 2 * 6
+            assert {cluster.processes[name].component for name in names} == {"scheduler", "controller-manager"}
+            await cluster.apply(pod("a"))
+            assert len(await cluster.wait_for_pods(1)) == 1
+            client = cluster.clients.tenant_clients["tp-1"]
+            leases = await client.list("leases.coordination.k8s.io", tenant="system", namespace="kube-system")
+            assert [lease.name for lease in leases.items] == ["controller-manager-tp-1", "scheduler-tp-1"]
+            assert all(lease.spec["leaseTransitions"] == 1 for lease in leases.items)
+
+    run(main)
+
+
 def test_waiting_in_vain_says_how_far_it_got_and_why() -> None:
     async def main() -> None:
         async with open_cluster() as cluster:
@@ -218,6 +234,7 @@ def test_a_data_directory_is_continued(tmp_path: Path) -> None:
     ("options", "complaint"),
     [
         ({"nodes": -1}, "-1 nodes"),
+        ({"controller_replicas": 0}, "0 replicas"),
         ({"tenant_partitions": 0}, "at least one tenant partition"),
         ({"name": "x"}, "cannot be found from outside"),
         ({"processes": True, "latency_seconds": (0.1, 0.2)}, "links in memory"),
@@ -285,4 +302,4 @@ def test_a_hundred_rounds_leave_nothing_behind() -> None:
         before = held()
         for _ in range(50):
             opened()
-        assert held() == before
+        assert held().left_by(before) == ""

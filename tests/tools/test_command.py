@@ -60,6 +60,10 @@ def test_every_command_explains_itself(command: str) -> None:
             "--start-delay must be seconds",
         ),
         (["hollow-nodes", "--home=rp-1", "--resource-partition=rp-1=h:1", "--nodes-file=/no"], "/no: cannot be read"),
+        (
+            ["hollow-nodes", "--home=rp-1", "--resource-partition=rp-1=h:1", "--nodes=1", "--static-pods=/none"],
+            "/none: cannot be read",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(arguments: list[str], complaint: str) -> None:

@@ -125,7 +125,8 @@ def test_a_component_without_any_partition_starts_says_what_is_missing_and_stops
             urllib.request.urlopen(f"http://{ready.metrics}/readyz?format=json", timeout=SECONDS)
         with refusal.value as answer:
             assert answer.code == 503
-            assert json.loads(answer.read()) == {"nodes registered in rp-1": False}
+            told = {"nodes registered in rp-1": False, "pods of rp-1 seen": False}
+            assert json.loads(answer.read()) == told
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
 

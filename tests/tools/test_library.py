@@ -35,3 +35,11 @@ def test_the_example_runs_and_prints_where_its_pods_run(capsys: pytest.CaptureFi
         assert (runs, on, of) == ("runs", "on", "of")
         assert node.startswith("node-")
         assert partition in ("rp-1", "rp-2")
+
+
+def test_the_scheduler_of_the_example_breaks_promises_that_ursas_own_keeps(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "own_scheduler.py"), run_name="__main__")
+    own, careless, *examples = capsys.readouterr().out.splitlines()
+    assert own == "Ursa's own schedulers: broken promises: 0"
+    assert int(careless.rpartition(" ")[2]) > 0
+    assert examples[0].strip().startswith("Converges: ")

@@ -91,7 +91,7 @@ class _Rules:
         self._written, self._ended, self._in_own_part = {}, {}, False
 
 
-def places(operation: Grant | Renewal | Revocation, answered: int, replay: Replay) -> tuple[int, int] | None:
+def places(operation: Grant | Renewal | Revocation, answered: int, replay: Replay[Entry]) -> tuple[int, int] | None:
     """Where in the order it belongs (linearizability.py), None: nowhere. Numbers of leases are not used twice."""
     changes = replay.changes_of(lease_key(operation.lease))
     granted = changes[0] if changes else 0
@@ -109,7 +109,7 @@ def places(operation: Grant | Renewal | Revocation, answered: int, replay: Repla
     return None if first is None else (2 * first + 1, 2 * first + 1)
 
 
-def check_time(history: Sequence[Operation], replay: Replay, known_at: Callable[[int], float]) -> Iterator[str]:
+def check_time(history: Sequence[Operation], replay: Replay[Entry], known_at: Callable[[int], float]) -> Iterator[str]:
     """No lease ends before its time.
 
     Args:

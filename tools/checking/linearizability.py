@@ -135,7 +135,7 @@ def _attribute(history: Sequence[Operation], log: Sequence[Entry]) -> tuple[dict
     return revisions, wrong
 
 
-def _join(batch: Batch, revisions: Mapping[bytes, int], replay: Replay) -> Iterator[str]:
+def _join(batch: Batch, revisions: Mapping[bytes, int], replay: Replay[Entry]) -> Iterator[str]:
     places = [revisions.get(part.value, 0) for part in batch.parts]
     if any(places):
         if places != list(range(places[0], places[0] + len(places))) or not places[0]:
@@ -144,7 +144,7 @@ def _join(batch: Batch, revisions: Mapping[bytes, int], replay: Replay) -> Itera
             replay.join(places[0], places[-1])
 
 
-def _check_write(write: Write | Batch, revisions: Mapping[bytes, int], replay: Replay) -> Iterator[str]:
+def _check_write(write: Write | Batch, revisions: Mapping[bytes, int], replay: Replay[Entry]) -> Iterator[str]:
     parts = _parts(write)
     first = revisions.get(parts[0].value, 0)
     if write.revision and first != write.revision:
@@ -189,7 +189,7 @@ def _holds(demand: Demand, newest: int, life: int) -> bool:
     return demand.revision in (None, newest) and demand.create_revision in (None, life)
 
 
-def _check_read(read: Read, replay: Replay) -> Iterator[str]:
+def _check_read(read: Read, replay: Replay[Entry]) -> Iterator[str]:
     if read.revision is None:
         return  # Its revision is looked for when its turn comes.
     if read.revision > len(replay.log):
@@ -208,7 +208,7 @@ def _check_read(read: Read, replay: Replay) -> Iterator[str]:
         yield f"at revision {read.revision} it was told {difference}: {read}"
 
 
-def _check_delivery(given: Delivery, replay: Replay) -> Iterator[str]:
+def _check_delivery(given: Delivery, replay: Replay[Entry]) -> Iterator[str]:
     if not given.after <= given.bookmark <= len(replay.log):
         yield f"a watch came from {given.after} to {given.bookmark}, but the log ends at {len(replay.log)}: {given}"
         return
@@ -225,7 +225,7 @@ def _check_delivery(given: Delivery, replay: Replay) -> Iterator[str]:
 class _Sweep:
     """The sweep through time. Calls come before returns of the same instant."""
 
-    def __init__(self, history: Sequence[Operation], revisions: Mapping[bytes, int], replay: Replay) -> None:
+    def __init__(self, history: Sequence[Operation], revisions: Mapping[bytes, int], replay: Replay[Entry]) -> None:
         self._history = history
         self._revisions = revisions
         self._replay = replay

@@ -4,30 +4,45 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from .histories import Entry
+
+class Logged(Protocol):
+    """A change of a key, as a log has it."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def deleted(self) -> bool: ...
 
 
-class Replay:
+Entry = TypeVar("Entry", bound=Logged)
+
+
+class Replay(Generic[Entry]):
     """Answers what held at a revision: a look-up costs a bisection.
 
     Args:
-        log: all changes, from revision 1 on, without gaps.
+        log: all changes, in the order of their revisions. Some may be missing at the beginning, as long as the newest
+            change of each key that lives there is not: then ask of no earlier revision.
     """
 
     def __init__(self, log: Sequence[Entry]) -> None:
         self.log = log
         # At an inner revision of a batch only a part of it has happened.
         self._end_of_batch: dict[int, int] = {}
-        self._lives: list[int] = []
+        self._lives: dict[int, int] = {}
         self._changes: dict[str, list[int]] = {}
+        self._entries: dict[str, list[Entry]] = {}
         self._deletions: dict[str, list[int]] = {}
         for entry in log:
-            changes = self._changes.setdefault(entry.key, [])
-            before = changes[-1] if changes else 0
-            lives_on = before and not log[before - 1].deleted
-            self._lives.append(self._lives[before - 1] if lives_on else entry.revision)
-            changes.append(entry.revision)
+            entries = self._entries.setdefault(entry.key, [])
+            lives_on = entries and not entries[-1].deleted
+            self._lives[entry.revision] = self._lives[entries[-1].revision] if lives_on else entry.revision
+            entries.append(entry)
+            self._changes.setdefault(entry.key, []).append(entry.revision)
             if entry.deleted:
                 self._deletions.setdefault(entry.key, []).append(entry.revision)
         self._keys = sorted(self._changes)
@@ -42,19 +57,21 @@ class Replay:
         return revision in self._end_of_batch
 
     def at(self, key: str, revision: int) -> Entry | None:
-        changes = self._changes.get(key, [])
+        changes = self._changes.get(key)
+        if changes is None:
+            return None
         position = bisect_right(changes, revision)
-        entry = self.log[changes[position - 1] - 1] if position else None
+        entry = self._entries[key][position - 1] if position else None
         return None if entry is None or entry.deleted else entry
 
     def newest(self, key: str, revision: int) -> tuple[int, int]:
         """The revision of the key's newest change, and of the one with which its life began; 0, 0: it is not there."""
         entry = self.at(key, revision)
-        return (entry.revision, self._lives[entry.revision - 1]) if entry else (0, 0)
+        return (entry.revision, self._lives[entry.revision]) if entry else (0, 0)
 
     def life(self, revision: int) -> int:
         """The revision with which the life of the key changed here began."""
-        return self._lives[revision - 1]
+        return self._lives[revision]
 
     def range(self, prefix: str, revision: int) -> Iterator[Entry]:
         for position in range(bisect_left(self._keys, prefix), len(self._keys)):

@@ -9,14 +9,18 @@ import click
 
 from ...clients.client_set import ClientSet
 from ...clients.partition_client import PartitionClient
+from ...clients.tenants.whereabouts import judge
 from ...proto.custom_kinds import DEFINITION
 from ...proto.errors import ApiError, Conflict, InputError, NotFound
-from ...proto.kinds import BY_KIND, Kind, Role, Scope
+from ...proto.kinds import Kind, Role, Scope
 from ...proto.objects import Object
+from ...proto.tenants import TENANTS
 from ..applying import FIELD_MANAGER, configuration
-from ..objects.directory import ask, ask_all, chosen, tenant_client
+from ..objects.directory import ask, ask_all, chosen, is_of_nodes, tenant_client, tenant_for
 from ..objects.manifests import Manifest, read_manifests
 from ..objects.printing import name_of
+from ..tenant_acts import emptiest, survey
+from ..tenant_claims import claim_tenant
 from .session import known_kinds, run_with_clients, scope_options
 
 
@@ -85,8 +89,10 @@ def apply(
             if dry_run and planner.is_of_new_kind(target):
                 click.echo(f"{name_of(target.object)} is not checked: its kind would be defined first")
                 continue
+            claimed = not dry_run and target.kind.resource == TENANTS and await _claimed(clients, client, target)
             done = await _put(client, target, options, dry_run=dry_run)
-            if target.kind is DEFINITION:
+            done = "created" if claimed else done
+            if target.kind is DEFINITION or is_of_nodes(target.kind):
                 done += f" in {client.partition}"
             click.echo(f"{name_of(target.object)} {done}{' (dry run)' if dry_run else ''}")
 
@@ -99,7 +105,7 @@ def _scoped(manifest: Manifest, tenant: str, namespace: str) -> tuple[Manifest, 
     kind = manifest.kind
     metadata = obj.message.metadata
     if kind.scope is not Scope.CLUSTER:
-        metadata.tenant = metadata.tenant or tenant
+        metadata.tenant = metadata.tenant or tenant_for(kind, tenant)
     if kind.scope is Scope.NAMESPACE:
         metadata.namespace = metadata.namespace or namespace
     return manifest, kind, obj
@@ -129,9 +135,12 @@ class _Planner:
         return target.kind.resource in self._new_kinds
 
     async def targets(self, manifest: Manifest, kind: Kind, obj: Object) -> list[_Target]:
-        """Mostly one. A definition goes to all tenant partitions: a tenant may live in any of them."""
+        """Mostly one. A definition goes to all tenant partitions: a tenant may live in any of them; and a DaemonSet to
+        all resource partitions: each has its own nodes."""
         if kind is DEFINITION and not self._partition:
             return [_Target(manifest, kind, obj, client) for client in self._clients.tenant_clients.values()]
+        if is_of_nodes(kind) and not self._partition:
+            return [_Target(manifest, kind, obj, client) for client in self._clients.resource_clients.values()]
         return [_Target(manifest, kind, obj, await self._client(manifest, kind, obj))]
 
     async def _client(self, manifest: Manifest, kind: Kind, obj: Object) -> PartitionClient | None:
@@ -159,15 +168,13 @@ class _Planner:
         Raises:
             Unreachable: a partition that does not answer may have it already.
         """
-        resource = BY_KIND["Tenant"].resource
-        answers, missing = await ask_all(self._clients.tenant_clients, lambda client: client.list(resource))
+        sights, missing = await survey(self._clients)
         if missing:
             raise missing[0]
-        for name, tenants in answers.items():
-            if any(tenant.name == obj.name for tenant in tenants.items):
-                return self._clients.tenant_clients[name]
-        emptiest = min(answers, key=lambda name: len(answers[name].items))
-        return self._clients.tenant_clients[emptiest]
+        found = judge(sights.get(obj.name, ()))
+        if found.problem:
+            raise InputError(found.problem)
+        return self._clients.tenant_clients[found.home.partition if found.home else await emptiest(self._clients)]
 
     async def _where_it_is(self, manifest: Manifest, kind: Kind, obj: Object) -> PartitionClient:
         """An object without a tenant: the one partition that has it, or that serves the kind."""
@@ -192,6 +199,17 @@ class _Planner:
                 line=manifest.line,
             )
         return serving[holding[0]]
+
+
+async def _claimed(clients: ClientSet, client: PartitionClient, target: _Target) -> bool:
+    """A tenant that is nowhere yet: created as one that is in no other partition. Raises InputError: it is in one."""
+    if await ask(client, lambda each: _present(each, target.kind, target.object)) is not None:
+        return False
+    try:
+        await claim_tenant(clients, target.object, client.partition)
+    except ApiError as error:
+        raise InputError(str(error), file=target.manifest.file, line=target.manifest.line) from None
+    return True
 
 
 async def _put(client: PartitionClient, target: _Target, options: _Options, *, dry_run: bool) -> str:

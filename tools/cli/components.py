@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,58 +11,12 @@ from ...proto.errors import InputError
 from ...proto.kinds import Role
 from ..addresses import Address, parse_partitions, require_label
 from ..lifetime import end_with_parent, start_logging
+from .component_options import election_option, endpoint_options, process_options
 
 if TYPE_CHECKING:
     from ...clients.actor import Actor
     from ...clients.client_set import ClientSet
     from ..components import Component, Endpoints
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_LEVELS = ["debug", "info", "warning", "error"]
-
-
-def _process_options(command: _Command) -> _Command:
-    """What every component takes."""
-    for option in (
-        click.option("--parent-pipe", is_flag=True, hidden=True, help="Stop when standard input ends."),
-        click.option(
-            "--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="Of standard error."
-        ),
-        click.option(
-            "--metrics-address",
-            metavar="HOST:PORT",
-            default="127.0.0.1:0",
-            show_default=True,
-            help="Where /metrics, /healthz and /readyz listen; port 0: any free one.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _endpoint_options(command: _Command) -> _Command:
-    """What every component but an apiserver takes."""
-    for option in (
-        click.option("--name", metavar="NAME", help="Of this process.  [default: COMPONENT-HOME]"),
-        click.option("--home", metavar="NAME", required=True, help="The partition that this component serves."),
-        click.option(
-            "--resource-partition",
-            "resource_partitions",
-            metavar="NAME=HOST:PORT",
-            multiple=True,
-            help="A resource partition and its apiserver; repeatable.",
-        ),
-        click.option(
-            "--tenant-partition",
-            "tenant_partitions",
-            metavar="NAME=HOST:PORT",
-            multiple=True,
-            help="A tenant partition and its apiserver; repeatable.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 def _begin(log_level: str, parent_pipe: bool) -> None:
@@ -119,7 +72,7 @@ def _delay(text: str) -> float | tuple[float, float]:
     type=click.FloatRange(min=0.1),
     help="Connections are ended after about this time, and made anew; with several servers that spreads them.  [never]",
 )
-@_process_options
+@process_options
 def apiserver(
     name: str,
     role: str,
@@ -172,14 +125,17 @@ def apiserver(
     show_default=True,
     help="Take the pods whose spec.schedulerName is this.",
 )
-@_endpoint_options
-@_process_options
+@election_option
+@endpoint_options
+@process_options
 def scheduler(
     name: str | None,
     home: str,
     tenant_partitions: tuple[str, ...],
     resource_partitions: tuple[str, ...],
+    faults_file: Path | None,
     scheduler_name: str,
+    leader_elect: bool,
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
@@ -190,24 +146,31 @@ def scheduler(
     endpoints.require_home(endpoints.tenant_partitions, "a tenant partition")
 
     from ...clients.scheduler import Scheduler, SchedulerOptions
-    from ..components import ComponentSpec, run_component
+    from ..components import ComponentSpec, elected, run_component
 
     options = SchedulerOptions(scheduler_name=scheduler_name)
 
     def make(clients: ClientSet, actor: Actor) -> Scheduler:
         return Scheduler(clients, home, actor, options)
 
-    run_component(ComponentSpec("scheduler", name or f"scheduler-{home}", endpoints, metrics_address, make))
+    # Schedulers of other pods are not replicas of this one.
+    lease = f"scheduler-{home}" if scheduler_name == SchedulerOptions().scheduler_name else f"{scheduler_name}-{home}"
+    made = elected(home, lease, make) if leader_elect else make
+    name = name or f"scheduler-{home}"
+    run_component(ComponentSpec("scheduler", name, endpoints, metrics_address, made, faults_file=faults_file))
 
 
 @click.command("controller-manager")
-@_endpoint_options
-@_process_options
+@election_option
+@endpoint_options
+@process_options
 def controller_manager(
     name: str | None,
     home: str,
     tenant_partitions: tuple[str, ...],
     resource_partitions: tuple[str, ...],
+    faults_file: Path | None,
+    leader_elect: bool,
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
@@ -217,7 +180,7 @@ def controller_manager(
     endpoints = _endpoints(home, tenant_partitions, resource_partitions)
 
     from ...clients.controllers import ResourceControllerManager, TenantControllerManager
-    from ..components import ComponentSpec, run_component
+    from ..components import ComponentSpec, elected, run_component
 
     tenant = home in endpoints.tenant_partitions
 
@@ -225,9 +188,10 @@ def controller_manager(
         manager = TenantControllerManager if tenant else ResourceControllerManager
         return manager(clients, home, actor)
 
-    run_component(
-        ComponentSpec("controller-manager", name or f"controller-manager-{home}", endpoints, metrics_address, make)
-    )
+    lease = f"controller-manager-{home}"
+    made = elected(home, lease, make) if leader_elect else make
+    name = name or lease
+    run_component(ComponentSpec("controller-manager", name, endpoints, metrics_address, made, faults_file=faults_file))
 
 
 @click.command("hollow-nodes")
@@ -245,13 +209,20 @@ def controller_manager(
 @click.option(
     "--start-delay", metavar="SECONDS", default="0", help="What a container takes to start: 1.5, or 1-3 for a range."
 )
-@_endpoint_options
-@_process_options
+@click.option(
+    "--static-pods",
+    multiple=True,
+    metavar="FILE",
+    help="Pods that each of these nodes runs by itself, whatever any partition says. A manifest, or a directory.",
+)
+@endpoint_options
+@process_options
 def hollow_nodes(
     name: str | None,
     home: str,
     tenant_partitions: tuple[str, ...],
     resource_partitions: tuple[str, ...],
+    faults_file: Path | None,
     nodes: int | None,
     name_prefix: str,
     first: int,
@@ -260,6 +231,7 @@ def hollow_nodes(
     pods: int,
     nodes_file: Path | None,
     start_delay: str,
+    static_pods: tuple[str, ...],
     metrics_address: str,
     log_level: str,
     parent_pipe: bool,
@@ -268,6 +240,7 @@ def hollow_nodes(
     from ...clients.kubelet import HollowNodes, HollowNodesOptions
     from ..components import ComponentSpec, run_component
     from ..nodes import NodeOptions, host_nodes, load_nodes, make_nodes
+    from ..static_pods import read_static_pods
 
     _begin(log_level, parent_pipe)
     if (nodes is None) == (nodes_file is None):
@@ -277,17 +250,15 @@ def hollow_nodes(
     node_options = NodeOptions(name_prefix=name_prefix, cpu=cpu, memory=memory, pods=pods)
     objects = load_nodes(nodes_file) if nodes_file is not None else make_nodes(nodes or 0, node_options, first)
     options = HollowNodesOptions(start_delay_seconds=_delay(start_delay))
+    static = read_static_pods(static_pods)
 
     def make(clients: ClientSet, actor: Actor) -> HollowNodes:
-        return HollowNodes(clients, home, actor, objects, options)
+        return HollowNodes(clients, home, actor, objects, options, static_pods=static)
 
     async def read_again(component: Component, clients: ClientSet) -> None:
         assert isinstance(component, HollowNodes)
         if nodes_file is not None:
             await host_nodes(component, clients.resource_clients[home], load_nodes(nodes_file))
 
-    run_component(
-        ComponentSpec(
-            "hollow-nodes", name or f"hollow-nodes-{home}", endpoints, metrics_address, make, on_hangup=read_again
-        )
-    )
+    name = name or f"hollow-nodes-{home}"
+    run_component(ComponentSpec("hollow-nodes", name, endpoints, metrics_address, make, read_again, faults_file))

@@ -11,7 +11,8 @@ from ...clients.partition_client import PartitionClient
 from ...proto.errors import InputError, NotFound
 from ...proto.kinds import Kind
 from ...proto.objects import Object
-from ..objects.directory import ask, ask_all, clients_for
+from ...proto.propagation import POLICIES
+from ..objects.directory import ask, ask_all, clients_for, is_of_nodes
 from ..objects.kinds import KnownKinds
 from ..objects.manifests import read_manifests
 from ..objects.printing import name_of
@@ -33,6 +34,13 @@ from .session import (
 @selector_options
 @click.option("--all", "every", is_flag=True, help="All objects of the kind in the namespace.")
 @click.option("--grace-period", type=click.IntRange(min=0), metavar="SECONDS", help="Instead of the pod's own.")
+@click.option(
+    "--cascade",
+    type=click.Choice([policy.lower() for policy in POLICIES]),
+    default="background",
+    show_default=True,
+    help="What becomes of the objects that it owns: they go after it, before it, or stay.",
+)
 @click.option("--ignore-not-found", is_flag=True, help="A missing object is no error.")
 def delete(
     target: tuple[str, ...],
@@ -45,6 +53,7 @@ def delete(
     field_selector: str,
     every: bool,
     grace_period: int | None,
+    cascade: str,
     ignore_not_found: bool,
 ) -> None:
     """Delete objects by name, by selector, or those of manifests. Pods on nodes go once they are stopped."""
@@ -58,6 +67,7 @@ def delete(
         raise InputError("give names or a selector, not both")
 
     selected = parse_target(target, kinds) if selecting else None
+    propagation = cascade.capitalize()
 
     async def body(clients: ClientSet) -> None:
         if selected is not None:
@@ -65,7 +75,7 @@ def delete(
             scoping = Scoping(tenant, namespace, False, partition)
             found = await _select(clients, kind, scoping, label_selector, field_selector)
             for client, obj in found:
-                await _delete(client, kind, obj, grace_period)
+                await _delete(client, kind, obj, grace_period, propagation)
             if not found:
                 click.echo(f"no {kind.plural} found", err=True)
             return
@@ -74,7 +84,7 @@ def delete(
             if not found and not ignore_not_found:
                 raise NotFound(f"there is no {kind.singular} {scoping.key(kind, name)}")
             for client, obj in found:
-                await _delete(client, kind, obj, grace_period)
+                await _delete(client, kind, obj, grace_period, propagation)
 
     run_with_clients(cluster, body)
 
@@ -129,8 +139,14 @@ async def _select(
     return [(asked[partition], obj) for partition, objects in answers.items() for obj in objects]
 
 
-async def _delete(client: PartitionClient, kind: Kind, obj: Object, grace_seconds: int | None) -> None:
+async def _delete(
+    client: PartitionClient, kind: Kind, obj: Object, grace_seconds: int | None, propagation: str
+) -> None:
     """Delete just the object that was found, not one that has taken its name since."""
+
+    async def question(to: PartitionClient) -> None:
+        await to.delete(kind.resource, obj.key, uid=obj.uid, grace_seconds=grace_seconds, propagation=propagation)
+
     with suppress(NotFound):  # Gone meanwhile, which is what was asked for.
-        await ask(client, lambda to: to.delete(kind.resource, obj.key, uid=obj.uid, grace_seconds=grace_seconds))
-    click.echo(f"{name_of(obj)} deleted")
+        await ask(client, question)
+    click.echo(f"{name_of(obj)} deleted{f' in {client.partition}' if is_of_nodes(kind) else ''}")

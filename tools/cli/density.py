@@ -9,7 +9,7 @@ import click
 
 from ..load.command import run_and_report
 from ..load.density import DensityOptions, run_density
-from ..load.faults import Kill
+from ..load.faults import Kill, LinkFault
 from ..nodes import NodeOptions
 from ..report.observations import Threshold
 
@@ -46,7 +46,12 @@ _THRESHOLDS = {
 @click.option("--start-delay", type=float, default=0.0, show_default=True, help="Seconds a container takes to start.")
 @click.option("--idle-seconds", type=float, default=0.0, help="Measure the idle cluster for so long first.")
 @click.option("--kill", "kills", multiple=True, metavar="PROCESS@PERCENT%", help="kill -9 when that share runs.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="FAULT:FROM:TO@PERCENT%", help="Like cut:scheduler-tp-1:rp-2@50%+20."
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="An empty directory for the stores; kept.")
+@click.option("--check", is_flag=True, help="Record what this command sees, and check it against what is promised.")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Check, and keep what was recorded.")
 @click.option("--seed", type=int, default=0, help="Of everything random that this command decides.")
 @click.option("--startup-p50-max", type=float, metavar="MS", help="Fail above this.")
 @click.option("--startup-p99-max", type=float, metavar="MS", help="Fail above this.")
@@ -70,14 +75,19 @@ def density(
     start_delay: float,
     idle_seconds: float,
     kills: tuple[str, ...],
+    faults: tuple[str, ...],
     data_dir: Path | None,
+    check: bool,
+    record: Path | None,
     seed: int,
     **bounds: float | None,
 ) -> int:
     """Fill a cluster with pods at a rate, and report on it.
 
     A one-box cluster is started, ReplicaSets spread over tenants of every tenant partition fill its nodes, and the run
-    is over when all pods run. Exit status: 0 pass, 1 error, 2 timeout, 4 a threshold or a promise missed.
+    is over when all pods run. A --fault disturbs a link, as `ursa fault` does, when that share of the pods runs: cut,
+    delay=SECONDS or freeze, then the two ends, then perhaps :one-way or :refuse; +SECONDS: for so long, else until the
+    load is over. Exit status: 0 pass, 1 error, 2 timeout, 4 a threshold or a promise missed.
     """
     options = DensityOptions(
         tenant_partitions=tenant_partitions,
@@ -94,9 +104,12 @@ def density(
         idle_seconds=idle_seconds,
         timeout_seconds=timeout,
         kills=[Kill.parse(text) for text in kills],
+        faults=[LinkFault.parse(text) for text in faults],
         thresholds=[_threshold(flag, bound) for flag, bound in bounds.items() if bound is not None],
         seed=seed,
         data_dir=data_dir,
+        check=check,
+        record=record,
     )
     report, _ = run_and_report(partial(run_density, options), output)
     return report.exit_status

@@ -11,15 +11,14 @@ from ...clients.partition_client import PartitionClient
 from ...proto.errors import InputError, LinkError, NotFound
 from ...proto.kinds import BY_KIND, Kind
 from ...proto.objects import Object
-from ...proto.quantities import format_quantity
 from ..objects.columns import columns_of
 from ..objects.directory import ask_all, clients_for
 from ..objects.printing import outline, table
 from . import EXIT_ERROR
+from .describe_node import describe_placements
 from .session import Scoping, known_kinds, now_ms, parse_target, run_with_clients, scope_options
 
 _EVENTS = BY_KIND["Event"]
-_PLACEMENTS = BY_KIND["Placement"]
 
 
 @click.command()
@@ -42,7 +41,9 @@ def describe(target: tuple[str, ...], cluster: str, partition: str, tenant: str,
         for number, obj in enumerate(sorted(objects, key=lambda obj: obj.key)):
             if number:
                 click.echo("\n")
-            for line in await _described(asked[obj.partition], obj):
+            lines, unseen = await _described(clients, asked[obj.partition], obj)
+            missing += [error for error in unseen if error not in missing]
+            for line in lines:
                 click.echo(line)
         return missing
 
@@ -65,7 +66,8 @@ async def _objects(client: PartitionClient, kind: Kind, scoping: Scoping, names:
     return found
 
 
-async def _described(client: PartitionClient, obj: Object) -> list[str]:
+async def _described(clients: ClientSet, client: PartitionClient, obj: Object) -> tuple[list[str], list[LinkError]]:
+    """The lines, and the partitions without whose answer they are not complete."""
     lines = list(_identity(obj))
     manifest = obj.to_dict()
     for part in ("spec", "status"):
@@ -75,9 +77,11 @@ async def _described(client: PartitionClient, obj: Object) -> list[str]:
     if obj.kind == "Secret":
         rest["data"] = {key: f"{len(value) * 3 // 4} bytes" for key, value in (rest.get("data") or {}).items()}
     lines += outline(rest)
+    missing: list[LinkError] = []
     if obj.kind == "Node":
-        lines += await _held(client, obj)
-    return lines + await _events(client, obj)
+        placements, missing = await describe_placements(clients, client, obj)
+        lines += placements
+    return lines + await _events(client, obj), missing
 
 
 def _identity(obj: Object) -> Iterator[str]:
@@ -98,22 +102,6 @@ def _identity(obj: Object) -> Iterator[str]:
         yield f"Deleting:     {obj.to_dict()['metadata']['deletionTimestamp']}"
     if obj.controller is not None:
         yield f"Controlled By:  {obj.controller.kind}/{obj.controller.name}"
-
-
-async def _held(client: PartitionClient, node: Object) -> list[str]:
-    """The node's part of the placement ledger: whose pods hold what."""
-    placements = (await client.list(_PLACEMENTS.resource, field_selector=f"spec.node={node.name}")).items
-    if not placements:
-        return ["Placements:   <none>"]
-    lines = [f"Placements:   {len(placements)}"]
-    for placement in placements:
-        pod = placement.spec["pod"]
-        requests = ", ".join(
-            f"{name} {format_quantity(name, units)}" for name, units in placement.spec["requests"].items()
-        )
-        name = f"{pod['tenant']}/{pod['namespace']}/{pod['name']}"
-        lines.append(f"  {name} of {placement.spec['tenantPartition']}: {requests}")
-    return lines
 
 
 async def _events(client: PartitionClient, obj: Object) -> list[str]:

@@ -21,6 +21,7 @@ from ..clocks import running_clock
 from ..components import open_grpc_clients
 from ..endpoints import DEFAULT_NAME, load_cluster
 from ..objects.columns import NAMESPACE, TENANT, Column
+from ..objects.directory import tenant_for
 from ..objects.kinds import KnownKinds, learn_kinds
 
 DEFAULT_NAMESPACE = "default"
@@ -41,7 +42,7 @@ class Scoping(NamedTuple):
         """The tenant and the namespace to select by; empty: all."""
         if self.everywhere or kind.scope is Scope.CLUSTER:
             return "", ""
-        return self.tenant, self.namespace if kind.scope is Scope.NAMESPACE else ""
+        return tenant_for(kind, self.tenant), self.namespace if kind.scope is Scope.NAMESPACE else ""
 
     def key(self, kind: Kind, name: str) -> ObjectKey:
         return ObjectKey(*self.selection(kind), name)
@@ -114,8 +115,11 @@ def check_selectors(label_selector: str, field_selector: str) -> None:
     parse_field_selector(field_selector)
 
 
-def run_with_clients(cluster: str, body: Callable[[ClientSet], Awaitable[_Result]]) -> _Result:
+def run_with_clients(cluster: str, body: Callable[[ClientSet], Awaitable[_Result]], *, follow: bool = False) -> _Result:
     """Run `body` with clients of all partitions of a running cluster.
+
+    Args:
+        follow: partitions that come and go meanwhile, too.
 
     Raises:
         InputError: no such cluster runs.
@@ -124,7 +128,8 @@ def run_with_clients(cluster: str, body: Callable[[ClientSet], Awaitable[_Result
 
     async def main() -> _Result:
         actor = Actor("ursa-cli", running_clock(), Random())
-        async with open_grpc_clients(found.tenant_partitions, found.resource_partitions, actor) as clients:
+        partitions = found.tenant_partitions, found.resource_partitions
+        async with open_grpc_clients(*partitions, actor, home="" if follow else None) as clients:
             return await body(clients)
 
     return trio.run(main)

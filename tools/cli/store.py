@@ -265,7 +265,7 @@ def _ask(endpoint: _Endpoint, question: Callable[[Administration], Awaitable[_Re
 
     async def main() -> _Reply:
         async with GrpcBridge() as bridge:
-            transport = GrpcTransport(str(endpoint), str(endpoint), bridge, user="ursa-cli")
+            transport = GrpcTransport(str(endpoint), str(endpoint), bridge, user="ursa-cli", any_name=True)
             try:
                 return await question(Administration(transport))
             finally:

@@ -1,20 +1,24 @@
-"""`ursa top`: which client is this?"""
+"""`ursa top`: which client is this, and whom does it hear of?"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+import trio
 from google.protobuf.json_format import MessageToDict
 
 from ...clients.client_set import ClientSet
+from ...clients.contact import Seen
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import InputError, LinkError
-from ..endpoints import DEFAULT_NAME
+from ..endpoints import DEFAULT_NAME, load_cluster
 from ..objects.directory import ask_all
-from ..objects.printing import to_json
+from ..objects.printing import aligned, to_json
+from ..partition_views import View, partition_views
 from . import EXIT_ERROR
 from .session import run_with_clients
 
@@ -36,7 +40,7 @@ _SORTS: dict[str, Callable[[_Row], float]] = {
 
 @click.group()
 def top() -> None:
-    """Show who asks most of the partitions."""
+    """Show who asks most of the partitions, and who hears of them."""
 
 
 @top.command()
@@ -73,6 +77,57 @@ def requests(cluster: str, partition: str, slow: bool, sort: str, limit: int, ou
     return EXIT_ERROR if missing else 0
 
 
+@top.command()
+@click.option("--cluster", default=DEFAULT_NAME, show_default=True, help="The cluster, or its data directory.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def partitions(cluster: str, output: str) -> int:
+    """How long ago each component last heard of each partition, and which ones it misses, and why.
+
+    A partition says something every five seconds at least; one that has not for fifteen is missed. A component works
+    with those that it hears of. `-`: it does not follow that partition.
+    """
+    found = load_cluster(cluster)
+    views = trio.run(partition_views, [each for each in found.processes if each.component != "apiserver"])
+    if output == "json":
+        click.echo(to_json([_view_dict(view) for view in views]))
+    else:
+        for line in partition_lines(views, [*found.tenant_partitions, *found.resource_partitions]):
+            click.echo(line)
+    for view in views:
+        if view.problem:
+            click.echo(f"error: not complete: {view.component} does not answer: {view.problem}", err=True)
+    return EXIT_ERROR if any(view.problem for view in views) else 0
+
+
+def partition_lines(views: Sequence[View], names: Sequence[str]) -> Iterator[str]:
+    """A table of components and partitions, and below it what is missed."""
+    rows = []
+    for view in views:
+        seen = {each.partition: each for each in view.seen}
+        rows.append([view.component, *("?" if view.problem else _heard(seen.get(name)) for name in names)])
+    yield from aligned(["COMPONENT", *names], rows, left=1)
+    for name in names:
+        found = [
+            (view.component, each) for view in views for each in view.seen if each.missed and each.partition == name
+        ]
+        if found:
+            yield f"{name} is missed by {', '.join(component for component, _ in found)}: {found[0][1].problem}"
+
+
+def _heard(seen: Seen | None) -> str:
+    if seen is None:
+        return "-"
+    age = "never" if seen.seconds == math.inf else f"{seen.seconds:.1f}s"
+    return f"{age} missed" if seen.missed else age
+
+
+def _view_dict(view: View) -> dict[str, Any]:
+    partitions = [
+        each._asdict() | {"seconds": each.seconds if math.isfinite(each.seconds) else None} for each in view.seen
+    ]
+    return {"component": view.component, "problem": view.problem, "partitions": partitions}
+
+
 def request_lines(replies: dict[str, pb.RequestsReply], sort: str, limit: int) -> Iterator[str]:
     """A table of the rows of all partitions."""
     found: list[_Row] = [(name, reply.seconds, row) for name, reply in replies.items() for row in reply.rows]
@@ -92,7 +147,7 @@ def request_lines(replies: dict[str, pb.RequestsReply], sort: str, limit: int) -
         ]
         for name, seconds, row in found[:limit]
     ]
-    yield from _table(titles, rows, left=6)
+    yield from aligned(titles, rows, left=6)
     if len(found) > limit:
         yield f"... and {len(found) - limit} more: see --limit"
 
@@ -116,18 +171,7 @@ def slow_lines(replies: dict[str, pb.RequestsReply], limit: int) -> Iterator[str
         ]
         for name, each in found[:limit]
     ]
-    yield from _table(titles, rows, left=7)
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
-    """The first `left` columns are text, the others numbers."""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        cells = [
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield _GAP.join(cells).rstrip()
+    yield from aligned(titles, rows, left=7)
 
 
 def _what(counts: Iterable[Any]) -> str:

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 @click.option("--nodes", type=click.IntRange(min=0), default=100, show_default=True, help="Hollow nodes, in all.")
 @click.option("--nodes-file", type=click.Path(path_type=Path), help="Node manifests instead (YAML, .json or .msgpack).")
 @click.option(
+    "--controller-replicas",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of each scheduler and controller manager; one of them works, the others stand by.",
+)
+@click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     help="Where the partitions' data is; one that was used is continued.  [default: temporary]",
@@ -44,6 +51,7 @@ def up(
     resource_partitions: int,
     nodes: int,
     nodes_file: Path | None,
+    controller_replicas: int,
     data_dir: Path | None,
     name: str,
     log_level: str,
@@ -63,6 +71,7 @@ def up(
         resource_partitions,
         nodes,
         node_objects=load_nodes(nodes_file) if nodes_file is not None else None,
+        controller_replicas=controller_replicas,
         data_dir=data_dir,
         name=name,
         log_level=log_level,

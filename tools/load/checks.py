@@ -1,9 +1,11 @@
 """Promises checked from outside, by arithmetic on what the partitions say.
 
-**No node is over-committed at any revision.** A resource partition's nodes and placements, taken in the order of its
-revisions, are a ledger: after each change the requests placed on the node concerned must not exceed its allocatable.
-`LedgerCheck` replays that; `overcommitted_nodes` looks at one moment, and does the same for the requests of the pods
-that are bound to a node, whatever the ledger says of them.
+**No claim over-commits a node, at any revision.** A resource partition's nodes and placements, taken in the order of
+its revisions, are a ledger. After each claim the requests placed on its node must not exceed the node's allocatable;
+and whatever happens to a node, what is claimed of it must not. (A placement that was lost with a restored partition is
+made again for a pod that is bound there: that is no claim, it tells what is so.) `LedgerCheck` replays that;
+`overcommitted_nodes` looks at one moment, and does the same for the requests of the pods that are bound to a node,
+whatever the ledger says of them.
 
 **Nothing acknowledged is lost.** What a partition acknowledged, or showed in a watch (it shows only what is durable),
 is there at the end, unless a watch showed its deletion: `missing`.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object, decode_shared
@@ -43,6 +46,12 @@ class Overcommitment:
         )
 
 
+class _Placed(NamedTuple):
+    node: str
+    requests: Requests
+    bound: bool
+
+
 class LedgerCheck:
     """The ledger of one resource partition, replayed. Feed it events in the order of their revisions.
 
@@ -57,13 +66,15 @@ class LedgerCheck:
         self.violations: list[Overcommitment] = []
         self._allocatable: dict[str, Requests] = {}
         self._used: dict[str, dict[str, int]] = {}
-        self._placements: dict[str, tuple[str, Requests]] = {}
+        self._claimed: dict[str, dict[str, int]] = {}  # What claims take of it.
+        self._placements: dict[str, _Placed] = {}
 
     def restart(self) -> None:
         """Everything there is will be fed again as ADDED; what happened since the last event was missed."""
         self.gaps += 1
         self._allocatable.clear()
         self._used.clear()
+        self._claimed.clear()
         self._placements.clear()
 
     def apply_node(self, event: pb.WatchEvent) -> None:
@@ -74,32 +85,34 @@ class LedgerCheck:
             self._allocatable.pop(name, None)
             return
         self._allocatable[name] = allocatable_of(Object(event.object))
-        self._check(name)
+        self._check(name, self._claimed.get(name, {}))
 
     def apply_placement(self, event: pb.WatchEvent) -> None:
         self.revision = max(self.revision, event.resource_version)
         name = event.object.metadata.name
         if (placed := self._placements.pop(name, None)) is not None:
-            self._add(*placed, sign=-1)
+            self._add(placed, sign=-1)
         if event.type == pb.WatchEvent.DELETED:
             return
         spec = decode_shared(event.object.spec)
-        node, requests = spec["node"], spec["requests"]
         self.placements_seen += placed is None
-        self._placements[name] = node, requests
-        self._add(node, requests, sign=1)
-        self._check(node)
+        new = self._placements[name] = _Placed(spec["node"], spec["requests"], bool(spec.get("bound")))
+        self._add(new, sign=1)
+        if not new.bound:
+            used = self._used[new.node]
+            self._check(new.node, {resource: used[resource] for resource, units in new.requests.items() if units})
 
-    def _add(self, node: str, requests: Requests, sign: int) -> None:
-        used = self._used.setdefault(node, {})
-        for resource, amount in requests.items():
-            used[resource] = used.get(resource, 0) + sign * amount
+    def _add(self, placed: _Placed, sign: int) -> None:
+        for sums in (self._used,) if placed.bound else (self._used, self._claimed):
+            used = sums.setdefault(placed.node, {})
+            for resource, amount in placed.requests.items():
+                used[resource] = used.get(resource, 0) + sign * amount
 
-    def _check(self, node: str) -> None:
+    def _check(self, node: str, taken: Requests) -> None:
         allocatable = self._allocatable.get(node)
         if allocatable is None:
             return
-        for resource, used in self._used.get(node, {}).items():
+        for resource, used in taken.items():
             if used > allocatable.get(resource, 0):
                 self.violations.append(
                     Overcommitment(

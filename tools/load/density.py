@@ -7,11 +7,13 @@ is checked revision by revision, and what the partitions had acknowledged is loo
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -19,11 +21,13 @@ from ...clients.nurseries import open_background
 from ...clients.operations import create_operation
 from ...proto.errors import InputError
 from ...proto.quantities import CPU, MEMORY
+from ..faults.rules import Names
 from ..nodes import NodeOptions
+from ..one_box import NODES_PER_PROCESS
 from ..one_box import Topology as OneBoxTopology
 from ..report.observations import Observations, Threshold, Topology
-from .faults import Kill, kill_when_due
-from .flags import require_delay, require_empty, require_positive, require_quantity
+from .faults import Kill, LinkFault, disturb_when_due, kill_when_due
+from .flags import require_delay, require_empty, require_new, require_positive, require_quantity
 from .machine import describe_machine, describe_versions, steal_seconds
 from .progress import Counts, Reporter
 from .session import Session, open_session
@@ -31,7 +35,14 @@ from .verify import Findings, check_ledgers, verify
 from .workload import PlannedSet, plan_sets, replica_set, replicas_per_set, tenants_of
 from .writer import PacedWriter, lateness_figures
 
+if TYPE_CHECKING:
+    from .recorded import RecordedRun
+
 COMMAND = "density"
+# With a recording: statuses are written when they have been the same for a second, and the last ones are waited for.
+SETTLE_SECONDS = 5.0
+# After faults of links: each connects again within a second, and asks for what it missed within five.
+HEAL_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -56,10 +67,13 @@ class DensityOptions:
     idle_seconds: float = 0.0
     timeout_seconds: float = 600.0
     kills: Sequence[Kill] = ()
+    faults: Sequence[LinkFault] = ()
     thresholds: Sequence[Threshold] = ()
     seed: int = 0
     data_dir: Path | None = None
     processes: bool = True
+    check: bool = False
+    record: Path | None = None  # Where the recording is kept; it is checked, too.
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -76,9 +90,12 @@ class DensityOptions:
         require_quantity("--pod-cpu", self.pod_cpu)
         require_quantity("--pod-memory", self.pod_memory)
         require_empty(self.data_dir)
+        require_new(self.record)
         require_delay(self.start_delay_seconds)
         for kill in self.kills:
             self._require_process(kill.name)
+        for each in self.faults:
+            self._names.links(each.fault.source, each.fault.target)
 
     def _require_process(self, name: str) -> None:
         """Only names that every such cluster has; hollow nodes share processes as it suits."""
@@ -88,6 +105,18 @@ class DensityOptions:
         known += [f"controller-manager-{partition}" for partition in partitions]
         if name not in known:
             raise InputError(f"--kill: {name} is no process of this cluster; there are {', '.join(known)}")
+
+    @property
+    def _names(self) -> Names:
+        """Of what its cluster will consist of."""
+        topology = OneBoxTopology(self.tenant_partitions, self.resource_partitions)
+        homes = [*topology.tenant_names, *topology.resource_names]
+        components = [f"scheduler-{home}" for home in topology.tenant_names]
+        components += [f"controller-manager-{home}" for home in homes]
+        hosts = math.ceil(math.ceil(self.nodes / self.resource_partitions) / NODES_PER_PROCESS)
+        numbers = [f"-{number}" for number in range(1, hosts + 1)] if self.processes else [""]
+        components += [f"hollow-nodes-{home}{number}" for home in topology.resource_names for number in numbers]
+        return Names(components, homes)
 
     @property
     def pods(self) -> int:
@@ -108,9 +137,11 @@ class DensityOptions:
             "startDelaySeconds": self.start_delay_seconds,
             "timeoutSeconds": self.timeout_seconds,
             "kill": [f"{kill.name}@{kill.percent}%" for kill in self.kills],
+            "fault": [each.text for each in self.faults],
             "thresholds": [str(threshold) for threshold in self.thresholds],
             "seed": self.seed,
             "processes": self.processes,
+            "check": self.check or self.record is not None,
         }
 
 
@@ -132,6 +163,18 @@ async def run_density(options: DensityOptions, reporter: Reporter) -> Observatio
     Raises:
         UrsaError: the cluster did not start, or a partition refused what was asked of it.
     """
+    if not (options.check or options.record):
+        return await _run(options, reporter, None)
+    from .recorded import RecordedRun
+
+    run = RecordedRun(options.record)
+    if options.data_dir is not None or not options.processes:
+        return await _run(options, reporter, run)
+    with TemporaryDirectory(prefix="ursa-") as folder:  # The logs are read when the cluster is gone.
+        return await _run(replace(options, data_dir=Path(folder) / "data"), reporter, run)
+
+
+async def _run(options: DensityOptions, reporter: Reporter, run: RecordedRun | None) -> Observations:
     from ..cluster import Cluster
 
     steal_at_start = steal_seconds()
@@ -150,6 +193,7 @@ async def run_density(options: DensityOptions, reporter: Reporter) -> Observatio
             data_dir=options.data_dir,
             seed=options.seed,
             start_delay_seconds=options.start_delay_seconds,
+            recorder=None if run is None else run.recorder,
         ) as cluster,
         open_session(cluster, COMMAND) as session,
     ):
@@ -159,8 +203,21 @@ async def run_density(options: DensityOptions, reporter: Reporter) -> Observatio
         idle_cores = await session.measure_idle(options.idle_seconds) if options.idle_seconds else None
         plan = plan_sets(tenants, options.pods, options.qps, options.replicas)
         load = await _fill(session, options, plan, reporter)
+        if options.faults:
+            await cluster.faults.heal()
+            await trio.sleep(HEAL_SECONDS)
         findings = await _look(session, options, load)
+        if run is not None:
+            await trio.sleep(SETTLE_SECONDS)
         ended_ms = session.now_ms()
+        partitions = [*session.clients.tenant_clients, *session.clients.resource_clients]
+    details = _details(load, findings, idle_cores)
+    if run is not None:
+        reporter.say("checking what was recorded")
+        if options.processes and options.data_dir is not None:
+            run.read_logs(options.data_dir, partitions)
+        details["promises"] = run.finish(findings, healed=load.complete)
+        details["notes"] |= findings.notes
     seconds = trio.current_time() - began
     return Observations(
         command=COMMAND,
@@ -180,7 +237,7 @@ async def run_density(options: DensityOptions, reporter: Reporter) -> Observatio
         thresholds=options.thresholds,
         problems=findings.problems,
         timed_out=_timed_out(options, load, findings),
-        details=_details(load, findings, idle_cores),
+        details=details,
     )
 
 
@@ -209,6 +266,8 @@ async def _fill(session: Session, options: DensityOptions, plan: Sequence[Planne
             nursery.start_soon(reporter.show, counts)
             for kill in options.kills:
                 nursery.start_soon(kill_when_due, session, kill, total, load.start_ms, load.faults)
+            for fault in options.faults:
+                nursery.start_soon(disturb_when_due, session, fault, total, load.start_ms, load.faults)
             for writer in writers:
                 nursery.start_soon(writer.run, start)
             await observer.wait_running(total)

@@ -40,3 +40,11 @@ def require_empty(data_dir: Path | None) -> None:
             raise InputError(f"the data directory {data_dir} is not empty: a load test needs one of its own")
     except OSError as error:
         raise InputError(f"the data directory {data_dir} cannot be read: {error.strerror}") from error
+
+
+def require_new(file: Path | None) -> None:
+    """Raises InputError: there is something already, or no directory for it. Said before a run, not after it."""
+    if file is not None and file.exists():
+        raise InputError(f"--record: {file} exists already: give another name")
+    if file is not None and not file.absolute().parent.is_dir():
+        raise InputError(f"--record: {file.parent} is no directory: create it first")

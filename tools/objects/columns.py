@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ...proto.custom_kinds import is_established
 from ...proto.kinds import Kind, PrinterColumn
 from ...proto.objects import Object, parse_time
+from .endpoints import endpoints_of, service_ports, service_selector, slice_endpoints, slice_ports
 from .json_paths import values_at
 
 
@@ -75,6 +76,48 @@ def _roles(obj: Object, _now_ms: int) -> str:
 
 def _deployment_ready(obj: Object, _now_ms: int) -> str:
     return f"{obj.status.get('readyReplicas', 0)}/{obj.spec.get('replicas', 0)}"
+
+
+def _node_selector(obj: Object, _now_ms: int) -> str:
+    spec = (obj.spec.get("template") or {}).get("spec") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted((spec.get("nodeSelector") or {}).items())) or "<none>"
+
+
+def _controller(obj: Object, _now_ms: int) -> str:
+    owner = obj.controller
+    return f"{owner.kind.lower()}/{owner.name}" if owner is not None else "<none>"
+
+
+def _job_status(obj: Object, _now_ms: int) -> str:
+    if obj.deletion_ms:
+        return "Terminating"
+    true = [c.get("type") for c in obj.status.get("conditions") or () if c.get("status") == "True"]
+    return next((str(kind) for kind in ("Complete", "Failed", "Suspended", *true) if kind in true), "Running")
+
+
+def _job_completions(obj: Object, _now_ms: int) -> str:
+    succeeded, completions = obj.status.get("succeeded", 0), obj.spec.get("completions")
+    if completions is not None:
+        return f"{succeeded}/{completions}"
+    parallelism = obj.spec.get("parallelism", 1)
+    return f"{succeeded}/1 of {parallelism}" if parallelism > 1 else f"{succeeded}/1"
+
+
+def _job_duration(obj: Object, now_ms: int) -> str:
+    start_ms, end_ms = _time(obj.status.get("startTime")), _time(obj.status.get("completionTime"))
+    return age(start_ms, end_ms or now_ms) if start_ms else ""
+
+
+def _last_schedule(obj: Object, now_ms: int) -> str:
+    last_ms = _time(obj.status.get("lastScheduleTime"))
+    return age(last_ms, now_ms) if last_ms else "<none>"
+
+
+def _time(stamp: Any) -> int:
+    try:
+        return parse_time(stamp) if stamp else 0
+    except ValueError:
+        return 0
 
 
 def _data_count(obj: Object, _now_ms: int) -> str:
@@ -147,6 +190,68 @@ _COLUMNS: dict[str, Sequence[Column]] = {
         Column("READY", _deployment_ready),
         Column("UP-TO-DATE", _field("status", "updatedReplicas", default="0")),
         Column("AVAILABLE", _field("status", "availableReplicas", default="0")),
+        AGE,
+    ),
+    "StatefulSet": (
+        NAME,
+        Column("READY", _deployment_ready),
+        AGE,
+    ),
+    "DaemonSet": (
+        NAME,
+        Column("DESIRED", _field("status", "desiredNumberScheduled", default="0")),
+        Column("CURRENT", _field("status", "currentNumberScheduled", default="0")),
+        Column("READY", _field("status", "numberReady", default="0")),
+        Column("UP-TO-DATE", _field("status", "updatedNumberScheduled", default="0")),
+        Column("AVAILABLE", _field("status", "numberAvailable", default="0")),
+        Column("NODE SELECTOR", _node_selector),
+        AGE,
+        PARTITION,
+    ),
+    "ControllerRevision": (
+        NAME,
+        Column("CONTROLLER", _controller),
+        Column("REVISION", _field("rest", "revision", default="0")),
+        AGE,
+    ),
+    "Job": (
+        NAME,
+        Column("STATUS", _job_status),
+        Column("COMPLETIONS", _job_completions),
+        Column("DURATION", _job_duration),
+        AGE,
+    ),
+    "CronJob": (
+        NAME,
+        Column("SCHEDULE", _field("spec", "schedule")),
+        Column("TIMEZONE", _field("spec", "timeZone")),
+        Column("SUSPEND", _field("spec", "suspend", default="False")),
+        Column("ACTIVE", lambda obj, _: str(len(obj.status.get("active") or ()))),
+        Column("LAST SCHEDULE", _last_schedule),
+        AGE,
+    ),
+    "PodDisruptionBudget": (
+        NAME,
+        Column("MIN AVAILABLE", _field("spec", "minAvailable", default="N/A")),
+        Column("MAX UNAVAILABLE", _field("spec", "maxUnavailable", default="N/A")),
+        Column("ALLOWED DISRUPTIONS", _field("status", "disruptionsAllowed", default="0")),
+        AGE,
+    ),
+    "Service": (
+        NAME,
+        Column("TYPE", _field("spec", "type")),
+        Column("CLUSTER-IP", _field("spec", "clusterIP")),
+        Column("EXTERNAL-NAME", _field("spec", "externalName")),
+        Column("PORT(S)", service_ports),
+        AGE,
+        Column("SELECTOR", service_selector, wide=True),
+    ),
+    "Endpoints": (NAME, Column("ENDPOINTS", endpoints_of), AGE),
+    "EndpointSlice": (
+        NAME,
+        Column("ADDRESSTYPE", _field("rest", "addressType")),
+        Column("PORTS", slice_ports),
+        Column("ENDPOINTS", slice_endpoints),
         AGE,
     ),
     "Namespace": (NAME, Column("STATUS", _field("status", "phase", default="Unknown")), AGE),

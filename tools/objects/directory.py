@@ -14,9 +14,11 @@ import trio
 
 from ...clients.client_set import ClientSet
 from ...clients.partition_client import PartitionClient
+from ...clients.tenants.whereabouts import Sight, judge
 from ...proto.errors import InputError, LinkError, NotFound, Unreachable
-from ...proto.kinds import BY_KIND, SYSTEM_TENANT, Kind, Role, Scope
-from ...proto.objects import ObjectKey
+from ...proto.kinds import RESOURCE_ONLY, SYSTEM_TENANT, Kind, Role, Scope
+from ...proto.objects import Object, ObjectKey
+from ...proto.tenants import TENANTS
 
 # How long a command waits for a partition. Someone is sitting in front of it.
 PARTITION_SECONDS = 10.0
@@ -67,29 +69,43 @@ async def tenant_client(clients: ClientSet, tenant: str) -> PartitionClient:
     """The client of the tenant partition a tenant lives in.
 
     Raises:
-        InputError: there is no such tenant, or it is the system tenant, which every tenant partition has.
+        InputError: there is no such tenant, it is in several partitions, or it is the system tenant, which every tenant
+            partition has.
         Unreachable: it may live in a partition that does not answer.
     """
     if tenant == SYSTEM_TENANT:
         names = ", ".join(clients.tenant_clients)
         raise InputError(f"every tenant partition has a tenant {tenant!r}: choose one of {names} with --partition")
     key = ObjectKey("", "", tenant)
-    resource = BY_KIND["Tenant"].resource
 
-    async def has_tenant(client: PartitionClient) -> bool:
+    async def seen(client: PartitionClient) -> Object | None:
         try:
-            await client.get(resource, key)
+            return await client.get(TENANTS, key)
         except NotFound:
-            return False
-        return True
+            return None
 
-    found, missing = await ask_all(clients.tenant_clients, has_tenant)
-    for name, has in found.items():
-        if has:
-            return clients.tenant_clients[name]
+    answers, missing = await ask_all(clients.tenant_clients, seen)
+    found = judge(Sight(name, each) for name, each in answers.items() if each is not None)
+    if found.problem:
+        raise InputError(found.problem)
+    if found.home is not None:
+        return clients.tenant_clients[found.home.partition]
     if missing:
         raise missing[0]
-    raise InputError(f"there is no tenant {tenant!r}: `ursa get tenants` lists those there are; a manifest makes one")
+    raise InputError(
+        f"there is no tenant {tenant!r}: `ursa tenant list` shows those there are, `ursa tenant create` makes one"
+    )
+
+
+def is_of_nodes(kind: Kind) -> bool:
+    """Whether objects of a kind live in resource partitions though they have a namespace, as DaemonSets do: of the
+    system tenant, each for the nodes of its own partition. What is to be on all nodes is in all of them."""
+    return kind.custom is None and kind.roles == RESOURCE_ONLY and kind.scope is Scope.NAMESPACE
+
+
+def tenant_for(kind: Kind, tenant: str) -> str:
+    """Whose an object of this kind is that says nothing of it."""
+    return SYSTEM_TENANT if is_of_nodes(kind) else tenant
 
 
 def clients_of_role(clients: ClientSet, kind: Kind) -> dict[str, PartitionClient]:

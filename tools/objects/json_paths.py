@@ -11,7 +11,7 @@ from typing import Any
 
 _STEP = re.compile(
     r"""\.(?P<field>[^.\[\]]+)
-    | \[(?P<number>-?[0-9]+)\]
+    | \[(?P<number>-?[0-9]{1,9})\]
     | \[(?P<all>\*)\]
     | \[['"](?P<quoted>[^'"]+)['"]\]
     | \[\?\(@\.(?P<key>[^=\s]+)\s*==\s*['"](?P<value>[^'"]*)['"]\s*\)\]""",

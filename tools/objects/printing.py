@@ -20,11 +20,19 @@ STREAM_COLUMN_WIDTH_MIN = 12
 
 def table(objects: Sequence[Object], columns: Sequence[Column], now_ms: int) -> Iterator[str]:
     """Lines of a table, columns as wide as their longest value."""
-    rows = [[column.title for column in columns]]
-    rows += [[column.value(obj, now_ms) for column in columns] for obj in objects]
-    widths = [max(len(row[number]) for row in rows) for number in range(len(columns))]
-    for row in rows:
-        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    rows = [[column.value(obj, now_ms) for column in columns] for obj in objects]
+    return aligned([column.title for column in columns], rows, left=len(columns))
+
+
+def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
+    """Lines of a table, columns as wide as their longest value. The first `left` are text, the others numbers."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        cells = [
+            cell.ljust(width) if number < left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield _GAP.join(cells).rstrip()
 
 
 def stream_row(cells: Sequence[str], titles: Sequence[str]) -> str:

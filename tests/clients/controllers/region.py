@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,7 +17,8 @@ from ursa.partitions.frontends.local import open_local_partition
 from ursa.proto.errors import NotFound
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
-from ursa.storage import MemoryStore
+from ursa.storage import InlineCommitter, LmdbStore, MemoryStore, Store
+from ursa.storage.snapshot import restore
 
 WALL_OFFSET_SECONDS = 1_790_000_000.0
 TENANT = "acme"
@@ -74,6 +76,7 @@ class Region:
         self.user: ClientSet
         self.clients: ClientSet
         self.links: dict[str, MemoryTransport] = {}
+        self.steady: dict[str, MemoryTransport] = {}  # The user's.
         self.trace: list[str] = []  # What travels over `links`.
 
     def tenant_client(self, partition: str = "tp-1") -> PartitionClient:
@@ -109,7 +112,7 @@ class Region:
             if pod.deletion_ms:
                 await self.tenant_client().delete("pods", pod.key, uid=pod.uid, grace_seconds=0)
 
-    async def place(self, pod: Object, node_name: str, *, tp: str = "tp-1", rp: str = "rp-1") -> Object:
+    async def place(self, pod: Object, node_name: str, *, tp: str = "tp-1", rp: str = "rp-1", cpu: int = 100) -> Object:
         """What a scheduler claims."""
         node_object = await self.resource_client(rp).get("nodes", ObjectKey("", "", node_name))
         spec = {
@@ -117,7 +120,7 @@ class Region:
             "nodeUID": node_object.uid,
             "tenantPartition": tp,
             "pod": {"tenant": pod.tenant, "namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
-            "requests": {"cpu": 100, "pods": 1},
+            "requests": {"cpu": cpu, "pods": 1},
         }
         placement = {"apiVersion": "ursa.dev/v1", "kind": "Placement", "metadata": {"name": pod.uid}, "spec": spec}
         return await self.resource_client(rp).create(Object.from_dict(placement))
@@ -131,18 +134,20 @@ class Region:
 
 
 @asynccontextmanager
-async def open_region(tenant_partitions: int = 1, resource_partitions: int = 1) -> AsyncIterator[Region]:
-    """Partitions tp-1, ... and rp-1, ..., each tenant partition with the tenant `acme`."""
+async def open_region(
+    tenant_partitions: int = 1, resource_partitions: int = 1, stores: Mapping[str, Store] | None = None
+) -> AsyncIterator[Region]:
+    """Partitions tp-1, ... and rp-1, ..., each tenant partition with the tenant `acme`. `stores`: of those that shall
+    have others than new ones in memory."""
     region = Region()
     roles = {f"tp-{n + 1}": Role.TENANT for n in range(tenant_partitions)}
     roles |= {f"rp-{n + 1}": Role.RESOURCE for n in range(resource_partitions)}
     async with AsyncExitStack() as stack:
-        steady: dict[str, MemoryTransport] = {}
+        steady = region.steady
         for name, role in roles.items():
+            store = (stores or {}).get(name) or MemoryStore(incarnation=name)
             server = await stack.enter_async_context(
-                open_local_partition(
-                    name, role, MemoryStore(incarnation=name), Random(name), wall_offset_seconds=WALL_OFFSET_SECONDS
-                )
+                open_local_partition(name, role, store, Random(name), wall_offset_seconds=WALL_OFFSET_SECONDS)
             )
             region.links[name] = MemoryTransport(name, server, random=Random(2), trace=region.trace.append)
             steady[name] = MemoryTransport(name, server, random=Random(3))
@@ -160,3 +165,36 @@ async def open_region(tenant_partitions: int = 1, resource_partitions: int = 1) 
         for client in region.user.tenant_clients.values():
             await client.create(tenant)
         yield region
+
+
+class Backup:
+    """The store of a partition, on disk, which can be copied; and another partition of its name made of the copy."""
+
+    def __init__(self, partition: str, role: Role, folder: Path) -> None:
+        self._partition, self._role, self._folder = partition, role, folder
+        self._store = LmdbStore.open(folder / "first", InlineCommitter(), incarnation_random=Random(1))
+
+    @property
+    def stores(self) -> Mapping[str, Store]:
+        return {self._partition: self._store}
+
+    def take(self) -> None:
+        done: list[object] = []
+        self._store.snapshot(self._folder / "copy", done.append)
+        assert done == [None]
+
+    @asynccontextmanager
+    async def restored(self, region: Region) -> AsyncIterator[Store]:
+        """From here on the partition is what it was when the copy was taken. Yields its store."""
+        name, second = self._partition, self._folder / "second"
+        restore(self._folder / "copy", second, Random(2))
+        links = region.links[name], region.steady[name]
+        for link in links:
+            link.cut()
+        with closing(LmdbStore.open(second, InlineCommitter(), incarnation_random=Random(3))) as store:
+            async with open_local_partition(
+                name, self._role, store, Random(4), wall_offset_seconds=WALL_OFFSET_SECONDS
+            ) as server:
+                for link in links:
+                    link.heal(server)
+                yield store

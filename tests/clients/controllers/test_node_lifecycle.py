@@ -23,6 +23,7 @@ class Kubelets:
     def __init__(self, region: Region, *names: str) -> None:
         self.region = region
         self.alive = list(names)
+        self.observer = actor()  # Of the controllers.
 
     async def run(self) -> None:
         for name in self.alive:
@@ -49,7 +50,7 @@ class Kubelets:
 @asynccontextmanager
 async def manager(region: Region, *names: str) -> AsyncIterator[Kubelets]:
     kubelets = Kubelets(region, *names)
-    this = ResourceControllerManager(region.clients, "rp-1", actor(), OPTIONS)
+    this = ResourceControllerManager(region.clients, "rp-1", kubelets.observer, OPTIONS)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(this.run)
         nursery.start_soon(kubelets.run)
@@ -146,6 +147,30 @@ def test_when_all_nodes_fall_silent_no_pod_is_lost() -> None:
     run(main)
 
 
+def test_of_each_zone_it_is_told_how_many_nodes_it_has_and_lacks() -> None:
+    async def main() -> None:
+        async with open_region() as region, manager(region, "n1", "n2", "n3") as kubelets:
+            for name, zone in (("n2", "a"), ("n3", "a")):
+                labels = {"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}}
+                await region.resource_client().patch("nodes", ObjectKey("", "", name), labels)
+            kubelets.alive.remove("n3")
+            await trio.sleep(100)
+
+            def told(zone: str) -> tuple[float | None, float | None]:
+                names = "node_collector_zone_size", "node_collector_unhealthy_nodes_in_zone"
+                labels = {"partition": "rp-1", "zone": zone}
+                size, lost = (kubelets.observer.registry.get_sample_value(each, labels) for each in names)
+                return size, lost
+
+            assert (told("<none>"), told("a")) == ((1, 0), (2, 1))
+            for name in ("n2", "n3"):
+                await region.resource_client().delete("nodes", ObjectKey("", "", name))
+            await trio.sleep(20)
+            assert (told("<none>"), told("a")) == ((1, 0), (None, None))
+
+    run(main)
+
+
 def test_an_eviction_waits_for_a_tenant_partition_that_is_away_and_not_for_the_others() -> None:
     async def main() -> None:
         async with open_region(tenant_partitions=2) as region, manager(region, "n1", "n2") as kubelets:
@@ -187,9 +212,9 @@ def test_the_lease_of_a_node_that_is_gone_goes_too_unless_it_is_still_renewed() 
             for name in ("n1", "n2"):
                 await region.resource_client().delete("nodes", ObjectKey("", "", name))
             await trio.sleep(500)
-            assert len((await region.resource_client().list(LEASES)).items) == 3
+            assert len((await region.resource_client().list(LEASES, namespace="kube-node-lease")).items) == 3
             await trio.sleep(200)
-            leases = (await region.resource_client().list(LEASES)).items
+            leases = (await region.resource_client().list(LEASES, namespace="kube-node-lease")).items
             assert [lease.name for lease in leases] == ["n2", "n3"]
             await region.resource_client().create(node("n2"))
             await trio.sleep(100)

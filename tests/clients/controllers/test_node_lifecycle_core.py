@@ -17,11 +17,10 @@ OPTIONS = ResourceControllerOptions()
 GRACE = OPTIONS.node_grace_seconds
 
 
-def node(name: str, uid: str = "u") -> Object:
+def node(name: str, uid: str = "u", labels: dict[str, str] | None = None) -> Object:
     status = {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]}
-    return Object.from_dict(
-        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": uid}, "status": status}
-    )
+    metadata = {"name": name, "uid": uid, "labels": labels or {}}
+    return Object.from_dict({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": status})
 
 
 def lease(name: str, renewed: int) -> Object:
@@ -151,17 +150,18 @@ def test_when_all_nodes_are_lost_nothing_is_evicted() -> None:
 
 
 def test_nodes_begin_to_lose_pods_one_by_one() -> None:
-    nodes = Nodes("a", "b", "c", "healthy")
+    healthy = ["h1", "h2", "h3"]
+    nodes = Nodes("a", "b", "c", *healthy)
     nodes.tick()
     begun = []
     for _ in range(30):
-        nodes.renew("healthy")
+        nodes.renew(*healthy)
         nodes.tick()
         begun.append(len(nodes.core.evicting()))
     assert begun[-1] == 3
     first = next(number for number, count in enumerate(begun) if count)
     assert begun[first : first + 5] == [1, 1, 2, 2, 3], "one in ten seconds"
-    nodes.renew("a", "healthy")
+    nodes.renew("a", *healthy)
     nodes.tick()
     assert [name for name, _ in nodes.core.evicting()] == ["b", "c"]
 

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
+from ursa.clients.actor import Actor
 from ursa.clients.controllers.options import ResourceControllerOptions
 from ursa.clients.controllers.placement_release import PlacementReleaseController
 from ursa.clients.informer import Informer
+from ursa.clients.spanning import SpanningInformer
+from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
 
-from .region import Region, actor, key, manifest, node, open_region, pod_template, run
+from .region import Backup, Region, actor, key, manifest, node, open_region, pod_template, run
 
 RESOURCE = "placements.ursa.dev"
+OPTIONS = ResourceControllerOptions()
 
 
 @asynccontextmanager
-async def controller(region: Region) -> AsyncIterator[None]:
+async def controller(region: Region) -> AsyncIterator[Actor]:
+    own = actor()
     resource_client = region.clients.resource_clients["rp-1"]
     placements = Informer(resource_client, RESOURCE)
-    pods = {
-        name: Informer(client, "pods", field_selector="spec.resourcePartition=rp-1")
-        for name, client in region.clients.tenant_clients.items()
-    }
-    this = PlacementReleaseController(
-        resource_client, region.clients.tenant_clients, placements, pods, ResourceControllerOptions(), actor()
-    )
+    pods = SpanningInformer(region.clients.tenant_clients, "pods", field_selector="spec.resourcePartition=rp-1")
+    this = PlacementReleaseController(resource_client, region.clients.tenant_clients, placements, pods, OPTIONS, own)
     async with trio.open_nursery() as nursery:
-        for part in (placements, *pods.values(), this):
+        for part in (placements, pods, this):
             nursery.start_soon(part.run)
         await trio.sleep(1)
-        yield
+        yield own
         nursery.cancel_scope.cancel()
 
 
@@ -123,6 +124,32 @@ def test_nothing_is_released_while_the_tenant_partition_cannot_be_reached() -> N
     run(main)
 
 
+def test_placements_whose_pods_are_not_seen_for_long_are_counted() -> None:
+    async def main() -> None:
+        async with open_region(tenant_partitions=2) as region:
+            await region.resource_client().create(node("n1"))
+            region.links["tp-2"].cut()
+            async with controller(region) as own:
+
+                def counted() -> float | None:
+                    return own.registry.get_sample_value("ursa_placements_orphaned", {"partition": "rp-1"})
+
+                await running_pod(region, "seen")
+                unbound = await region.tenant_client().create(manifest("Pod", "unbound", spec=pod_template()["spec"]))
+                await region.place(unbound, "n1")
+                await running_pod(region, "unseen", "tp-2")
+                await trio.sleep(20)
+                assert counted() == 0, "their binds may be on the way"
+                await trio.sleep(200)
+                assert counted() == 2
+                region.links["tp-2"].heal()
+                await region.tenant_client().delete("pods", unbound.key)
+                await trio.sleep(60)
+                assert counted() == 0
+
+    run(main)
+
+
 def test_what_ended_while_the_controller_was_down_is_released_when_it_is_back() -> None:
     async def main() -> None:
         async with open_region() as region:
@@ -151,5 +178,47 @@ def test_releases_survive_an_unreachable_ledger() -> None:
                 region.links["rp-1"].heal()
                 await trio.sleep(20)
                 assert not await region.exists(region.resource_client(), RESOURCE, ObjectKey("", "", pod.uid))
+
+    run(main)
+
+
+def test_the_placements_of_a_partition_that_was_removed_are_released_after_the_grace_period() -> None:
+    async def main() -> None:
+        async with open_region(tenant_partitions=2) as region:
+            await region.resource_client().create(node("n1"))
+            async with controller(region):
+                kept = await running_pod(region, "kept", "tp-1")
+                gone = await running_pod(region, "gone", "tp-2")
+                await trio.sleep(OPTIONS.placement_grace_seconds)
+                region.clients.remove("tp-2")
+                await trio.sleep(OPTIONS.placement_grace_seconds / 2)
+                assert sorted(await placed(region)) == sorted([kept.uid, gone.uid])
+                await trio.sleep(2 * OPTIONS.placement_grace_seconds)
+                assert await placed(region) == [kept.uid]
+
+    run(main)
+
+
+def test_a_pod_whose_binding_was_undone_keeps_its_placement_and_one_that_was_never_made_does_not(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        backup = Backup("tp-1", Role.TENANT, tmp_path)
+        async with open_region(stores=backup.stores) as region:
+            await region.resource_client().create(node("n1"))
+            async with controller(region):
+                undone = await region.tenant_client().create(manifest("Pod", "undone", spec=pod_template()["spec"]))
+                backup.take()
+                await region.place(undone, "n1")
+                await region.run_pod(undone)
+                never = await running_pod(region, "never")
+                await trio.sleep(1)
+                assert await placed(region) == sorted([undone.uid, never.uid])
+                async with backup.restored(region):
+                    await trio.sleep(20)
+                    assert await placed(region) == [undone.uid], "its scheduler binds it again, without another claim"
+                    await region.run_pod(await region.tenant_client().get("pods", undone.key))
+                    await trio.sleep(60)
+                    assert await placed(region) == [undone.uid]
 
     run(main)

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from ursa.clients.controllers.placement_release_core import PlacementReleaseCore, Question, is_over
+from ursa.clients.controllers.placement_release_core import PlacementReleaseCore, Question, is_of_partition, is_over
 from ursa.clients.informer import Event, EventType
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.objects import Object, ObjectKey, encode
@@ -162,13 +162,13 @@ class PlacementsEndWithTheirPods(RuleBasedStateMachine):
     def release(self, how: str) -> None:
         operations, self.in_flight = self.in_flight, []
         if how == "refused":
-            self.core.settle(operations, [refused("TooManyRequests") for _ in operations])
+            self.core.settle(operations, [refused("TooManyRequests") for _ in operations], self.now)
         elif how == "lost before":
             self.core.give_back(operations)
         else:
             results = [self.apply(operation) for operation in operations]
             if how == "answered":
-                self.core.settle(operations, results)
+                self.core.settle(operations, results, self.now)
             else:
                 self.core.give_back(operations)
 
@@ -193,7 +193,7 @@ class PlacementsEndWithTheirPods(RuleBasedStateMachine):
             for question in self.core.questions(self.now, TENANT_PARTITIONS, 100):
                 self.core.answer(question, self.tenants[question.tenant_partition].objects.get(question.pod))
             operations = self.core.take_releases(100)
-            self.core.settle(operations, [self.apply(operation) for operation in operations])
+            self.core.settle(operations, [self.apply(operation) for operation in operations], self.now)
         left = [placed for placed in self.ledger.objects.values() if not is_alive(placed, self.truth(placed))]
         assert not left
 
@@ -216,8 +216,8 @@ class Bench:
         self.core.placement_event(Event(EventType.ADDED, made, None), now)
         return made
 
-    def see(self, kind: EventType, of: Object, tenant_partition: str = "tp-1") -> None:
-        self.core.pod_event(tenant_partition, Event(kind, of, None))
+    def see(self, kind: EventType, of: Object, tenant_partition: str = "tp-1", *, vanished: bool = False) -> None:
+        self.core.pod_event(tenant_partition, Event(kind, of, None, vanished))
 
     def released(self) -> list[str]:
         return [operation.delete.target.name for operation in self.core.take_releases(100)]
@@ -293,3 +293,76 @@ def test_an_answer_that_comes_after_the_pod_was_seen_is_void() -> None:
     bench.see(EventType.ADDED, pod("web", "n1", uid="u1"))
     assert not bench.core.answer(question, None)
     assert bench.released() == []
+
+
+def test_a_release_whose_end_is_not_seen_is_asked_about_again_as_the_partition_may_have_been_set_back() -> None:
+    bench, web = Bench(), pod("web", "n1", uid="u1")
+    bench.place(web)
+    bench.see(EventType.ADDED, web)
+    bench.see(EventType.DELETED, web)
+    operations = bench.core.take_releases(100)
+    assert bench.core.settle(operations, [pb.Result(resource_version=9)], 10.0) == 1
+    assert bench.core.questions(39.0, ["tp-1"], 10) == []
+    (question,) = bench.core.questions(40.0, ["tp-1"], 10)
+    assert bench.core.answer(question, None)
+    assert bench.released() == ["u1"]
+
+
+def test_a_pod_that_vanished_with_its_history_is_asked_about_at_once_and_keeps_its_placement_if_it_lives() -> None:
+    bench, web = Bench(), pod("web", "n1", uid="u1")
+    bench.place(web)
+    bench.see(EventType.ADDED, web)
+    bench.see(EventType.DELETED, web, vanished=True)
+    assert bench.released() == []
+    assert bench.core.questions(1.0, ["tp-2"], 10) == []
+    (question,) = bench.core.questions(2.0, ["tp-1"], 10)
+    assert not bench.core.answer(question, pod("web", uid="u1")), "it is not bound any more, and will be again"
+    assert bench.core.questions(3.0, ["tp-1"], 10) == []
+    assert bench.core.questions(2.0 + GRACE_SECONDS, ["tp-1"], 10) == [question]
+    assert bench.core.answer(question, None)
+    assert bench.released() == ["u1"]
+
+
+@pytest.mark.parametrize("how", ["shown", "vanished"])
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_release_is_withdrawn_when_the_end_of_its_pod_is_undone(how: str, sent: bool) -> None:
+    bench, web = Bench(), pod("web", "n1", uid="u1")
+    bench.place(web)
+    bench.see(EventType.ADDED, web)
+    bench.see(EventType.MODIFIED, pod("web", "n1", phase="Failed", uid="u1"))
+    operations = bench.core.take_releases(100) if sent else []
+    if how == "shown":
+        bench.see(EventType.MODIFIED, web)
+    else:
+        bench.see(EventType.DELETED, web, vanished=True)
+    bench.core.give_back(operations)
+    assert bench.released() == []
+
+
+def test_a_pod_that_vanished_and_is_shown_again_is_not_asked_about() -> None:
+    bench, web = Bench(), pod("web", "n1", uid="u1")
+    bench.place(web)
+    bench.see(EventType.ADDED, web)
+    bench.see(EventType.DELETED, web, vanished=True)
+    bench.see(EventType.ADDED, web)
+    assert bench.core.questions(1000.0, ["tp-1"], 10) == []
+
+
+def test_a_pod_that_vanished_and_whose_placement_has_gone_is_forgotten() -> None:
+    bench, web = Bench(), pod("web", "n1", uid="u1")
+    placed = bench.place(web)
+    bench.see(EventType.ADDED, web)
+    bench.see(EventType.DELETED, web, vanished=True)
+    del bench.placements[placed.key]
+    bench.core.placement_event(Event(EventType.DELETED, placed, placed), 1.0)
+    assert bench.core.questions(2.0, ["tp-1"], 10) == []
+
+
+def test_placements_of_a_partitions_own_pods_are_told_from_those_of_tenants() -> None:
+    def placement_of(tenant_partition: str, node: str) -> Object:
+        spec = {"node": node, "tenantPartition": tenant_partition}
+        return Object.from_dict({"kind": "Placement", "metadata": {"name": "u"}, "spec": spec})
+
+    assert is_of_partition(placement_of("rp-1", "n1"), "rp-1")
+    assert not is_of_partition(placement_of("tp-1", "n1"), "rp-1")
+    assert not is_of_partition(placement_of("tp-1", "rp-1"), "rp-1")

@@ -9,11 +9,11 @@ import trio
 from ursa.clients.controllers.options import TenantControllerOptions
 from ursa.clients.controllers.pod_gc import PodGcController
 from ursa.clients.controllers.pod_gc_core import PodGcCore
-from ursa.clients.controllers.replicaset import ReplicaSetController
 from ursa.clients.informer import Informer
+from ursa.clients.spanning import SpanningInformer
 from ursa.proto.objects import Object, ObjectKey
 
-from .region import Region, actor, manifest, node, open_region, pod_template, replicaset, run
+from .region import Region, actor, manifest, node, open_region, pod_template, run
 
 OPTIONS = TenantControllerOptions()
 LONG = OPTIONS.node_quarantine_seconds + 3 * OPTIONS.pod_gc_seconds
@@ -22,33 +22,19 @@ LONG = OPTIONS.node_quarantine_seconds + 3 * OPTIONS.pod_gc_seconds
 @asynccontextmanager
 async def controller(region: Region, options: TenantControllerOptions = OPTIONS) -> AsyncIterator[None]:
     tenant_client = region.clients.tenant_clients["tp-1"]
-    own = [Informer(tenant_client, resource) for resource in ("pods", "replicasets.apps", "deployments.apps")]
-    nodes = {name: Informer(client, "nodes") for name, client in region.clients.resource_clients.items()}
-    # It only looks: what it would create is nobody's wish here.
-    replicasets = ReplicaSetController(tenant_client, own[1], own[0], actor())
-    this = PodGcController(
-        tenant_client, region.clients.resource_clients, *own, nodes, replicasets.ownerless_pods, options, actor()
-    )
+    pods = Informer(tenant_client, "pods")
+    nodes = SpanningInformer(region.clients.resource_clients, "nodes")
+    this = PodGcController(tenant_client, region.clients.resource_clients, pods, nodes, options, actor())
     async with trio.open_nursery() as nursery:
-        for part in (*own, *nodes.values(), this):
+        for part in (pods, nodes, this):
             nursery.start_soon(part.run)
         await trio.sleep(1)
         yield
         nursery.cancel_scope.cancel()
 
 
-async def pod(region: Region, name: str, owner: Object | None = None) -> Object:
-    metadata = {}
-    if owner is not None:
-        reference = {
-            "apiVersion": "apps/v1",
-            "kind": owner.kind,
-            "name": owner.name,
-            "uid": owner.uid,
-            "controller": True,
-        }
-        metadata = {"ownerReferences": [reference]}
-    return await region.tenant_client().create(manifest("Pod", name, metadata=metadata, spec=pod_template()["spec"]))
+async def pod(region: Region, name: str) -> Object:
+    return await region.tenant_client().create(manifest("Pod", name, spec=pod_template()["spec"]))
 
 
 async def names(region: Region) -> list[str]:
@@ -107,50 +93,6 @@ def test_pods_of_an_unknown_partition_are_left_alone() -> None:
     run(main)
 
 
-def test_dependents_go_soon_after_their_owner_and_those_of_a_living_owner_stay() -> None:
-    async def main() -> None:
-        async with open_region() as region:
-            owners = [await region.tenant_client().create(replicaset(name, 1)) for name in ("r1", "r2")]
-            for number in range(3):
-                await pod(region, f"a{number}", owners[0])
-            await pod(region, "b", owners[1])
-            await pod(region, "bare")
-            async with controller(region):
-                await region.tenant_client().delete("replicasets.apps", owners[0].key)
-                await trio.sleep(1)
-                assert await names(region) == ["b", "bare"]
-
-    run(main)
-
-
-def test_dependents_of_an_owner_reborn_under_the_same_name_go() -> None:
-    async def main() -> None:
-        async with open_region() as region:
-            first = await region.tenant_client().create(replicaset("r", 1))
-            await pod(region, "a", first)
-            await region.tenant_client().delete("replicasets.apps", first.key)
-            await region.tenant_client().create(replicaset("r", 1))
-            async with controller(region):
-                await trio.sleep(2 * OPTIONS.pod_gc_seconds)
-                assert await names(region) == []
-
-    run(main)
-
-
-def test_an_owner_this_controller_cannot_ask_about_keeps_its_dependents() -> None:
-    async def main() -> None:
-        async with open_region() as region:
-            owner = await region.tenant_client().create(replicaset("r", 1))
-            await pod(region, "a", owner)
-            async with controller(region):
-                region.links["tp-1"].cut()
-                await region.tenant_client().delete("replicasets.apps", owner.key)
-                await trio.sleep(LONG)
-                assert await names(region) == ["a"]
-
-    run(main)
-
-
 def test_finished_pods_beyond_the_limit_go_oldest_first() -> None:
     async def main() -> None:
         async with open_region() as region:
@@ -177,4 +119,64 @@ def test_a_partition_that_drops_out_ends_the_quarantine_of_its_nodes() -> None:
     assert core.lost_with_their_node([bound], {}, wait) == []
     assert core.lost_with_their_node([bound], {"rp-1": {}}, wait + 1) == []
     [suspect] = core.lost_with_their_node([bound], {"rp-1": {}}, 2 * wait + 1)
-    assert suspect.object is bound
+    assert suspect.pod is bound
+
+
+def test_pods_on_the_nodes_of_a_partition_that_was_removed_are_deleted_after_the_quarantine() -> None:
+    async def main() -> None:
+        async with open_region(resource_partitions=2) as region:
+            for rp, name in (("rp-1", "n1"), ("rp-2", "n2")):
+                await region.resource_client(rp).create(node(name))
+                await region.bind(await pod(region, f"on-{name}"), name, rp)
+            async with controller(region):
+                await trio.sleep(LONG)
+                region.clients.remove("rp-2")
+                await trio.sleep(OPTIONS.node_quarantine_seconds - 5)
+                assert await names(region) == ["on-n1", "on-n2"]
+                await trio.sleep(LONG)
+                assert await names(region) == ["on-n1"]
+
+    run(main)
+
+
+def test_pods_of_a_node_that_is_gone_keep_their_names_until_its_kubelet_must_have_stopped_them() -> None:
+    async def main() -> None:
+        async with open_region() as region:
+            created = await pod(region, "a")
+            await region.bind(created, "n1")
+            async with controller(region):
+                await trio.sleep(LONG)
+                [marked] = await region.pods()
+                assert marked.deletion_ms
+                await trio.sleep(OPTIONS.node_fence_seconds - LONG)
+                assert [each.name for each in await region.pods()] == ["a"]
+                await trio.sleep(LONG)
+                assert await region.pods() == []
+
+    run(main)
+
+
+def bound_pod(uid: str, **metadata: object) -> Object:
+    return Object.from_dict(
+        {
+            "kind": "Pod",
+            "metadata": {"name": uid, "uid": uid, **metadata},
+            "spec": {"nodeName": "n1", "resourcePartition": "rp-1"},
+            "status": {"phase": "Running"},
+        }
+    )
+
+
+def test_who_drops_out_of_the_lost_is_waited_for_anew() -> None:
+    core, wait = PodGcCore(OPTIONS), OPTIONS.node_fence_seconds
+    lives, going = bound_pod("a"), bound_pod("b", deletionTimestamp="2026-11-30T00:00:00Z")
+    assert core.next_steps([lives, going], 0.0) == ([lives], [])
+    assert core.next_steps([going], wait - 1) == ([], [])
+    assert core.next_steps([], wait) == ([], [])  # Its node may have been there.
+    assert core.next_steps([going], wait + 1) == ([], [])
+    assert core.next_steps([going], 2 * wait + 1) == ([], [going])
+
+
+def test_a_finished_pod_has_nobody_to_wait_for() -> None:
+    done = bound_pod("a").with_status({"phase": "Failed"})
+    assert PodGcCore(OPTIONS).next_steps([done], 0.0) == ([], [done])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 from ursa.clients.controllers.replicaset import ReplicaSetController
 from ursa.clients.informer import Informer
+from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
 
-from .region import Region, actor, key, open_region, replicaset, run
+from .region import Backup, Region, actor, key, open_region, replicaset, run
 
 RESOURCE = "replicasets.apps"
 
@@ -121,5 +123,37 @@ def test_refused_creates_show_in_the_status_and_make_no_storm() -> None:
             assert "being deleted" in condition["message"]
             sent = [line for line in region.trace[messages:] if " Mutate > " in line]
             assert 5 < len(sent) < 40
+
+    run(main)
+
+
+def test_what_a_set_asked_for_in_a_history_that_was_set_back_makes_no_pods_in_the_next(tmp_path: Path) -> None:
+    """The controller sees the pods of the new history while it still has the sets of the old one."""
+
+    async def main() -> None:
+        backup = Backup("tp-1", Role.TENANT, tmp_path)
+        async with open_region(stores=backup.stores) as region, trio.open_nursery() as nursery:
+            client, link = region.tenant_client(), region.links["tp-1"]
+            replicasets, pods = Informer(region.clients.tenant_clients["tp-1"], RESOURCE), Informer(client, "pods")
+            this = ReplicaSetController(client, replicasets, pods, actor())
+            for part in (replicasets, pods, this):
+                nursery.start_soon(part.run)
+            await client.create(replicaset("web", 1))
+            await trio.sleep(1)
+            backup.take()
+            await scale(region, "web", 5)
+            await trio.sleep(1)
+            assert len(await region.pods()) == 5
+            async with backup.restored(region):
+                link.cut()
+                await trio.sleep(15)
+                assert pods.history != replicasets.history
+                assert len(await region.pods()) == 1
+                link.heal()
+                await trio.sleep(15)
+                await scale(region, "web", 2)
+                await trio.sleep(1)
+                assert len(await region.pods()) == 2
+                nursery.cancel_scope.cancel()
 
     run(main)

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from ursa.clients.controllers.replicaset_core import PAUSE_SECONDS_MAX, Plan, ReplicaSetCore
+from ursa.clients.controllers.replicaset_core import PAUSE_SECONDS_MAX, STATUS_RETRY_SECONDS, Plan, ReplicaSetCore
 from ursa.clients.controllers.replicaset_members import BURST_REPLICAS, DOOMED, INACTIVE
 from ursa.clients.informer import Event, EventType
 from ursa.proto import ursa_pb2 as pb
@@ -281,6 +281,21 @@ def test_a_refusal_shows_in_the_status() -> None:
     assert status_plan.status["conditions"][0]["message"] == "refused: Forbidden"
 
 
+def test_a_status_that_was_refused_is_written_again_though_nothing_changes() -> None:
+    """The partition was full, and then it was not."""
+    bench = Bench(1)
+    bench.converge()
+    bench.run(next(iter(bench.active)))
+    bench.view.deliver()
+    bench.now_ms += 10_000
+    plan = bench.plan()
+    assert plan.status is not None
+    bench.core.settle(plan, [refused("ServiceUnavailable")], bench.now_ms)
+    assert plan.again_seconds == STATUS_RETRY_SECONDS
+    bench.now_ms += 5_000
+    assert bench.plan().status == plan.status
+
+
 def test_pods_that_fail_at_once_are_replaced_ever_more_slowly() -> None:
     bench = Bench(1)
     bench.sync()
@@ -439,6 +454,51 @@ def test_what_was_asked_of_a_history_that_is_gone_is_asked_again(revision: int, 
     assert not bench.plan().creates
     bench.core.resync(revision, incarnation)
     assert len(bench.plan().creates) == 2
+
+
+def test_a_set_whose_generation_comes_again_is_read_anew() -> None:
+    """S5: generation 2 asked for 4; the partition was restored from before, and there generation 2 asks for 6."""
+    bench = Bench(3)
+    bench.scale(4)
+    bench.sync()
+    bench.view.deliver()
+    bench.core.replicaset_event(Event(EventType.MODIFIED, replicaset(6, bench.generation), bench.replicaset))
+    assert bench.core.take_due() == [KEY]
+    assert len(bench.plan().creates) == 2
+
+
+def test_what_is_in_doubt_or_doomed_in_a_history_that_is_gone_is_not_carried_into_the_next() -> None:
+    bench = Bench(2)
+    bench.core.resync(bench.view.revision, "history")
+    bench.sync()
+    bench.view.deliver()
+    bench.scale(1)
+    doomed = bench.plan()
+    bench.core.outcome_unknown(doomed)
+    bench.core.resync(bench.view.revision, "another history")
+    bench.scale(2)
+    assert not bench.plan().deletes
+    assert not bench.plan().creates
+    bench.scale(3)
+    made = bench.plan()
+    bench.core.outcome_unknown(made)
+    bench.core.resync(bench.view.revision, "a third")
+    again = bench.plan()
+    assert len(again.creates) == 1
+    assert again.creates != made.creates
+
+
+def test_a_status_that_a_restored_partition_has_lost_is_written_again() -> None:
+    bench = Bench(2)
+    bench.core.resync(400, "history")
+    bench.converge()
+    assert not bench.plan().operations
+    bench.core.take_status_due()
+    bench.core.resync(bench.view.revision, "another history")
+    assert bench.core.take_status_due() == [KEY]
+    plan = bench.plan()
+    assert plan.status is not None
+    assert plan.status["replicas"] == 2
 
 
 def test_a_create_whose_answer_was_lost_is_repeated_under_its_name() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any
@@ -11,6 +11,7 @@ import trio
 from ursa.clients.actor import Actor, Clock
 from ursa.clients.client import ClientSet, PartitionClient, open_clients
 from ursa.clients.kubelet import HollowNodes, HollowNodesOptions, hollow_node
+from ursa.clients.kubelet.hollow import InstanceObserver
 from ursa.clients.operations import bind_operation, create_operation, raise_for_error
 from ursa.clients.transport.memory import MemoryTransport
 from ursa.partitions.frontends.local import open_local_partition
@@ -80,10 +81,18 @@ class Cluster:
         for link in links:
             link.heal(self.servers[name])
 
-    def host(self, nodes: int = 1, options: HollowNodesOptions | None = None, *, name: str = "hollow") -> HollowNodes:
+    def host(
+        self,
+        nodes: int = 1,
+        options: HollowNodesOptions | None = None,
+        *,
+        name: str = "hollow",
+        observer: InstanceObserver | None = None,
+        static_pods: Sequence[Object] = (),
+    ) -> HollowNodes:
         """Run hollow nodes node-0, node-1, ... until the cluster closes."""
         manifests = [hollow_node(f"node-{number}") for number in range(nodes)]
-        hollow = HollowNodes(self.clients, HOME, actor(name), manifests, options)
+        hollow = HollowNodes(self.clients, HOME, actor(name), manifests, options, observer, static_pods)
         self.nursery.start_soon(hollow.run)
         return hollow
 

@@ -77,6 +77,16 @@ class Bench:
         for message in messages:
             self.kubelet.pod_changed(partition, message, self.now)
         self.kubelet.view_complete(partition, self.now)
+        self.say_gone()
+
+    def say_gone(self) -> None:
+        """What the kubelet asks about, its partition does not have, and its tenant has not moved."""
+        questions, self.outbox.questions = self.outbox.questions, []
+        for question in questions:
+            self.kubelet.pod_found(question.pod, question.partition, None, self.now)
+
+    def deleted(self, partition: str, uid: str, *, moved_to: str = "") -> None:
+        self.kubelet.pod_deleted(partition, uid, self.now, moved_to=moved_to)
 
     def changed(self, partition: str, message: pb.Object) -> None:
         self.kubelet.pod_changed(partition, message, self.now)

@@ -12,7 +12,8 @@ import trio
 from trio.testing import MockClock
 from ursa.clients.kubelet import HollowNodes, HollowNodesOptions, hollow_node
 from ursa.proto.errors import InputError, NotFound
-from ursa.proto.objects import parse_time
+from ursa.proto.kinds import Role
+from ursa.proto.objects import ObjectKey, parse_time
 from ursa.storage import MemoryStore
 
 from .cluster import HOME, Cluster, actor, lease_key, node_key, pod, pod_key, seconds_pass, until
@@ -156,6 +157,7 @@ def test_a_partition_that_is_away_at_the_start_delays_its_own_pods_only() -> Non
         assert await cluster.phases("tp-1") == {"web": "Pending"}
         assert hollow.ready() == {
             "nodes registered in rp-1": True,
+            "pods of rp-1 seen": True,
             "pods of tp-1 seen": False,
             "pods of tp-2 seen": True,
         }
@@ -272,7 +274,7 @@ def test_pods_that_another_incarnation_does_not_have_are_stopped() -> None:
         await cluster.restart("tp-1", MemoryStore(incarnation="second"))
         await cluster.create("tp-1", pod("new"))
         await seconds_pass(10)
-        assert [pod.key.name for pod in hollow._kubelets["node-0"].pods()] == ["new", "other"]
+        assert sorted(pod.key.name for pod in hollow._kubelets["node-0"].pods()) == ["new", "other"]
         assert await cluster.phases("tp-1") == {"new": "Running"}
         assert await cluster.phases("tp-2") == {"other": "Running"}
 
@@ -389,5 +391,84 @@ def test_metrics_are_sums_over_the_nodes() -> None:
         assert value("kubelet_nodes_registered", {"actor": "hollow"}) == 2
         assert value("kubelet_pod_start_sli_duration_seconds_count") == 2
         assert value("kubelet_admission_rejections_total", {"reason": "OutOfcpu"}) == 1
+
+    run(main)
+
+
+def test_an_observer_is_told_which_instances_start_and_stop() -> None:
+    told: list[tuple[str, str, str, str]] = []
+
+    def observer(
+        node_partition: str, node: str, pod_partition: str, key: ObjectKey, uid: str, *, started: bool
+    ) -> None:
+        assert node_partition == HOME
+        assert uid
+        told.append((node, pod_partition, key.name, "starts" if started else "stops"))
+
+    async def main(cluster: Cluster) -> None:
+        nodes = [hollow_node("node-0"), hollow_node("node-1")]
+        hollow = HollowNodes(cluster.clients, HOME, actor("hollow"), nodes, observer=observer)
+        cluster.nursery.start_soon(hollow.run)
+        await until(all_ready(hollow))
+        await cluster.create("tp-1", pod("web"), pod("db"))
+        await cluster.create("tp-2", pod("web"), node="node-1")
+        await seconds_pass()
+        assert sorted(told) == [
+            ("node-0", "tp-1", "db", "starts"),
+            ("node-0", "tp-1", "web", "starts"),
+            ("node-1", "tp-2", "web", "starts"),
+        ]
+        told.clear()
+        await cluster.observer.tenant_clients["tp-1"].delete("pods", pod("web").key)
+        await seconds_pass()
+        assert told == [("node-0", "tp-1", "web", "stops")]
+        told.clear()
+        hollow.remove_nodes(["node-0", "node-1"])  # Switched off: what ran there runs no more.
+        assert sorted(told) == [("node-0", "tp-1", "db", "stops"), ("node-1", "tp-2", "web", "stops")]
+
+    run(main)
+
+
+def test_pods_of_a_tenant_partition_that_was_removed_end_and_those_of_one_that_was_added_begin() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host()
+        await cluster.create("tp-1", pod("stays"))
+        await cluster.create("tp-2", pod("goes"))
+        await seconds_pass()
+        kubelet = hollow._kubelets["node-0"]
+        cluster.transports["tp-2"].cut()
+        await seconds_pass(60)
+        assert sorted(each.key.name for each in kubelet.pods()) == ["goes", "stays"], "it has only gone silent"
+        cluster.clients.remove("tp-2")
+        await seconds_pass()
+        assert [each.key.name for each in kubelet.pods()] == ["stays"]
+        assert kubelet.instances == 1
+        assert hollow.ready() == dict.fromkeys(
+            ("nodes registered in rp-1", "pods of rp-1 seen", "pods of tp-1 seen"), True
+        )
+        cluster.clients.add(Role.TENANT, cluster._links("again", (0.0, 0.0))["tp-2"])
+        await seconds_pass()
+        assert sorted(each.key.name for each in kubelet.pods()) == ["goes", "stays"]
+        assert await cluster.phases("tp-2") == {"goes": "Running"}
+
+    run(main)
+
+
+def test_pods_go_on_when_a_tenant_partition_is_elsewhere_now() -> None:
+    async def main(cluster: Cluster) -> None:
+        told: list[tuple[str, bool]] = []
+
+        def observer(_rp: str, _node: str, _tp: str, key: ObjectKey, _uid: str, *, started: bool) -> None:
+            told.append((key.name, started))
+
+        hollow = HollowNodes(cluster.clients, HOME, actor("hollow"), [hollow_node("node-0")], observer=observer)
+        cluster.nursery.start_soon(hollow.run)
+        await cluster.create("tp-1", pod("web"))
+        await seconds_pass()
+        cluster.clients.move(cluster._links("again", (0.0, 0.0))["tp-1"])
+        await seconds_pass()
+        await cluster.create("tp-1", pod("new"))
+        await seconds_pass()
+        assert told == [("web", True), ("new", True)]
 
     run(main)

@@ -60,17 +60,16 @@ def test_pods_of_one_name_in_two_partitions_are_two_pods() -> None:
     assert bench.taken("tp-1") == [("uid-1", None)]
     assert bench.taken("tp-2") == []
     assert bench.states() == {("tp-1", "uid-1"): State.STOPPED, ("tp-2", "uid-2"): State.RUNNING}
-    bench.kubelet.pod_deleted("tp-1", "uid-1")
+    bench.deleted("tp-1", "uid-1")
     assert bench.states() == {("tp-2", "uid-2"): State.RUNNING}
 
 
-def test_even_pods_of_one_uid_in_two_partitions_are_two_pods() -> None:
-    # A partition restored from another's backup hands out uids that are known already.
+def test_pods_of_one_uid_and_two_names_are_two_pods() -> None:
     bench = Bench()
     bench.changed("tp-1", pod_message(uid="uid-1"))
-    bench.changed("tp-2", pod_message(uid="uid-1"))
+    bench.changed("tp-2", pod_message("other", uid="uid-1"))
     assert bench.kubelet.instances == 2
-    bench.kubelet.pod_deleted("tp-1", "uid-1")
+    bench.deleted("tp-1", "uid-1")
     assert bench.states() == {("tp-2", "uid-1"): State.RUNNING}
 
 
@@ -306,7 +305,7 @@ def test_a_deleted_pod_that_a_finalizer_keeps_is_deleted_once() -> None:
 def test_a_vanished_pod_frees_its_room_at_once() -> None:
     bench = Bench(HollowNodesOptions(stop_delay_seconds=50.0))
     bench.changed("tp-1", pod_message())
-    bench.kubelet.pod_deleted("tp-1", "uid-1")
+    bench.deleted("tp-1", "uid-1")
     assert bench.kubelet.instances == 0
     assert bench.kubelet.used["cpu"] == 0
     assert bench.taken("tp-1") == []
@@ -316,7 +315,7 @@ def test_an_answer_about_a_vanished_pod_changes_nothing() -> None:
     bench = Bench()
     bench.changed("tp-1", pod_message())
     [sent] = bench.take("tp-1")
-    bench.kubelet.pod_deleted("tp-1", "uid-1")
+    bench.deleted("tp-1", "uid-1")
     bench.answer(sent, revision=11)
     bench.answer(sent, error="InternalError")
     bench.pass_time(100)
@@ -383,6 +382,54 @@ def test_a_pod_with_a_run_time_succeeds_and_frees_its_room() -> None:
     assert not any(bench.kubelet.used.values())
 
 
+def test_a_pod_whose_exit_code_is_not_0_fails() -> None:
+    bench = Bench()
+    job = {"restartPolicy": "Never", "annotations": {"ursa.dev/run-seconds": "60", "ursa.dev/exit-code": "3"}}
+    bench.changed("tp-1", pod_message(**job))
+    bench.acknowledge("tp-1")
+    bench.pass_time(60)
+    [(_, status)] = bench.taken("tp-1")
+    assert status["phase"] == "Failed"
+    terminated = status["containerStatuses"][0]["state"]["terminated"]
+    assert (terminated["exitCode"], terminated["reason"]) == (3, "Error")
+    assert not any(bench.kubelet.used.values())
+
+
+def test_containers_that_restart_on_failure_do_so_ever_later() -> None:
+    bench = Bench()
+    job = {"restartPolicy": "OnFailure", "annotations": {"ursa.dev/run-seconds": "5", "ursa.dev/exit-code": "1"}}
+    bench.changed("tp-1", pod_message(**job))
+    bench.acknowledge("tp-1")
+    for restarts, seconds in enumerate((5, 10 + 5, 20 + 5), 1):
+        bench.pass_time(seconds - 1)
+        assert bench.taken("tp-1") == []
+        bench.pass_time(1)
+        [(_, status)] = bench.taken("tp-1")
+        assert (status["phase"], status["containerStatuses"][0]["restartCount"]) == ("Running", restarts)
+        bench.changed("tp-1", pod_message(status=status, revision=20 + restarts, **job))
+    assert bench.kubelet.instances == 1
+
+
+def test_a_kubelet_that_adopts_a_pod_goes_on_counting_its_restarts() -> None:
+    bench = Bench()
+    job = {"restartPolicy": "OnFailure", "annotations": {"ursa.dev/run-seconds": "5", "ursa.dev/exit-code": "1"}}
+    status = {"phase": "Running", "containerStatuses": [{"name": "main", "restartCount": 4}]}
+    bench.changed("tp-1", pod_message(status=status, **job))
+    bench.pass_time(5)
+    [(_, shown)] = bench.taken("tp-1")
+    assert shown["containerStatuses"][0]["restartCount"] == 5
+
+
+@pytest.mark.parametrize("code", ["", "256", "-1", "one", "1000000000000000000000000"])
+def test_what_is_no_exit_code_is_success(code: str) -> None:
+    bench = Bench()
+    job = {"restartPolicy": "Never", "annotations": {"ursa.dev/run-seconds": "1", "ursa.dev/exit-code": code}}
+    bench.changed("tp-1", pod_message(**job))
+    bench.acknowledge("tp-1")
+    bench.pass_time(1)
+    assert bench.taken("tp-1")[0][1]["phase"] == "Succeeded"
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -438,6 +485,8 @@ def test_a_new_view_stops_what_is_not_in_it_and_keeps_the_rest() -> None:
     bench.changed("tp-1", echo)
     bench.changed("tp-1", pod_message("web-1", "uid-10"))  # Deleted and created again meanwhile.
     bench.kubelet.view_complete("tp-1", bench.now)
+    assert bench.kubelet.instances == 4, "it may have moved: it is asked about"
+    bench.say_gone()
     assert bench.states() == dict.fromkeys([("tp-1", "uid-0"), ("tp-1", "uid-10"), ("tp-2", "uid-9")], State.RUNNING)
 
 
@@ -445,7 +494,7 @@ def test_a_pod_deleted_while_a_view_is_taken_is_not_brought_back() -> None:
     bench = Bench(synced=False)
     bench.kubelet.view_started("tp-1")
     bench.changed("tp-1", pod_message())
-    bench.kubelet.pod_deleted("tp-1", "uid-1")
+    bench.deleted("tp-1", "uid-1")
     bench.kubelet.view_complete("tp-1", NOW)
     assert bench.states() == {}
 

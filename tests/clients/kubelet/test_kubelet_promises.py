@@ -124,7 +124,7 @@ class World:
             if what == "changed":
                 bench.changed(partition.name, pb.Object.FromString(data))
             elif what == "deleted":
-                bench.kubelet.pod_deleted(partition.name, data)
+                bench.deleted(partition.name, data)
             elif what == "view started":
                 bench.kubelet.view_started(partition.name)
             else:

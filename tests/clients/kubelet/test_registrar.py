@@ -68,6 +68,20 @@ def observed(desk: Desk, status: str) -> None:
     desk.registrar.observed(node.message, desk.now)
 
 
+def test_taking_over_sends_the_same_bytes_in_every_process() -> None:
+    """The labels are a map of protobuf, whose order differs from process to process: same seed, another trace."""
+    desk = Desk()
+    node = desk.registrar.nodes["node-0"]
+    for number in range(20):
+        node.manifest.message.metadata.labels[f"example.com/label-{(7 * number) % 20:02}"] = "x"
+    desk.answer("AlreadyExists")
+    [take_over, _] = desk.registrar.due(desk.now)
+    assert take_over.purpose is Purpose.TAKE_OVER
+    names = list(decode(take_over.operation.patch.body)["metadata"]["labels"])
+    assert names == sorted(names)
+    assert len(names) > 20
+
+
 def test_a_node_is_created_and_then_leased() -> None:
     desk = Desk()
     assert desk.due() == [Purpose.REGISTER]

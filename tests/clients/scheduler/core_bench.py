@@ -10,6 +10,7 @@ import sys
 import time
 from random import Random
 
+from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.actions import Action
 from ursa.clients.scheduler.core import SchedulingCore
 from ursa.proto import ursa_pb2 as pb
@@ -85,7 +86,7 @@ class Bench:
         for name, seen in placements.items():
             for placement in seen:
                 core.placement_seen(name, placement)
-            core.placements_seen_up_to(name, self.revision)
+            core.placements_seen_up_to(Revision(name, self.revision))
         at = self.timed("placement seen", at)
         for pod in pods:
             core.pod_gone(pod.uid)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from ursa.clients.object_cache import Event, EventType, ObjectCache
+from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.actions import Action, Bind, Claim, Release
 from ursa.clients.scheduler.core import SchedulingCore
 from ursa.clients.scheduler.options import SchedulerOptions
@@ -127,6 +128,7 @@ class Rig:
         self.apply(HOME, _create("ursa.dev/v1", "Tenant", "acme"))
         self.bound: dict[str, tuple[str, str]] = {}  # by the home partition, at the moment it happened
         self.reports: list[str] = []
+        self.resource_partitions = list(RESOURCE_PARTITIONS)
         self.lost: list[list[Action]] = []  # batches of dead schedulers that may still be carried out
         self.generation = 0
         self.start_scheduler()
@@ -136,8 +138,10 @@ class Rig:
     def start_scheduler(self) -> None:
         """A new process: it knows nothing."""
         self.generation += 1
-        self.core = SchedulingCore(HOME, TENANT_PARTITIONS, RESOURCE_PARTITIONS, Random(self.generation), self.options)
-        self.outbox: dict[str, list[Action]] = {name: [] for name in [HOME, *RESOURCE_PARTITIONS]}
+        self.core = SchedulingCore(
+            HOME, TENANT_PARTITIONS, self.resource_partitions, Random(self.generation), self.options
+        )
+        self.outbox: dict[str, list[Action]] = {name: [] for name in [HOME, *self.resource_partitions]}
         self.in_flight: dict[str, InFlight] = {}
         core = self.core
         self.feeds: dict[tuple[str, str], Feed] = {
@@ -145,7 +149,7 @@ class Rig:
                 self.partitions[HOME], pb.Selection(resource="pods", field_selector=UNBOUND), self._pod_event
             )
         }
-        for name in RESOURCE_PARTITIONS:
+        for name in self.resource_partitions:
 
             def node_event(event: Event, name: str = name) -> None:
                 if event.type is EventType.DELETED:
@@ -171,6 +175,17 @@ class Rig:
             feed.close()
         self.start_scheduler()
 
+    def remove_partition(self, name: str) -> None:
+        """It is a partition no more: what is on its way there never arrives, and nobody answers."""
+        if name not in self.resource_partitions:
+            return
+        self.resource_partitions.remove(name)
+        for resource in ("nodes", "placements"):
+            self.feeds.pop((name, resource)).close()
+        del self.outbox[name]
+        self.in_flight.pop(name, None)
+        self.core.partition_removed(name, self.now)
+
     def _pod_event(self, event: Event) -> None:
         if event.type is EventType.DELETED:
             self.core.pod_gone(event.object.uid)
@@ -188,7 +203,7 @@ class Rig:
             return True
         placements = self.feeds[partition, "placements"]
         if placements.synced:
-            self.core.placements_seen_up_to(partition, placements.revision)
+            self.core.placements_seen_up_to(Revision(partition, placements.revision))
             if self.feeds[partition, "nodes"].synced:
                 self.core.partition_synced(partition)
         return True
@@ -209,7 +224,7 @@ class Rig:
 
     def send(self, partition: str) -> bool:
         """Put a batch on its way."""
-        if partition in self.in_flight or not self.outbox[partition]:
+        if partition not in self.outbox or partition in self.in_flight or not self.outbox[partition]:
             return False
         self.in_flight[partition] = InFlight(self.outbox[partition][: self.batch_max])
         del self.outbox[partition][: self.batch_max]
@@ -262,7 +277,8 @@ class Rig:
         if not self.lost:
             return False
         for action in self.lost.pop(0):
-            self._do(action.partition, action)
+            if action.partition in self.outbox:
+                self._do(action.partition, action)
         return True
 
     def _unanswered(self, partition: str, actions: list[Action], error: LinkError) -> None:
@@ -284,7 +300,7 @@ class Rig:
         result = self.apply(partition, action.operation())
         if isinstance(action, Bind) and not result.HasField("error"):
             pod = action.pod
-            if pod.uid not in self.bound:
+            if pod.uid not in self.bound and pod.partition in self.resource_partitions:
                 assert self.placement(pod.partition, pod.uid) == pod.node, "a pod is bound without a claim"
             assert self.bound.setdefault(pod.uid, (pod.partition, pod.node)) == (pod.partition, pod.node)
         if isinstance(action, Claim) and not known and not result.HasField("error"):
@@ -357,7 +373,7 @@ class Rig:
         return None
 
     def claims(self, pod_uid: str) -> list[tuple[str, str]]:
-        found = [(name, self.placement(name, pod_uid)) for name in RESOURCE_PARTITIONS]
+        found = [(name, self.placement(name, pod_uid)) for name in self.resource_partitions]
         return [(name, node) for name, node in found if node is not None]
 
     def free(self, partition: str) -> dict[str, dict[str, int]]:
@@ -375,7 +391,7 @@ class Rig:
     def collect_garbage(self) -> None:
         """What a resource partition's controller does: release what the home partition says is gone."""
         alive = self.pods()
-        for name in RESOURCE_PARTITIONS:
+        for name in self.resource_partitions:
             for placement in self.partitions[name].objects("placements.ursa.dev"):
                 if placement.spec["tenantPartition"] == HOME and placement.name not in alive:
                     self.remove_placement(name, placement.name)

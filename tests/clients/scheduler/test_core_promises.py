@@ -39,6 +39,7 @@ steps = st.one_of(
     st.tuples(st.just("lost arrives")),
     st.tuples(st.just("restart"), st.integers(0, 4)),
     st.tuples(st.just("garbage")),
+    st.tuples(st.just("remove partition"), st.integers(0, 4)),
 )
 
 
@@ -127,6 +128,10 @@ class Story:
         if dice == 0:
             self.rig.restart_scheduler()
 
+    def do_remove_partition(self, dice: int) -> None:
+        if dice == 0:
+            self.rig.remove_partition(RESOURCE_PARTITIONS[1])
+
     def do_garbage(self) -> None:
         self.rig.collect_garbage()
 
@@ -136,14 +141,14 @@ class Story:
         rig = self.rig
         alive = rig.pods()
         for uid, where in rig.bound.items():
-            if uid in alive:
+            if uid in alive and where[0] in rig.resource_partitions:
                 assert rig.claims(uid) == [where], "a bound pod holds exactly one claim: that of its node"
         for uid, unbound in alive.items():
             if uid not in rig.bound:
                 assert not rig.claims(uid), "a pod that waits holds nothing"
                 assert rig.core.pods[uid].state is PodState.UNSCHEDULABLE
                 wants = resource_list(unbound.spec["containers"][0]["resources"]["requests"])["cpu"]
-                for partition in RESOURCE_PARTITIONS:
+                for partition in rig.resource_partitions:
                     for name, left in rig.free(partition).items():
                         assert left["cpu"] < wants, f"{unbound.name} would fit on {partition}/{name}"
         assert set(rig.core.pods) == {uid for uid in alive if uid not in rig.bound}
@@ -152,7 +157,10 @@ class Story:
     def check_view(self) -> None:
         """What the scheduler thinks is free is what is free."""
         nodes = self.rig.core.nodes
-        for partition in RESOURCE_PARTITIONS:
+        assert list(self.rig.core.views) == self.rig.resource_partitions
+        gone = [name for name in nodes.partitions if name not in self.rig.resource_partitions]
+        assert not any((name, node) in nodes._slots for name in gone for node in nodes.names)
+        for partition in self.rig.resource_partitions:
             view = self.rig.core.views[partition]
             assert not view.ledger.assumed
             assert not view.outstanding

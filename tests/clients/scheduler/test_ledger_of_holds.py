@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.columns import CPU, NodeColumns
 from ursa.clients.scheduler.ledger import Ledger
 from ursa.clients.scheduler.node_facts import read_node
@@ -85,24 +86,24 @@ def test_a_claim_that_came_and_went_unseen_ends_with_the_view_that_is_past_it() 
     held = Held()
     held.assume("a")
     held.assume("b")
-    held.ledger.accept("a", 10)
-    held.ledger.accept("b", 12)
-    assert not held.ledger.seen_up_to(9)
+    held.ledger.accept("a", Revision("rp-1", 10))
+    held.ledger.accept("b", Revision("rp-1", 12))
+    assert not held.ledger.seen_up_to(Revision("rp-1", 9))
     assert held.used == 1000
-    assert held.ledger.seen_up_to(11)
+    assert held.ledger.seen_up_to(Revision("rp-1", 11))
     assert held.used == 500
     held.ledger.see(placement("b", "n", REQUESTS, tenant_partition="tp-1"))
-    assert not held.ledger.seen_up_to(12)
+    assert not held.ledger.seen_up_to(Revision("rp-1", 12))
     assert held.used == 500
 
 
 def test_an_answer_to_an_earlier_claim_does_not_end_a_later_one() -> None:
     held = Held()
     held.assume("a")
-    held.ledger.accept("a", 10)
+    held.ledger.accept("a", Revision("rp-1", 10))
     held.ledger.withdraw("a")
     held.assume("a")
-    assert not held.ledger.seen_up_to(10)
+    assert not held.ledger.seen_up_to(Revision("rp-1", 10))
     assert held.used == 500
 
 

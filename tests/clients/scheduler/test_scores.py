@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ursa.clients.scheduler.change_log import CHANGES_MAX
 from ursa.clients.scheduler.columns import OWN_SHARD, TIE_BITS, NodeColumns, Shard, tie_bits
 from ursa.clients.scheduler.node_facts import NodeFacts, read_node
+from ursa.clients.scheduler.options import ScoringStrategy
 from ursa.clients.scheduler.scores import INFEASIBLE, ScoreColumns, TemplateColumn
 from ursa.clients.scheduler.taints import untolerated
 from ursa.clients.scheduler.template import Template, Templates
@@ -44,7 +45,7 @@ class NaiveNode:
     held: list[Mapping[str, int]] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
 
-    def score(self, template: Template, is_open: bool) -> int:
+    def score(self, template: Template, is_open: bool, strategy: ScoringStrategy) -> int:
         facts = self.facts
         if facts is None or not facts.ready or not is_open or template.id in self.refused:
             return INFEASIBLE
@@ -56,16 +57,27 @@ class NaiveNode:
             used = sum(requests.get(resource, 0) for requests in self.held)
             if used + units > facts.allocatable.get(resource, 0):
                 return INFEASIBLE
-        total = 0
-        for resource, default in (("cpu", 100), ("memory", 200 * 1024**2)):
-            allocatable = facts.allocatable.get(resource, 0)
-            pods = [*self.held, template.requests]
-            used = sum(requests.get(resource) or default for requests in pods)
-            if used < allocatable:
-                total += (allocatable - used) * 100 // allocatable
-        return total // 2
+        total = weights = 0
+        for resource, weight in strategy.resources:
+            default = DEFAULTS.get(resource, 0)
+            if not (template.requests.get(resource) or default):
+                continue
+            allocatable = facts.allocatable.get(resource) or 1
+            used = sum(requests.get(resource) or default for requests in [*self.held, template.requests])
+            used = min(used, allocatable)
+            share = allocatable - used if strategy.type == "LeastAllocated" else used
+            total += weight * (share * 100 // allocatable)
+            weights += weight
+        return total // (weights or 1)
 
 
+DEFAULTS = {"cpu": 100, "memory": 200 * 1024**2}
+STRATEGIES = [
+    ScoringStrategy(),
+    ScoringStrategy("MostAllocated"),
+    ScoringStrategy("MostAllocated", (("cpu", 1), (GPU, 5))),
+    ScoringStrategy("LeastAllocated", ((GPU, 1),)),
+]
 NODES = st.integers(0, 7)
 EVENTS = st.one_of(
     st.tuples(
@@ -93,9 +105,10 @@ EVENTS = st.one_of(
 class Comparison:
     """Columns, and what they should be."""
 
-    def __init__(self, columns_max: int) -> None:
+    def __init__(self, columns_max: int, strategy: ScoringStrategy = STRATEGIES[0]) -> None:
         self.nodes = NodeColumns(seed=7)
-        self.scores = ScoreColumns(self.nodes, Random(1), columns_max)
+        self.strategy = strategy
+        self.scores = ScoreColumns(self.nodes, Random(1), columns_max, strategy)
         self.templates = templates()
         self.naive: dict[tuple[str, str], NaiveNode] = {}
         self.open = {"rp-0": False, "rp-1": False}
@@ -178,12 +191,12 @@ class Comparison:
     def do_pick(self, template_number: int) -> None:
         template = self.templates[template_number]
         picked = self.scores.pick(template)
-        fresh = TemplateColumn(self.nodes, template)
+        fresh = TemplateColumn(self.nodes, template, self.strategy)
         fresh.refresh()
         cached = self.scores.of(template)
         high = self.nodes.high
         assert cached.keys[:high].tolist() == fresh.keys[:high].tolist()
-        scores = {key: naive.score(template, self.open[key[0]]) for key, naive in self.naive.items()}
+        scores = {key: naive.score(template, self.open[key[0]], self.strategy) for key, naive in self.naive.items()}
         best = max(scores.values(), default=INFEASIBLE)
         if best == INFEASIBLE:
             assert picked == INFEASIBLE
@@ -196,12 +209,12 @@ class Comparison:
                 assert (cached.cells[slot] >= 0) == (score >= 0)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(EVENTS, min_size=20, max_size=80), st.sampled_from([1, 3, 10]))
+@settings(max_examples=120, deadline=None)
+@given(st.lists(EVENTS, min_size=20, max_size=80), st.sampled_from([1, 3, 10]), st.sampled_from(STRATEGIES))
 def test_cached_keys_equal_fresh_ones_and_the_plain_choice_after_any_events(
-    events: list[tuple[Any, ...]], columns_max: int
+    events: list[tuple[Any, ...]], columns_max: int, strategy: ScoringStrategy
 ) -> None:
-    comparison = Comparison(columns_max)
+    comparison = Comparison(columns_max, strategy)
     comparison.do_open(0, is_open=True)
     comparison.do_open(1, is_open=True)
     for event in events:
@@ -360,3 +373,23 @@ def test_more_resources_than_there_were_columns() -> None:
     assert nodes.free[nodes.resource_columns[names[18]], slot] == 1
     nodes.hold(slot, nodes.charges({names[18]: 1, "pods": 1}))
     assert ScoreColumns(nodes, Random(1), 10).pick(template) == INFEASIBLE
+
+
+def test_most_allocated_fills_a_node_before_it_begins_the_next() -> None:
+    nodes = NodeColumns(seed=1)
+    nodes.set_open("rp-1", True)
+    for index in range(4):
+        nodes.set_node("rp-1", f"n{index}", read_node(node(f"n{index}", cpu="2")))
+    template = templates()[0]  # four of them fill a node
+    scores = ScoreColumns(nodes, Random(1), 10, ScoringStrategy("MostAllocated"))
+    picked = []
+    for _ in range(16):
+        picked.append(scores.pick(template))
+        nodes.hold(picked[-1], nodes.charges(template.requests))
+    assert [len(set(picked[begin : begin + 4])) for begin in range(0, 16, 4)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("weights", [(), (("cpu", 0),), (("cpu", 101),)])
+def test_a_strategy_without_sensible_weights_is_refused(weights: tuple[tuple[str, int], ...]) -> None:
+    with pytest.raises(ValueError, match="weights from 1 to 100"):
+        ScoringStrategy("LeastAllocated", weights)

@@ -6,6 +6,7 @@ from ursa.clients.scheduler.actions import Bind, Claim, Probe, Release
 from ursa.clients.scheduler.columns import Shard
 from ursa.clients.scheduler.options import SchedulerOptions
 from ursa.clients.scheduler.pending import PodState
+from ursa.clients.scheduler.turns import TURN_SECONDS
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Forbidden
 
@@ -94,6 +95,8 @@ def test_the_node_whose_partition_refused_is_not_tried_again_until_news_of_it_co
     assert [claim.pod.node for claim in rig.outbox["rp-2"]] == ["small"], "so do all pods like it"
     rig.remove_placement("rp-1", "x")
     rig.deliver_all()
+    rig.step()
+    rig.now += 2 * TURN_SECONDS
     rig.add_pod(pod("r", {"cpu": "1"}))
     decide(rig)
     assert [claim.pod.node for claim in rig.outbox["rp-1"]] == ["big"]
@@ -374,6 +377,20 @@ def test_a_second_claim_found_late_is_given_back() -> None:
         assert rig.claims(uid) == [("rp-1", "n")]
 
 
+def test_what_a_controller_made_where_it_found_the_pod_bound_is_not_given_back() -> None:
+    """The home partition was set back to when the pod was bound elsewhere, which this process knows nothing of."""
+    for bound in (True, False):
+        rig = rig_with(("rp-1", "n", "4"))
+        uid = rig.add_pod(pod("p", {"cpu": "2"}))
+        rig.settle(10)
+        assert rig.bound[uid] == ("rp-1", "n")
+        rig.add_node("rp-2", node("m", cpu="4"))
+        found = placement(uid, "m", {"cpu": 2000}, tenant_partition=HOME)
+        rig.place_for_other("rp-2", found.with_spec({**found.spec, "bound": bound}))
+        rig.settle(10)
+        assert (("rp-2", "m") in rig.claims(uid)) == bound
+
+
 def test_a_placement_left_on_a_node_that_is_gone_is_bound_because_its_bind_may_be_on_the_way() -> None:
     rig = rig_with(("rp-1", "n", "4"), ("rp-2", "m", "2"))
     uid = rig.add_pod(pod("p", {"cpu": "1"}))
@@ -551,3 +568,21 @@ def test_a_claim_given_up_is_not_bound_while_its_deletion_has_not_been_seen() ->
         rig.step()
         assert not rig.outbox[HOME], "the claim is gone, whatever our view still shows"
         rig.now += 1
+
+
+def test_a_pod_whose_binding_was_undone_before_it_was_seen_to_leave_is_bound_again_by_its_placement() -> None:
+    rig = rig_with(("rp-1", "n", "4"))
+    uid = rig.add_pod(pod("p", {"cpu": "1"}))
+    decide(rig)
+    unbound = rig.core.pods[uid].object
+    exchange(rig, "rp-1")
+    exchange(rig, HOME)
+    assert rig.core.pods[uid].state is PodState.BOUND
+    while rig.deliver("rp-1", "placements"):
+        pass
+    rig.core.home_set_back()
+    rig.core.pod_seen(unbound, 0.0)
+    rig.step()
+    [bind] = rig.outbox[HOME]
+    assert isinstance(bind, Bind)
+    assert rig.claims(uid) == [("rp-1", "n")]

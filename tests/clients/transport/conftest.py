@@ -17,6 +17,7 @@ from trio.testing import MockClock
 from ursa.clients.transport.grpc import GrpcBridge, GrpcTransport
 from ursa.clients.transport.interface import Transport
 from ursa.clients.transport.memory import MemoryTransport
+from ursa.tools.recording import Recorder
 
 _spec = importlib.util.spec_from_file_location("transport_echo", Path(__file__).with_name("echo.py"))
 assert _spec is not None
@@ -117,8 +118,25 @@ def grpc_link() -> Iterator[GrpcLink]:
     link.stop_server()
 
 
-@pytest.fixture(params=["memory", "memory with latency", "grpc"])
+class RecordedLink:
+    """Another one, of which everything is recorded."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.run, self.stop_server, self.start_server = link.run, link.stop_server, link.start_server
+
+    @property
+    def address(self) -> str:
+        return self._link.address
+
+    @asynccontextmanager
+    async def open(self, user: str = "") -> AsyncIterator[Transport]:
+        async with self._link.open(user) as transport:
+            yield Recorder().wrap(transport, "recorded#1")
+
+
+@pytest.fixture(params=["memory", "memory with latency", "grpc", "memory, recorded", "grpc, recorded"])
 def link(request: pytest.FixtureRequest) -> Link:
-    if request.param == "grpc":
-        return request.getfixturevalue("grpc_link")  # type: ignore[no-any-return]
-    return MemoryLink((0.001, 0.02) if "latency" in request.param else (0.0, 0.0))
+    latency = (0.001, 0.02) if "latency" in request.param else (0.0, 0.0)
+    link = request.getfixturevalue("grpc_link") if "grpc" in request.param else MemoryLink(latency)
+    return RecordedLink(link) if "recorded" in request.param else link

@@ -18,6 +18,7 @@ from ursa.proto.sessions import Caller
 from ursa.storage import MemoryStore
 
 from ..conftest import HandCommitter, HandRuntime, Partition, pod, target
+from ..test_evictions import budget, eviction, guarded, running
 
 
 class PluggedPartition(Partition):
@@ -199,3 +200,20 @@ def test_a_made_up_name_is_the_one_that_plugins_see() -> None:
     created = partition.create(manifest)
     assert check.seen[0].subject.name == created.name
     assert Caller("test") == check.seen[0].caller
+
+
+class ValidatingAll(Validating):
+    def handles(self, operation: str, kind: Kind) -> bool:
+        return True
+
+
+def test_an_eviction_is_reviewed_as_the_deletion_of_the_pod_and_what_its_budget_pays_is_not() -> None:
+    plugin = ValidatingAll("all", lambda _: None)
+    partition = PluggedPartition(plugin)
+    running(partition, "a")
+    partition.create(budget())
+    guarded(partition, 1)
+    plugin.seen.clear()
+    partition.do(eviction("a"))
+    assert [(review.operation, review.kind.kind) for review in plugin.seen] == [("DELETE", "Pod")]
+    assert partition.get("poddisruptionbudgets.policy", "b").status["disruptionsAllowed"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -113,3 +114,24 @@ def test_config_maps_and_secrets(tenant_partition: Partition) -> None:
     secret = tenant_partition.create(plain("Secret", "s", stringData={"a": "b"}))
     with pytest.raises(Invalid, match="type: is immutable"):
         update(tenant_partition, secret.with_rest({**secret.rest, "type": "example.com/other"}))
+
+
+def test_as_many_finalizers_as_an_object_has_room_for_are_compared_at_once(tenant_partition: Partition) -> None:
+    """Each with each of the others would be half a minute of the loop, and eight for the largest object."""
+    finalizers = [f"example.com/f{number}" for number in range(20_000)]
+    manifest = plain("ConfigMap", "c")
+    manifest["metadata"]["finalizers"] = finalizers
+    tenant_partition.create(manifest)
+    operation = pb.Operation(resource="configmaps")
+    operation.delete.target.CopyFrom(target("configmaps", "c"))
+    tenant_partition.do(operation)
+    going = tenant_partition.get("configmaps", "c")
+    started = time.process_time()
+    update(tenant_partition, going.with_metadata(finalizers=finalizers[::-1]))
+    assert time.process_time() - started < 3
+
+
+def test_a_hundred_broken_rules_are_named_and_no_more(tenant_partition: Partition) -> None:
+    manifest = plain("ConfigMap", "c")
+    manifest["metadata"]["finalizers"] = ["not ok"] * 5000
+    assert len(causes_of(tenant_partition, manifest)) == 100

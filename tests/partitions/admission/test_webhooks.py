@@ -14,7 +14,7 @@ from ursa.partitions import ApiServer
 from ursa.partitions.admission import WebhookCall
 from ursa.partitions.admission.webhook_calls import CALLS_AT_ONCE_MAX
 from ursa.proto import ursa_pb2 as pb
-from ursa.proto.errors import ApiError, Conflict, Forbidden, InternalError, Invalid, from_status
+from ursa.proto.errors import ApiError, Conflict, Forbidden, InternalError, Invalid, from_status, was_fenced_off
 from ursa.proto.kinds import BY_KIND, Role
 from ursa.proto.objects import Object, encode
 from ursa.proto.sessions import Caller
@@ -88,10 +88,10 @@ class Hooked(Partition):
         )
         return url
 
-    def start(self, *operations: pb.Operation) -> list[bytes | ApiError]:
+    def start(self, *operations: pb.Operation, fence: pb.Fence | None = None) -> list[bytes | ApiError]:
         """A batch whose answer comes later, into the list."""
         answers: list[bytes | ApiError] = []
-        request = pb.MutateRequest(operations=operations).SerializeToString()
+        request = pb.MutateRequest(operations=operations, fence=fence).SerializeToString()
         self.server.call("Write", request, Caller("ann"), answers.append)
         self.runtime.advance(0.1)
         return answers
@@ -411,3 +411,24 @@ def test_every_broken_rule_of_a_configuration_is_listed(hooked: Hooked) -> None:
         "rules[0].apiVersions",
         "rules[0].resources",
     ]
+
+
+def test_a_leader_that_is_deposed_while_webhooks_are_asked_writes_nothing_more(hooked: Hooked) -> None:
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "leader", "tenant": "system", "namespace": "kube-system"},
+        "spec": {"holderIdentity": "one", "leaseTransitions": 1},
+    }
+    made = hooked.create(lease)
+    hooked.configure("slow")
+    hooked.held = True
+    fence = pb.Fence(tenant="system", namespace="kube-system", name="leader", uid=made.uid, term=1, holder="one")
+    answers = hooked.start(create(config_map("before")), create(pod("asked-about")), fence=fence)
+    update = pb.Operation(resource="leases.coordination.k8s.io")
+    update.update.object.CopyFrom(made.with_spec({"holderIdentity": "two", "leaseTransitions": 2}).message)
+    hooked.do(update)
+    hooked.release()
+    hooked.runtime.advance(0.1)
+    assert [was_fenced_off(result.error) for result in results(answers)] == [False, True]
+    assert [item.metadata.name for item in hooked.list("pods").items] == []

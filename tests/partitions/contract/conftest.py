@@ -10,6 +10,6 @@ from .subjects import end_process
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _process_ends_with_the_run() -> Iterator[None]:
+def process_ends_with_the_run() -> Iterator[None]:
     yield
     end_process()

@@ -1,7 +1,8 @@
 """Requests that nobody in his right mind would send: bytes for every method, from a seed.
 
-A third is noise, or a sound request with bytes flipped, cut or doubled; a third are messages whose fields have values
-at their limits; a third are objects and patches as people write them, with one thing in them replaced.
+A quarter is noise, or a sound request with bytes flipped, cut or doubled; a quarter are messages whose fields have
+values at their limits; half are objects and patches as people write them, mostly with something in them replaced. So a
+good part of the writes is carried out, and what comes next meets what they have left.
 """
 
 from __future__ import annotations
@@ -20,112 +21,11 @@ from ursa.proto.kinds import KINDS
 from ursa.proto.objects import Object
 from ursa.proto.sessions import METHODS
 
-from .objects import config, namespace, pod, tenant
+from . import fuzzing_kinds as kinds
+from . import fuzzing_values as values
 
 # Messages sent on one stream of a case.
 STREAM_MESSAGES_MAX = 3
-# Deep enough for whatever recurses, small enough to be made quickly.
-NESTED = 3000
-
-_RESOURCES = [kind.resource for kind in KINDS]
-_SELECTORS = [
-    "app=web",
-    "app in (a,b),!c",
-    "a in b",
-    "a in (",
-    ",,,",
-    "a==b==c",
-    "=",
-    "!",
-    "a notin ()",
-    "(((((",
-    "metadata.name=a",
-    "spec.nodeName=",
-    "spec.nodeName!=n1,status.phase=Pending",
-    "a=" + "b" * 5000,
-    ",".join(f"k{number}=v" for number in range(2000)),
-    "a in (" + ",".join(map(str, range(3000))) + ")",
-]
-_REVISIONS = ["0", "1", "3", "-1", "99999", str(2**63), str(2**64), "9" * 400, "1e3", "\u0663", " 1", "0x1"]
-_WORDS = [
-    "",
-    "a",
-    "b",
-    "default",
-    "kube-system",
-    "system",
-    "status",
-    "scale",
-    "Strict",
-    "Background",
-    "Foreground",
-    "Orphan",
-    "one",
-    "A_B",
-    "..",
-    "/",
-    "a/b",
-    "a//b",
-    "\0",
-    "a\nb",
-    "\u00e9",
-    "\U0001f600",
-    "\u202e",
-    "x" * 64,
-    "x" * 300,
-    "x" * 70_000,
-]
-_NUMBERS = [0, 1, 2, 3, 5, 255, 257, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]
-_VALUES: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    float("nan"),
-    float("inf"),
-    2**63,
-    -(2**63),
-    "",
-    "text",
-    "100m",
-    "-5",
-    "1e99999",
-    "9" * 5000,
-    b"bytes",
-    [],
-    [None],
-    [[]],
-    [1, "a", None],
-    {},
-    {"": ""},
-    {"a": {"b": []}},
-    {"matchLabels": 3},
-    {1: 2},
-    {None: None},
-    {b"k": 1},
-    ["x"] * 3000,
-    {f"k{number}": number for number in range(3000)},
-    msgpack.Timestamp(1, 2),
-    msgpack.ExtType(5, b"ext"),
-]
-_MSGPACK = [
-    b"",
-    b"\xc1",
-    b"\x80",
-    b"\xc0",
-    b"\x93\x01",
-    b"\xdf\xff\xff\xff\xff",
-    b"\xdd\xff\xff\xff\xff",
-    b"\xc6\xff\xff\xff\xff",
-    b"\x91" * NESTED + b"\xc0",
-    b"\x81\xa1a" * NESTED + b"\xc0",
-    b"\x81\xc0\xc0",
-    b"\x81\x91\x01\x01",
-    b"\xa1\xff",
-    b"\x82\xa1a\x01\xa1a\x02",
-    b"\x80\x80",
-]
 
 
 class Case(NamedTuple):
@@ -140,22 +40,38 @@ class Case(NamedTuple):
         return f"Case({self.method}, {shown}, reads={self.reads})"
 
 
-class Fuzz:
-    """`tokens`: continue tokens that some partition once gave."""
+class Given(NamedTuple):
+    """What some partition once gave: continue tokens, positions and names of writers."""
 
-    def __init__(self, seed: int, tokens: list[str]) -> None:
+    tokens: list[str]
+    positions: list[str]
+    writers: list[bytes]
+
+
+class Fuzz:
+    def __init__(self, seed: int, given: Given) -> None:
         self.random = Random(seed)
-        self._words = [*_WORDS, *_SELECTORS, *_REVISIONS, *_RESOURCES, *tokens]
+        self._given = given
+        self._words = [
+            *values.WORDS,
+            *values.SELECTORS,
+            *values.REVISIONS,
+            *values.RESOURCES,
+            *given.tokens,
+            *given.positions,
+        ]
 
     def case(self) -> Case:
         random = self.random
         method = METHODS[random.choice(_METHODS)]
         count = random.randint(1, STREAM_MESSAGES_MAX) if method.streams_requests else 1
         messages = tuple(self._bytes(method.request) for _ in range(count))
+        if method.streams_requests and random.random() < 0.2:
+            messages += messages  # As it was, once more.
         return Case(method.name, messages, random.choice((0, 1, 5)))
 
     def _bytes(self, of: type[Message]) -> bytes:
-        kind = self.random.randrange(9)
+        kind = self.random.randrange(12)
         if kind == 0:
             return self.random.randbytes(self.random.choice((0, 1, 2, 5, 30, 300)))
         if kind <= 2:
@@ -209,15 +125,19 @@ class Fuzz:
     def _scalar(self, field: FieldDescriptor) -> Any:
         random = self.random
         if field.type == FieldDescriptor.TYPE_STRING:
-            likely = {"resource": _RESOURCES, "resource_version": _REVISIONS, "name": ["a", "b"]}.get(field.name)
+            likely = {"resource": values.RESOURCES, "resource_version": values.REVISIONS, "name": ["a", "b"]}.get(
+                field.name
+            )
             return random.choice(likely if likely and random.random() < 0.7 else self._words)
         if field.type == FieldDescriptor.TYPE_BYTES:
-            return random.choice(_MSGPACK) if random.random() < 0.5 else self._packed(random.choice(_VALUES))
+            return (
+                random.choice(values.MSGPACK) if random.random() < 0.5 else self._packed(random.choice(values.VALUES))
+            )
         if field.type == FieldDescriptor.TYPE_BOOL:
             return random.random() < 0.5
         if field.type == FieldDescriptor.TYPE_ENUM:
             return random.choice((0, 1, 2, 3, 99, -1, 2**31 - 1))
-        number = random.choice(_NUMBERS)
+        number = random.choice(values.NUMBERS)
         if field.type in (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_INT32):
             bits = 63 if field.type == FieldDescriptor.TYPE_INT64 else 31
             return random.choice((1, -1)) * (number % 2**bits)
@@ -230,8 +150,8 @@ class Fuzz:
         return maker(self) if maker is not None else self._filled(of(), 0)
 
     def _manifest(self) -> dict[str, Any]:
-        manifest = copy.deepcopy(self.random.choice(_MANIFESTS))
-        for _ in range(self.random.choice((0, 1, 1, 2))):
+        manifest = copy.deepcopy(self.random.choice(values.MANIFESTS))
+        for _ in range(self.random.choice((0, 0, 1, 1, 2))):
             self._replace_one(manifest)
         return manifest
 
@@ -251,7 +171,7 @@ class Fuzz:
                 continue
             if isinstance(value, dict) and random.random() < 0.2:
                 at = random.choice(self._words)
-            value[at] = copy.deepcopy(random.choice(_VALUES))
+            value[at] = copy.deepcopy(random.choice(values.VALUES))
             return
 
     def _object(self) -> pb.Object:
@@ -268,7 +188,7 @@ class Fuzz:
                 message.metadata.CopyFrom(metadata)
             except Exception:  # noqa: BLE001 - then it is nameless
                 message.metadata.name = "a"
-        if self.random.random() < 0.2:
+        if self.random.random() < 0.1:
             self._filled(message.metadata, 3)
         for name in ("spec", "status"):
             if name in manifest:
@@ -285,20 +205,26 @@ class Fuzz:
             return b"\xc1"
 
     def _target(self) -> pb.GetRequest:
-        target = pb.GetRequest(tenant="system", namespace="default", name=self.random.choice(("a", "b", "c")))
-        target.resource = self.random.choice(("configmaps", "pods", "deployments.apps"))
+        target = pb.GetRequest(tenant="system", namespace="default", name=self.random.choice(("a", "a", "a", "b", "c")))
+        target.resource = self.random.choice(("configmaps", "pods", "deployments.apps", kinds.WIDGETS, kinds.WIDGETS))
+        if self.random.random() < 0.05:
+            return pb.GetRequest(resource=kinds.DEFINITIONS, name=kinds.WIDGETS)
+        if self.random.random() < 0.1:
+            target.subresource = self.random.choice(("scale", "status", "x"))
         return target
 
     def _operation(self) -> pb.Operation:
         random = self.random
         operation = pb.Operation(return_object=random.random() < 0.5, dry_run=random.random() < 0.1)
-        operation.field_manager = random.choice(("", "test"))
+        operation.field_manager = random.choice(("", "test", "other")) if random.random() < 0.95 else "test" * 50
         operation.field_validation = random.choice(("", "", "Strict", "Warn"))
-        verb = random.randrange(6)
+        if random.random() < 0.3:
+            operation.request_id = random.choice(_REQUEST_IDS) if random.random() < 0.9 else b"x" * 33
+        verb = random.randrange(9)
         if verb <= 1:
             message = self._object()
             (operation.create if verb else operation.update).object.CopyFrom(message)
-            operation.resource = next((k.resource for k in KINDS if k.kind == message.kind), "pods")
+            operation.resource = _RESOURCE_OF.get(message.kind, "pods")
             if not verb:
                 operation.update.subresource = random.choice(("", "status", "scale"))
             return operation
@@ -311,25 +237,38 @@ class Fuzz:
         elif verb == 3:
             self._filled(operation.bind, 2)
             operation.bind.target.CopyFrom(target)
+        elif verb == 4:
+            operation.delete_collection.selection.CopyFrom(self._selection())
+            if operation.delete_collection.selection.resource == "namespaces":  # In which all the others are.
+                operation.delete_collection.selection.resource = "secrets"
+            operation.resource = operation.delete_collection.selection.resource
+            operation.delete_collection.continue_token = random.choice(("", "", *self._given.tokens))
+        elif verb == 5:
+            self._filled(operation.evict, 2)
+            operation.evict.target.CopyFrom(target)
         else:
             operation.patch.target.CopyFrom(target)
             operation.patch.type = random.randrange(4)
-            operation.patch.subresource = random.choice(("", "", "status", "scale"))
-            operation.patch.force = random.random() < 0.5
+            operation.patch.subresource = random.choice(("", "", "", "status", "scale"))
+            operation.patch.force = random.random() < (0.5 if operation.patch.type == pb.Patch.APPLY else 0.05)
             operation.patch.body = self._packed(self._patch(operation.patch.type))
         return operation
 
     def _patch(self, kind: int) -> Any:
         random = self.random
+        if kind == pb.Patch.APPLY and random.random() < 0.5:
+            return kinds.applied(random)
+        if kind != pb.Patch.JSON and random.random() < 0.4:
+            return random.choice(values.SMALL_PATCHES)
         if kind != pb.Patch.JSON:
             return self._manifest()
         changes = []
         for _ in range(random.choice((0, 1, 3))):
             change = {
                 "op": random.choice(("add", "remove", "replace", "move", "copy", "test", "x", 5)),
-                "path": random.choice(_POINTERS),
-                "from": random.choice(_POINTERS),
-                "value": random.choice(_VALUES),
+                "path": random.choice(values.POINTERS),
+                "from": random.choice(values.POINTERS),
+                "value": random.choice(values.VALUES),
             }
             if random.random() < 0.2:
                 del change[random.choice(list(change))]
@@ -337,39 +276,58 @@ class Fuzz:
         return changes
 
     def _batch(self) -> pb.MutateRequest:
-        count = self.random.choice((0, 1, 1, 2, 5))
-        return pb.MutateRequest(operations=[self._operation() for _ in range(count)], batch=self.random.getrandbits(64))
+        count = self.random.choice((0, 1, 2, 5, 10))
+        random = self.random
+        batch = pb.MutateRequest(operations=[self._operation() for _ in range(count)], batch=random.getrandbits(64))
+        if random.random() < 0.3:
+            batch.writer = random.choice((b"", b"one", *self._given.writers))
+            batch.stream = random.choice((0, 1, 2, 2**64 - 1))
+        if random.random() < 0.1:
+            batch.resent_behind = random.choice(self._given.positions if random.random() < 0.7 else self._words)
+        return batch
 
     def _selection(self) -> pb.Selection:
         random = self.random
-        selection = pb.Selection(resource=random.choice(("configmaps", "pods", "pods", "namespaces")))
+        selection = pb.Selection(resource=random.choice(("configmaps", "pods", "events", "namespaces", kinds.WIDGETS)))
+        if random.random() < 0.3:
+            selection.label_selector = random.choice((values.SELECTORS, values.SOUND_SELECTORS)[random.random() < 0.6])
+        if random.random() < 0.3:
+            selection.field_selector = random.choice((values.SELECTORS, values.SOUND_FIELDS)[random.random() < 0.6])
         if random.random() < 0.5:
-            selection.label_selector = random.choice(_SELECTORS)
-        if random.random() < 0.4:
-            selection.field_selector = random.choice(_SELECTORS)
+            selection.tenant, selection.namespace = "system", random.choice(("", "default"))
         return selection
 
     def _list(self) -> pb.ListRequest:
         random = self.random
         request = pb.ListRequest(selection=self._selection(), limit=random.choice((0, 1, 2, 2**32 - 1)))
-        if random.random() < 0.5:
-            request.resource_version = random.choice(_REVISIONS[:4])
+        if random.random() < 0.3:
+            request.resource_version = random.choice(values.REVISIONS[:4])
             request.exact, request.not_older_than = random.random() < 0.5, random.random() < 0.3
         if random.random() < 0.3:
-            request.continue_token = random.choice(self._words)
-        request.incarnation = random.choice(("", "", "one", "two"))
+            request.continue_token = random.choice((self._words, self._given.tokens)[random.random() < 0.7])
+        request.incarnation = random.choice(("", "", "", "one", "two"))
         return request
 
     def _watch(self) -> pb.WatchRequest:
         random = self.random
         request = pb.WatchRequest()
         for _ in range(random.choice((0, 1, 1, 2, 20))):
-            start = request.start.add(id=random.choice((0, 1, 2, 3, 2**32 - 1)), selection=self._selection())
-            start.resource_version = random.choice((0, 0, 1, 2, *_NUMBERS))
+            start = request.start.add(id=random.randrange(1, 9), selection=self._selection())
+            if random.random() < 0.1:
+                start.id = random.choice((0, 2**32 - 1))
+            start.resource_version = random.choice((0, 0, 0, 1, 2, 5, random.choice(values.NUMBERS)))
             start.initial_events = random.random() < 0.4
-            start.incarnation = random.choice(("", "", "one", "two"))
+            start.incarnation = random.choice(("", "", "", "one", "two"))
         for _ in range(random.choice((0, 0, 1))):
             request.stop.add(id=random.choice((0, 1, 7)))
+        return request
+
+    def _of_store(self, request: Message) -> Message:
+        """Of administration: a store that is there, mostly, at some revision."""
+        random = self.random
+        request.store = random.choice(("", "main", "main", "events", "x"))  # type: ignore[attr-defined]
+        if "resource_version" in request.DESCRIPTOR.fields_by_name:
+            request.resource_version = random.choice(values.NUMBERS)  # type: ignore[attr-defined]
         return request
 
 
@@ -378,74 +336,12 @@ _SOUND: dict[type[Message], Callable[[Fuzz], Message]] = {
     pb.ListRequest: Fuzz._list,
     pb.MutateRequest: Fuzz._batch,
     pb.WatchRequest: Fuzz._watch,
+    pb.CompactRequest: lambda fuzz: fuzz._of_store(pb.CompactRequest()),
+    pb.DefragmentRequest: lambda fuzz: fuzz._of_store(pb.DefragmentRequest()),
+    pb.DigestRequest: lambda fuzz: fuzz._of_store(pb.DigestRequest()),
+    pb.SnapshotRequest: lambda fuzz: fuzz._of_store(pb.SnapshotRequest()),
 }
+_RESOURCE_OF = {**{kind.kind: kind.resource for kind in KINDS}, "Widget": kinds.WIDGETS}
+_REQUEST_IDS = [b"", b"1", b"2", b"3", b"x" * 32]
 # Those of administration seldom: they take their time.
 _METHODS = ["Get", "List", "Write", "Mutate", "Watch"] * 6 + list(METHODS)
-_POINTERS = [
-    "",
-    "/",
-    "/metadata/labels/x",
-    "/spec/containers/0",
-    "/spec/containers/-",
-    "/a/~2",
-    "x",
-    "/data/payload",
-    7,
-]
-_DEPLOYMENT = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "a", "tenant": "system", "namespace": "default"},
-    "spec": {
-        "replicas": 1,
-        "selector": {"matchLabels": {"app": "web"}, "matchExpressions": []},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}},
-        "template": {
-            "metadata": {"labels": {"app": "web"}},
-            "spec": {
-                "containers": [
-                    {
-                        "name": "main",
-                        "image": "app:1",
-                        "ports": [{"containerPort": 80, "name": "http"}],
-                        "env": [{"name": "A", "value": "1"}],
-                        "resources": {"requests": {"cpu": "100m", "memory": "200Mi"}, "limits": {"cpu": "1"}},
-                    }
-                ],
-                "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoSchedule"}],
-                "nodeSelector": {"zone": "a"},
-            },
-        },
-    },
-    "status": {"conditions": [{"type": "Available", "status": "True"}]},
-}
-_MANIFESTS: list[dict[str, Any]] = [
-    config("a", "text", labels={"x": "1"}, annotations={"y": "2"}, finalizers=["ursa.dev/one"]),
-    config("b", generateName="b-"),
-    pod("a", labels={"app": "web"}),
-    {
-        **pod("c", ownerReferences=[{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "u", "controller": True}]),
-        "spec": _DEPLOYMENT["spec"]["template"]["spec"],  # type: ignore[index]
-        "status": {"phase": "Running", "containerStatuses": [{"name": "main", "ready": True}]},
-    },
-    _DEPLOYMENT,
-    {**_DEPLOYMENT, "kind": "ReplicaSet"},
-    namespace("team"),
-    tenant("acme"),
-    {**config("a"), "kind": "Secret", "type": "Opaque"},
-    {
-        **config("a"),
-        "kind": "Event",
-        "involvedObject": {"kind": "Pod", "name": "a", "uid": "u", "namespace": "default"},
-        "reason": "Started",
-        "type": "Normal",
-        "count": 1,
-    },
-    {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": "a", "tenant": "system", "namespace": "default"},
-        "spec": {"holderIdentity": "me", "leaseDurationSeconds": 40, "renewTime": "2026-01-01T00:00:00Z"},
-    },
-    {"apiVersion": "ursa.dev/v1", "kind": "TenantPartition", "metadata": {"name": "tp-9"}, "spec": {"address": "x:1"}},
-]

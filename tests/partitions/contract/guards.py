@@ -1,48 +1,25 @@
 """Guards taken out one by one: for each, a test of the contract must fail.
 
-    .venv/bin/python tests/partitions/contract/guards.py               all of them, a few minutes
-    .venv/bin/python tests/partitions/contract/guards.py s7 watching   those with one of the words
-    .venv/bin/python tests/partitions/contract/guards.py --list        the list, numbered
+    .venv/bin/python -m tests.partitions.contract.guards               all of them, a few minutes
+    .venv/bin/python -m tests.partitions.contract.guards s7 watching   those with one of the words
 
-Not part of `make test`. The package is copied to a temporary folder; there each patch is applied, the tests named with
-it are run up to the first failure and for a bounded time, and the patch is taken back. First they are run with no patch
-at all: they must pass. Ends with 1 if a patch went unnoticed, or does not fit the source any more.
+How they are taken out is tests/seeding.py's. Not part of `make test`.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[3]
+from ...seeding import Bug as Guard
+from ...seeding import main
+
 HERE = "tests/partitions/contract"
-COPIED = ("__init__.py", "pyproject.toml", "proto", "storage", "clients", "partitions", "tools", "tests/conftest.py")
 COPIED_TESTS = ("tests/storage/watch_promises.py", "tests/partitions/conftest.py", HERE)
-# What goes round in circles without its guard is noticed, too.
 RUN_SECONDS_MAX = 120
-# What fails need not be made small.
-PROFILE = """
 
-from hypothesis import Phase, settings
-
-settings.register_profile("guards", phases=[Phase.explicit, Phase.generate], database=None)
-"""
-
-
-class Guard(NamedTuple):
-    test: str  # Of the names of tests, as for pytest -k.
-    file: str
-    old: str  # Occurs exactly once.
-    new: str
-    why: str
-
-
+# Of the names of tests, as for pytest -k.
 ANY_TEST = "core"
 SCARCE = "scarce"
 
@@ -259,71 +236,9 @@ GUARDS = (
 )
 
 
-def copy_to(folder: Path) -> None:
-    for name in (*COPIED, *COPIED_TESTS):
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    with (folder / HERE / "conftest.py").open("a") as conftest:
-        conftest.write(PROFILE)
-
-
-def run_tests(folder: Path, chosen: str) -> str:
-    """ "" if all passed, else what failed first."""
-    # No byte code: two patches within a second may have the same length.
-    environment = os.environ | {"PYTHONPATH": os.fspath(folder.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-k", chosen]
-    command += ["--hypothesis-profile=guards", HERE]
-    try:
-        ended = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS_MAX
-        )
-    except subprocess.TimeoutExpired:
-        return f"not done after {RUN_SECONDS_MAX} s"
-    if ended.returncode == 0:
-        return ""
-    failed = [line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0].split("::", 1)[-1].split(" - ")[0] if failed else f"pytest ended with {ended.returncode}"
-
-
-def judge(guard: Guard, folder: Path) -> str:
-    file = folder / guard.file
-    source = file.read_text()
-    if source.count(guard.old) != 1:
-        return "DOES NOT FIT"
-    file.write_text(source.replace(guard.old, guard.new))
-    try:
-        failed = run_tests(folder, guard.test)
-    finally:
-        file.write_text(source)
-    return f"noticed by {failed}" if failed else "UNNOTICED"
-
-
-def main(words: list[str]) -> int:
-    if words == ["--list"]:
-        for number, guard in enumerate(GUARDS, 1):
-            print(f"{number:3} {guard.test:30} {guard.file:32} {guard.why}")
-        return 0
-    chosen = [one for one in GUARDS if not words or any(word in " ".join(one) for word in words)]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "ursa"
-        copy_to(folder)
-        for test in dict.fromkeys(guard.test for guard in chosen):
-            if failed := run_tests(folder, test):
-                print(f"without any patch: {failed}")
-                return 1
-        bad = 0
-        for guard in chosen:
-            begun = time.perf_counter()
-            verdict = judge(guard, folder)
-            bad += not verdict.startswith("noticed")
-            print(f"{guard.file:32} {guard.why:70} {verdict} ({time.perf_counter() - begun:.0f} s)", flush=True)
-    print(f"{len(chosen)} guards, {bad} not missed")
-    return int(bad > 0)
+def arguments(_folder: Path, tests: str) -> Sequence[str]:
+    return ["-k", tests, HERE]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], GUARDS, COPIED_TESTS, arguments, RUN_SECONDS_MAX))

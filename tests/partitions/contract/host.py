@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from ursa.partitions import ApiServer
+from ursa.partitions.cache.window import Window
 from ursa.proto.errors import ApiError, ServiceUnavailable
 from ursa.proto.kinds import Role
 from ursa.proto.sessions import Caller, ServerStream
@@ -110,6 +111,9 @@ class Host:
     def head(self) -> int:
         return self._store.head
 
+    def staged_head(self) -> int:
+        return self._store.staged_head
+
     def floor(self) -> int:
         return self._store.compacted
 
@@ -122,6 +126,13 @@ class Host:
         self._store.compact(revision)
         while self._store.sweep_step():
             pass
+
+    def forget(self, revision: int) -> None:
+        """Let the window of recent changes begin behind this revision, as so much newer traffic would."""
+        cache = self.server._histories.main.cache
+        changes = [change for page in cache._window._pages for change in page.changes if change.revision > revision]
+        cache._window = Window()
+        cache.load_window(changes, revision)
 
     def compact_in_part(self, revision: int, steps: int) -> bool:
         """Begin, go so many steps of the sweep, and be killed. False: it had ended before."""

@@ -14,7 +14,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -135,9 +135,11 @@ class Controls(Protocol):
     def hold_commits(self) -> None: ...
     def release_commits(self) -> None: ...
     def head(self) -> int: ...
+    def staged_head(self) -> int: ...
     def floor(self) -> int: ...
     def log(self) -> list[Any]: ...
     def compact(self, revision: int) -> None: ...
+    def forget(self, revision: int) -> None: ...
     def stored(self) -> dict[str, bytes]: ...
     def compact_in_part(self, revision: int, steps: int) -> bool: ...
     def crash(self) -> None: ...
@@ -582,7 +584,8 @@ class Process:
 # --------------------------------------------------------------------------------------------------------- the tests
 
 Story = Callable[..., Awaitable[None]]
-OpenSubject = Callable[[Role], AbstractAsyncContextManager[Subject]]
+OpenSubject = Callable[[Role], AbstractAsyncContextManager[Any]]
+OpenStage = Callable[[str], AbstractContextManager["Stage"]]
 
 
 @asynccontextmanager
@@ -623,17 +626,17 @@ class Stage:
 
     def __init__(self, name: str, open_subject: OpenSubject, *, real_time: bool) -> None:
         self.name = name
-        self._open_subject = open_subject
-        self._real_time = real_time
+        self.open_subject = open_subject
+        self.real_time = real_time
 
     def play(self, story: Story, *, role: Role = Role.TENANT) -> None:
         async def main() -> None:
-            with trio.fail_after(60 if self._real_time else TEST_SECONDS_MAX):
-                async with self._open_subject(role) as subject:
+            with trio.fail_after(60 if self.real_time else TEST_SECONDS_MAX):
+                async with self.open_subject(role) as subject:
                     await story(subject)
 
         try:
-            trio.run(main, clock=None if self._real_time else MockClock(autojump_threshold=0))
+            trio.run(main, clock=None if self.real_time else MockClock(autojump_threshold=0))
         except BaseExceptionGroup as group:
             raise only_leaf(group) from None
 
@@ -668,13 +671,19 @@ def end_process() -> None:
 SUBJECTS = ("core", "memory", "grpc")
 
 
-def over_all_subjects(story: Story) -> Callable[[str], None]:
-    """Make a story a test, of each subject."""
+def over(names: Sequence[str], stage: OpenStage) -> Callable[[Story], Callable[[str], None]]:
+    """Make a story a test, of each of the subjects whose stages `stage` sets up."""
 
-    def test(subject_name: str) -> None:
-        with stage(subject_name) as chosen:
-            chosen.play(story)
+    def decorate(story: Story) -> Callable[[str], None]:
+        def test(subject_name: str) -> None:
+            with stage(subject_name) as chosen:
+                chosen.play(story)
 
-    test.__name__ = test.__qualname__ = story.__name__
-    test.__doc__, test.__module__ = story.__doc__, story.__module__
-    return pytest.mark.parametrize("subject_name", SUBJECTS)(test)
+        test.__name__ = test.__qualname__ = story.__name__
+        test.__doc__, test.__module__ = story.__doc__, story.__module__
+        return pytest.mark.parametrize("subject_name", names)(test)
+
+    return decorate
+
+
+over_all_subjects = over(SUBJECTS, stage)

@@ -374,8 +374,8 @@ async def test_a_watch_goes_on_over_a_crash_of_the_server(subject: Subject) -> N
 
 @over_all_subjects
 async def test_a_stopped_watch_is_told_nothing_more(subject: Subject) -> None:
-    stopped = subject.watch("configmaps")
-    other = subject.watch("configmaps")
+    stopped = subject.watch("configmaps", resource_version=subject.host.head())
+    other = subject.watch("configmaps", resource_version=subject.host.head())
     await subject.create(config("a"))
     await subject.settled(stopped, other)
     stopped.stop()

@@ -250,6 +250,20 @@ async def test_a_deletion_of_what_is_not_there_is_not_found(subject: Subject) ->
 
 
 @over_all_subjects
+async def test_a_deletion_in_the_foreground_waits_until_somebody_takes_its_finalizer(subject: Subject) -> None:
+    created = await subject.create(config("a"))
+    operation = pb.Operation(resource="configmaps")
+    operation.delete.target.CopyFrom(name_of(created))
+    operation.delete.propagation = "Foreground"
+    await subject.do(operation)
+    going = await subject.get("configmaps", "a")
+    assert (going.deletion_ms > 0, going.finalizers) == (True, ("foregroundDeletion",))
+    await subject.update(going.with_metadata(finalizers=[]))
+    with pytest.raises(NotFound):
+        await subject.get("configmaps", "a")
+
+
+@over_all_subjects
 async def test_finalizers_keep_an_object_until_the_last_is_gone(subject: Subject) -> None:
     created = await subject.create(config("a", finalizers=["ursa.dev/one", "ursa.dev/two"]))
     await subject.delete(created)

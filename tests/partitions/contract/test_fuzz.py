@@ -9,13 +9,16 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ursa.partitions.reads.continuing import format_continue, parse_continue
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError
 from ursa.proto.objects import Object
 from ursa.proto.sessions import METHODS
 
-from .fuzzing import Case, Fuzz
-from .objects import config
+from .fuzzing import Case, Fuzz, Given
+from .fuzzing_kinds import DEFINITION, WIDGET, WIDGETS
+from .fuzzing_values import DEPLOYMENT
+from .objects import config, pod
 from .subjects import Subject, stage
 
 # Of cases, in one run of a test.
@@ -45,7 +48,7 @@ def test_no_bytes_make_a_partition_fail(subject_name: str) -> None:
         @given(st.integers(0, 2**64 - 1))
         def feed(seed: int) -> None:
             async def tell(subject: Subject) -> None:
-                fuzz = Fuzz(seed, await tokens_of(subject))
+                fuzz = Fuzz(seed, await given_by(subject))
                 for _ in range(CASES_PER_PARTITION):
                     case = fuzz.case()
                     try:
@@ -60,11 +63,27 @@ def test_no_bytes_make_a_partition_fail(subject_name: str) -> None:
         feed()
 
 
-async def tokens_of(subject: Subject) -> list[str]:
-    """Of a list of this partition, and of one whose revision will be compacted."""
+async def given_by(subject: Subject) -> Given:
+    """Tokens of other queries, of older revisions and of another incarnation; positions and a writer."""
+    for manifest in (DEFINITION, DEPLOYMENT, pod("a"), config("a"), config("b", labels={"app": "web"})):
+        await subject.create(manifest)
+    widget = pb.Operation(resource=WIDGETS)
+    widget.create.object.CopyFrom(Object.from_dict(WIDGET).message)
+    positions, writers = [], []
     for number in range(3):
         await subject.create(config(f"c-{number}"))
-    return [(await subject.list("configmaps", limit=limit)).continue_token for limit in (1, 2)]
+        reply = await subject.call("Write", pb.MutateRequest(operations=[widget], writer=b"", stream=1))
+        positions.append(reply.position)
+        writers.append(reply.writer)
+    tokens = [(await subject.list("configmaps", limit=limit)).continue_token for limit in (1, 2)]
+    tokens.append((await subject.list("configmaps", limit=1, namespace="default")).continue_token)
+    tokens += [other for token in tokens if (other := of_another(token))]
+    return Given(tokens, positions, writers)
+
+
+def of_another(token: str) -> str:
+    """The same of another incarnation, from a revision that is not there yet."""
+    return format_continue(parse_continue(token)._replace(incarnation="two", revision=10**6))
 
 
 async def attempt(subject: Subject, case: Case) -> None:
@@ -115,14 +134,20 @@ def check_status(status: pb.Status) -> None:
 
 
 async def goes_on(subject: Subject) -> None:
-    """It takes writes, lists them, and tells of them."""
+    """It takes writes, lists them, and tells of them.
+
+    A write of a case that ended its stream may still be on its way: what is looked at is then of one revision.
+    """
     watching = subject.watch("configmaps", resource_version=subject.host.head())
     created = await subject.create(config("sane"))
     await subject.settled(watching)
-    assert [event.brief for event in watching.events] == [("ADDED", "sane")]
+    assert [event.brief for event in watching.events if event.object.name == "sane"] == [("ADDED", "sane")]
     assert (await subject.get("configmaps", "sane")).message == created.message
-    listed = await subject.list("configmaps")
+    for _ in range(10):
+        listed = await subject.list("configmaps")
+        stored = {key: pb.Object.FromString(value) for key, value in subject.host.stored().items()}
+        if listed.resource_version == subject.host.head():
+            break
     assert created.message in [item.message for item in listed.items]
-    stored = {key: pb.Object.FromString(value) for key, value in subject.host.stored().items()}
     of_configs = {key: message for key, message in stored.items() if key.startswith("/registry/configmaps/")}
     assert [Object(item).name for item in of_configs.values()] == listed.names

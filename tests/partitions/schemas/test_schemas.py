@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ursa.partitions.schemas import Findings, broken_rules, compile_schema
+from ursa.partitions.schemas import broken_rules, compile_schema
 
 
 def visited(schema: dict[str, Any], value: Any) -> tuple[Any, list[str]]:
     """The value as it is stored, and the fields of its broken rules."""
     assert not broken_rules({"type": "object", "properties": {"it": schema}}, "schema")
     value = deepcopy(value)
-    findings = Findings()
-    compile_schema(schema).visit(value, (None, "it"), findings)
-    return value, [cause.field for cause in findings.causes]
+    broken = compile_schema(schema).check(value, (None, "it"))
+    return value, [cause.field for cause in broken]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +36,7 @@ def visited(schema: dict[str, Any], value: Any) -> tuple[Any, list[str]]:
         ({"type": "integer", "multipleOf": 3}, 9, 10),
         ({"type": "string", "minLength": 2, "maxLength": 3}, "ab", "abcd"),
         ({"type": "string", "pattern": "^a+$"}, "aa", "ab"),
+        ({"type": "string", "pattern": None}, "aa", 1),
         ({"type": "string", "format": "date-time"}, "2026-11-23T08:00:00Z", "yesterday"),
         ({"type": "string", "format": "duration"}, "1h30m", "soon"),
         ({"type": "string", "format": "byte"}, "aGk=", "a"),
@@ -91,6 +91,15 @@ def test_an_alternative_neither_prunes_nor_defaults() -> None:
         ({"type": "object", "properties": {"a": {"type": "string", "default": 1}}}, "s.properties[a].default"),
         ({"type": "object", "minProperties": -1}, "s.minProperties"),
         ({"type": "object", "required": "a"}, "s.required"),
+        (
+            {
+                "type": "array",
+                "items": {"type": "object", "properties": {"a": {"type": "string"}}},
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["a", "a"],
+            },
+            "s.x-kubernetes-list-map-keys",
+        ),
     ],
 )
 def test_a_schema_that_cannot_be_served_is_refused_at_its_field(schema: Any, field: str) -> None:

@@ -85,7 +85,8 @@ def test_a_manifest_is_created_then_unchanged_then_configured_then_deleted(shell
     assert "Controlled By:  ReplicaSet/web-" in told
     assert f"Node Name: {pods[0]['spec']['nodeName'][:4]}" in told
     node = pods[0]["spec"]["nodeName"]
-    assert f"default/default/{pods[0]['metadata']['name']} of tp-1: " in shell("describe", "node", node)
+    held = [line.split() for line in shell("describe", "node", node).splitlines()]
+    assert ["tp-1", "default", "default", pods[0]["metadata"]["name"], "Running"] in [line[:5] for line in held]
     assert shell("delete", "-f", WEB) == "configmap/web deleted\ndeployment.apps/web deleted\n"
     assert "there is no deployment" in shell("get", "deployment", "web", status=1)
 
@@ -110,6 +111,22 @@ def test_what_a_manifest_no_longer_says_is_removed_and_what_others_manage_is_a_c
     misspelt = less.replace(", data:", ", dta:")
     assert 'unknown field "dta"' in shell("apply", "-f", "-", stdin=misspelt, status=1)
     shell("delete", "cm", "pruned")
+
+
+def test_orphans_stay_when_their_owner_is_deleted(shell: Run) -> None:
+    owner = "{apiVersion: v1, kind: ConfigMap, metadata: {name: owner}}"
+    shell("apply", "-f", "-", stdin=owner)
+    uid = yaml.safe_load(shell("get", "cm", "owner", "-o", "yaml"))["metadata"]["uid"]
+    reference = f"{{apiVersion: v1, kind: ConfigMap, name: owner, uid: {uid}}}"
+    child = f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: child, ownerReferences: [{reference}]}}}}"
+    shell("apply", "-f", "-", stdin=child)
+    assert shell("delete", "cm", "owner", "--cascade", "orphan") == "configmap/owner deleted\n"
+    for _ in range(50):
+        if "configmap/owner" not in shell("get", "cm", "-o", "name"):
+            break
+    found = yaml.safe_load(shell("get", "cm", "child", "-o", "yaml"))
+    assert "ownerReferences" not in found["metadata"]
+    shell("delete", "cm", "child")
 
 
 def test_a_tenant_goes_to_the_partition_with_the_fewest_and_its_objects_with_it(shell: Run) -> None:
@@ -160,9 +177,9 @@ def test_nothing_is_written_where_one_object_of_a_file_is_bad(shell: Run) -> Non
         (("get", "pods,cm", "x"), "names belong to one kind"),
         (("get", "podds"), "there is no kind 'podds'; known are"),
         (("get", "pods", "--tenant", "nobody"), "there is no tenant 'nobody'"),
-        (("get", "pods", "--tenant", "system"), "choose one of tp-1, tp-2 with --partition"),
-        (("get", "pods", "--partition", "rp-1"), "pods are served by tp-1, tp-2; choose one of them"),
-        (("get", "pods", "--partition", "tp-9"), "pods are served by tp-1, tp-2; choose one of them"),
+        (("get", "configmaps", "--tenant", "system"), "choose one of tp-1, tp-2 with --partition"),
+        (("get", "configmaps", "--partition", "rp-1"), "configmaps are served by tp-1, tp-2; choose one of them"),
+        (("get", "pods", "--partition", "tp-9"), "pods are served by tp-1, tp-2, rp-1, rp-2; choose one of them"),
         (("get", "pods", "-l", "a in b"), "label selector"),
         (("get", "pods", "--field-selector", "spec.color=red"), "cannot be selected by field"),
         (("get", "pods", "-o", "xml"), "'xml' is not one of"),
@@ -226,3 +243,22 @@ def test_custom_kinds_are_applied_shown_described_and_deleted_like_others(shell:
         shell("delete", "crd", "workflows.argoproj.io", "sparkapplications.sparkoperator.k8s.io").count("deleted") == 4
     )
     assert "there is no kind" in shell("get", "nonsense", status=1)
+
+
+def test_a_daemon_set_is_in_all_resource_partitions_or_in_the_one_that_is_named(shell: Run) -> None:
+    manifest = (ROOT / "examples" / "daemonset.yaml").read_text()
+    created = [f"daemonset.apps/node-agent created in rp-{number}" for number in (1, 2)]
+    assert shell("apply", "-f", "-", stdin=manifest).splitlines() == created
+    titles, *rows = shell("get", "ds", "-n", "kube-system").splitlines()
+    assert titles.split("  ")[0] == "NAME"
+    assert sorted((row.split()[0], row.split()[-1]) for row in rows) == [("node-agent", "rp-1"), ("node-agent", "rp-2")]
+    for _ in range(50):
+        rows = [line.split() for line in shell("get", "pods", "-A", "-o", "wide").splitlines() if "node-agent" in line]
+        if [row[4] for row in rows] == ["Running"] * 2:
+            break
+    assert sorted(row[-1] for row in rows) == ["rp-1", "rp-2"]
+    assert all(row[0] == "system" for row in rows)
+    deleted = [f"daemonset.apps/node-agent deleted in rp-{number}" for number in (1, 2)]
+    assert shell("delete", "-f", "-", stdin=manifest).splitlines() == deleted
+    assert shell("apply", "--partition", "rp-2", "-f", "-", stdin=manifest).splitlines() == created[1:]
+    assert shell("delete", "ds/node-agent", "-n", "kube-system").splitlines() == deleted[1:]

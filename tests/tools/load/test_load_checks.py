@@ -15,8 +15,8 @@ def node(name="n1", cpu="1", partition="rp-1") -> Object:
     return Object(made.message, partition)
 
 
-def placement(uid: str, node_name="n1", cpu=100, partition="rp-1") -> Object:
-    spec = {"node": node_name, "nodeUID": "u", "requests": {"cpu": cpu, "memory": 1, "pods": 1}}
+def placement(uid: str, node_name="n1", cpu=100, partition="rp-1", **more: object) -> Object:
+    spec = {"node": node_name, "nodeUID": "u", "requests": {"cpu": cpu, "memory": 1, "pods": 1}, **more}
     manifest = {"apiVersion": "ursa.dev/v1", "kind": "Placement", "metadata": {"name": uid, "uid": uid}, "spec": spec}
     return Object.from_dict(manifest, partition)
 
@@ -77,6 +77,19 @@ def test_a_node_that_shrinks_under_its_placements_is_found():
     ledger.apply_placement(event(ADDED, placement("a", cpu=2000), 2))
     ledger.apply_node(event(MODIFIED, node(cpu="1"), 3))
     assert [violation.revision for violation in ledger.violations] == [3]
+
+
+def test_a_pod_that_was_there_already_over_commits_nothing_but_the_next_claim_does():
+    ledger = LedgerCheck("rp-1")
+    ledger.apply_node(event(ADDED, node(cpu="1"), 1))
+    ledger.apply_placement(event(ADDED, placement("a", cpu=600), 2))
+    ledger.apply_placement(event(ADDED, placement("lost", cpu=600, bound=True), 3))
+    ledger.apply_node(event(MODIFIED, node(cpu="1"), 4))
+    ledger.apply_placement(event(ADDED, placement("nothing", cpu=0), 5))
+    assert ledger.violations == []
+    ledger.apply_placement(event(DELETED, placement("nothing", cpu=0), 6))
+    ledger.apply_placement(event(ADDED, placement("b", cpu=1), 7))
+    assert [(violation.revision, violation.used) for violation in ledger.violations] == [(7, 1201)]
 
 
 def test_a_placement_seen_again_counts_once_and_a_changed_one_counts_as_changed():

@@ -11,10 +11,15 @@ import pytest
 import trio
 from rich.console import Console
 from trio.testing import MockClock
+from ursa.partitions.selections import CompiledSelection
+from ursa.partitions.watches.sharing import EventFrames
+from ursa.proto.errors import InputError
+from ursa.tools.checking.check import PROMISES, check
 from ursa.tools.load.density import DensityOptions, run_density
 from ursa.tools.load.progress import Reporter
 from ursa.tools.load.replay import ReplayOptions, run_replay
 from ursa.tools.load.trace import read_nodes, read_pods
+from ursa.tools.recording import read_recording
 from ursa.tools.report.observations import Observations, Threshold
 from ursa.tools.report.summarise import summarise
 
@@ -128,3 +133,36 @@ def test_a_replay_runs_what_fits_at_its_time_and_says_why_the_rest_did_not(trace
     assert document["ledger"]["placementsChecked"] == 6
     assert document["durability"]["lost"] == 0
     assert 400 <= document["seconds"]["load"] < 410
+
+
+@pytest.mark.slow
+def test_a_density_run_is_checked_by_what_was_recorded_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "recording"
+    observations, said = run_here(run_density, replace(DENSITY, record=file))
+    assert "checking what was recorded" in said
+    assert observations.problems == []
+    report = summarise(observations)
+    assert report.document["promises"]["broken"] == 0
+    assert report.document["promises"]["operations"] > 1000
+    assert f"{len(PROMISES)} of {len(PROMISES)} kept" in report.document["notes"]["promises"]
+    assert check(read_recording(file)) == []
+    with pytest.raises(InputError, match="exists already"):
+        replace(DENSITY, record=file)
+    with pytest.raises(InputError, match="is no directory"):
+        replace(DENSITY, record=tmp_path / "none" / "recording")
+
+
+@pytest.mark.slow
+def test_a_promise_that_was_broken_fails_a_density_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen_by = EventFrames.seen_by
+
+    def stutters(self: EventFrames, selection: CompiledSelection) -> bytes | None:
+        frame = seen_by(self, selection)
+        return frame + frame if frame is not None and self._change.revision % 50 == 0 else frame
+
+    monkeypatch.setattr(EventFrames, "seen_by", stutters)
+    observations, _ = run_here(run_density, replace(DENSITY, check=True))
+    report = summarise(observations)
+    assert report.exit_status == 4
+    assert any(problem.startswith("Unique and atomic: ") for problem in observations.problems)
+    assert any("more promises broken" in problem for problem in observations.problems)

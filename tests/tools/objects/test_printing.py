@@ -94,3 +94,60 @@ def test_an_outline_shows_nested_values() -> None:
         "  - x",
         "app.io/x: 1",
     ]
+
+
+def batch(kind: str, spec: dict[str, object], status: dict[str, object]) -> Object:
+    metadata = {"name": "a", "tenant": "acme", "namespace": "default", "creationTimestamp": "2023-11-14T22:13:20Z"}
+    return Object.from_dict(
+        {"apiVersion": "batch/v1", "kind": kind, "metadata": metadata, "spec": spec, "status": status}, "tp-1"
+    )
+
+
+def test_jobs_say_how_far_they_are() -> None:
+    runs = {"startTime": "2023-11-14T22:14:20Z", "succeeded": 2}
+    ended = {**runs, "completionTime": "2023-11-14T22:14:35Z", "conditions": [{"type": "Complete", "status": "True"}]}
+    ending = {**runs, "conditions": [{"type": "FailureTarget", "status": "True"}]}
+    rows = [
+        lines("table", batch("Job", spec, status))
+        for spec, status in (({"completions": 5}, runs), ({"parallelism": 3}, ended), ({}, ending), ({}, {}))
+    ]
+    assert rows[0][0].split() == ["NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE"]
+    assert [row[1].split() for row in rows] == [
+        ["a", "Running", "2/5", "40s", "100s"],
+        ["a", "Complete", "2/1", "of", "3", "15s", "100s"],
+        ["a", "FailureTarget", "2/1", "40s", "100s"],
+        ["a", "Running", "0/1", "100s"],
+    ]
+
+
+def test_stateful_sets_and_revisions_say_what_they_are() -> None:
+    metadata = {"name": "a", "namespace": "default", "creationTimestamp": "2023-11-14T22:13:20Z"}
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": True}
+    fields = {"apiVersion": "apps/v1", "metadata": metadata}
+    stateful = {**fields, "kind": "StatefulSet", "spec": {"replicas": 3}, "status": {"readyReplicas": 2}}
+    assert lines("table", Object.from_dict(stateful)) == ["NAME   READY   AGE", "a      2/3     100s"]
+    revision = {**fields, "kind": "ControllerRevision", "metadata": {**metadata, "ownerReferences": [owner]}}
+    assert lines("table", Object.from_dict({**revision, "revision": 2, "data": {}})) == [
+        "NAME   CONTROLLER       REVISION   AGE",
+        "a      statefulset/db   2          100s",
+    ]
+
+
+def test_daemon_sets_say_on_how_many_nodes_they_are_and_in_which_partition() -> None:
+    metadata = {"name": "a", "namespace": "default", "creationTimestamp": "2023-11-14T22:13:20Z"}
+    status = {"desiredNumberScheduled": 3, "currentNumberScheduled": 2, "numberReady": 1, "updatedNumberScheduled": 2}
+    spec = {"template": {"spec": {"nodeSelector": {"role": "gpu", "arch": "arm"}}}}
+    fields = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": spec, "status": status}
+    titles, row = lines("table", Object.from_dict(fields, "rp-1"))
+    told = "NAME DESIRED CURRENT READY UP-TO-DATE AVAILABLE NODE SELECTOR AGE PARTITION"
+    assert " ".join(titles.split()) == told
+    assert row.split() == ["a", "3", "2", "1", "2", "0", "arch=arm,role=gpu", "100s", "rp-1"]
+
+
+def test_cron_jobs_say_when_they_last_ran() -> None:
+    status = {"lastScheduleTime": "2023-11-14T22:14:55Z", "active": [{"name": "a-1"}]}
+    table = lines("table", batch("CronJob", {"schedule": "@daily", "suspend": False}, status))
+    assert table == [
+        "NAME   SCHEDULE   TIMEZONE   SUSPEND   ACTIVE   LAST SCHEDULE   AGE",
+        "a      @daily     <none>     False     1        5s              100s",
+    ]

@@ -1,0 +1,1 @@
+"""Where tenants live, and moving them from one tenant partition to another."""
