@@ -8,6 +8,7 @@ from process to process; a dict does the same work in a known order.
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,3 +118,10 @@ def test_the_rule_sees_a_breach(source: str) -> None:
 
 def test_every_edge_is_still_there() -> None:
     assert [edge for edge in EDGES if not (ROOT / edge).exists()] == []
+
+
+def test_every_package_is_installed() -> None:
+    """An editable install works without being told; a wheel lacks what is not listed."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = [path.parent for folder in (*CORE, "tools") for path in (ROOT / folder).rglob("__init__.py")]
+    assert sorted(listed) == sorted(["ursa", *(".".join(("ursa", *room.relative_to(ROOT).parts)) for room in rooms)])

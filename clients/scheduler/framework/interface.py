@@ -1,0 +1,253 @@
+"""What a scheduling plugin is: Kubernetes' extension points, over all nodes at once or over one.
+
+A pod passes the points in this order; a plugin takes part in those whose class it derives from:
+
+    PreEnqueue     may it be queued at all?                          of one pod
+    QueueSort      which pod comes first?
+    PreFilter      what can be worked out once for all nodes;        of a shape: pods with the same spec, namespace
+                   that it fits nowhere, or that Filter is moot      and labels are one to these points
+    Filter         on which nodes may it run?
+    PostFilter     it fits nowhere: what would help? (preemption)
+    PreScore, Score, NormalizeScore   how good is each node, 0 to 100?
+    Reserve        a node has been chosen                            of one pod on one node
+    Permit         go on, wait for others, or give up
+    PreBind, Bind, PostBind
+
+Filter and Score are written in one of two ways, which give the same answers:
+
+    FilterPlugin.filter(state, pod, nodes, slots)   arrays: one entry a slot     fast
+    NodeFilterPlugin.filter_node(state, pod, node)  plain values of one node     simple; adapted by `adapters.py`
+
+Both are pure functions: they read what they are given, keep nothing, and do no I/O. What a plugin answers is kept for
+each shape, and asked again only for nodes of which something changed that the plugin `depends` on; so the simple way
+costs one call a placement once a shape is known.
+
+The points and their names are Kubernetes' (https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework);
+arrays over all nodes are ours.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..columns import NodeColumns
+    from ..pending import PendingPod
+    from .node_view import NodeView
+    from .shape import Shape
+
+Bools = NDArray[np.bool_]
+Scores = NDArray[np.int64]
+# Which slots of the node table are asked about: all in a row, or some.
+Slots = slice | NDArray[np.intp]
+
+SCORE_MAX: Final = 100
+
+
+class Depends(enum.IntEnum):
+    """What an answer about a node is computed from, and so what makes it out of date. Each includes those before."""
+
+    NODE = 0  # the node itself: labels, taints, conditions, allocatable, images
+    ROOM = 1  # and what is held on it: free amounts, ports, devices
+    PODS = 2  # and which pods run anywhere: asked anew for every pod, over all nodes
+
+
+class Skip:
+    """PreFilter's or PreScore's answer: this shape needs no Filter, or no Score, of this plugin."""
+
+
+SKIP: Final = Skip()
+
+
+class Unresolvable(NamedTuple):
+    """PreFilter's answer: the pod fits nowhere, whatever is evicted. `reason` in Kubernetes' words."""
+
+    reason: str
+
+
+class Plugin:
+    """`name` as in a KubeSchedulerConfiguration. `args` is its `pluginConfig`, defaults not filled in.
+
+    Raises (the constructor):
+        ValueError: the arguments make no sense; the message names the field and says what would.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+        if args:
+            raise ValueError(f"{self.name} takes no arguments, not {sorted(args)}")
+
+
+class PreEnqueuePlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def pre_enqueue(self, pod: PendingPod) -> str:
+        """Why the pod is not to be queued yet; empty: it may be."""
+
+
+class QueueSortPlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def sort_key(self, pod: PendingPod) -> tuple[Any, ...]:
+        """Pods come in ascending order of it; arrival breaks ties."""
+
+
+class PreFilterPlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def pre_filter(self, pod: Shape, nodes: NodeColumns) -> Any:
+        """The `state` that `filter` gets; SKIP: it need not be asked; Unresolvable: no node will do."""
+
+
+class FilterPlugin(Plugin, abc.ABC):
+    depends: ClassVar[Depends]
+
+    @abc.abstractmethod
+    def filter(self, state: Any, pod: Shape, nodes: NodeColumns, slots: Slots) -> Bools:
+        """True where the pod may run; one entry for each of `slots`."""
+
+    @abc.abstractmethod
+    def reasons(self, state: Any, pod: Shape, nodes: NodeColumns, slots: NDArray[np.intp]) -> Mapping[str, int]:
+        """Why it may not run on these, all of them refused by `filter`: how many nodes for each reason, in Kubernetes'
+        words (`Insufficient cpu`). A node may count under several."""
+
+
+class NodeFilterPlugin(Plugin, abc.ABC):
+    depends: ClassVar[Depends]
+
+    @abc.abstractmethod
+    def filter_node(self, state: Any, pod: Shape, node: NodeView) -> str:
+        """Why the pod may not run there; empty: it may."""
+
+
+class PostFilterPlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def post_filter(self, pod: PendingPod, nodes: NodeColumns) -> Any:
+        """What would make room for a pod that fits nowhere; None: nothing. See `preemption.py`."""
+
+
+class PreScorePlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def pre_score(self, pod: Shape, nodes: NodeColumns, feasible: Bools) -> Any:
+        """The `state` that `score` gets; SKIP: it need not be asked. Asked anew for every pod: `feasible` changes."""
+
+
+class Normalize(enum.Enum):
+    """What becomes of a plugin's raw scores, over the nodes that passed every Filter."""
+
+    NONE = "none"  # they are 0 to 100 already
+    MAX = "max"  # 100 x score / the greatest, rounded down; all 0 if that is 0
+    REVERSE_MAX = "reverse-max"  # 100 - that; all 100 if the greatest is 0
+    OWN = "own"  # `normalize_scores` says
+
+
+class ScorePlugin(Plugin, abc.ABC):
+    depends: ClassVar[Depends]
+    normalize: ClassVar[Normalize] = Normalize.NONE
+
+    @abc.abstractmethod
+    def score(self, state: Any, pod: Shape, nodes: NodeColumns, slots: Slots) -> Scores:
+        """One entry for each of `slots`; 0 to 100 where it is not normalised."""
+
+    def normalize_scores(self, state: Any, pod: Shape, scores: Scores) -> Scores:
+        """Of the feasible nodes only, 0 to 100; for Normalize.OWN."""
+        raise NotImplementedError(f"{self.name} normalises by itself, but does not say how")
+
+
+class NodeScorePlugin(Plugin, abc.ABC):
+    depends: ClassVar[Depends]
+    normalize: ClassVar[Normalize] = Normalize.NONE
+
+    @abc.abstractmethod
+    def score_node(self, state: Any, pod: Shape, node: NodeView) -> int: ...
+
+
+class ReservePlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def reserve(self, pod: PendingPod, slot: int) -> str:
+        """The pod is to go there. Why not, if it cannot; empty: noted."""
+
+    @abc.abstractmethod
+    def unreserve(self, pod: PendingPod, slot: int) -> None:
+        """It does not go there after all. Called for every plugin, also for those that were not asked to reserve."""
+
+
+class Allow(NamedTuple):
+    """Permit's answer: bind it."""
+
+
+class Wait(NamedTuple):
+    """Permit's answer: hold the claim until another plugin's or pod's doing allows it, at most so long."""
+
+    seconds: float
+
+
+class Deny(NamedTuple):
+    """Permit's answer: give the claim up."""
+
+    reason: str
+
+
+class PermitPlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def permit(self, pod: PendingPod, slot: int) -> Allow | Wait | Deny:
+        """Its claim holds. May it be bound?"""
+
+
+class PreBindPlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def pre_bind(self, pod: PendingPod, slot: int) -> str:
+        """Why it cannot be bound there; empty: it can."""
+
+
+class BindPlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def bind(self, pod: PendingPod, slot: int) -> Sequence[Any] | None:
+        """The actions that bind the pod; None: another plugin is to do it."""
+
+
+class PostBindPlugin(Plugin, abc.ABC):
+    @abc.abstractmethod
+    def post_bind(self, pod: PendingPod, slot: int) -> None:
+        """It is bound."""
+
+
+class EventResource(enum.Enum):
+    """Of what something has changed."""
+
+    POD = "Pod"  # one that runs, of the home partition: it came, went, or its labels changed
+    NODE = "Node"
+    PLACEMENT = "Placement"  # something held on a node, of anybody
+    VOLUME = "Volume"
+    POD_GROUP = "PodGroup"
+
+
+class EventAction(enum.Flag):
+    ADD = enum.auto()
+    DELETE = enum.auto()
+    UPDATE_LABELS = enum.auto()
+    UPDATE_TAINTS = enum.auto()
+    UPDATE_ALLOCATABLE = enum.auto()
+    UPDATE_CONDITIONS = enum.auto()
+    UPDATE = UPDATE_LABELS | UPDATE_TAINTS | UPDATE_ALLOCATABLE | UPDATE_CONDITIONS
+
+
+class ClusterEvent(NamedTuple):
+    """Something that may help a pod that a plugin has refused."""
+
+    resource: EventResource
+    actions: EventAction
+
+
+class EnqueuePlugin(Plugin, abc.ABC):
+    """Says what can help the pods it has refused (Kubernetes' EnqueueExtensions and QueueingHintFn)."""
+
+    helped_by: ClassVar[tuple[ClusterEvent, ...]]
+
+    def may_help(self, pod: Shape, event: ClusterEvent, slot: int) -> bool:
+        """Whether this very event may; `slot` is the node it concerns, -1 if none."""
+        return True
