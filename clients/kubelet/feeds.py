@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ...proto import ursa_pb2 as pb
 from ...proto.tenants import MOVED_TO
+from ..feed import Feed, FeedKeeper
 from .core import Kubelet
-from .feed import Feed, FeedKeeper
 from .pod import PODS_RESOURCE
 from .registrar import NODES_RESOURCE, Registrar
 

@@ -22,10 +22,11 @@ from ...proto.objects import Object, ObjectKey
 from ..actor import Actor
 from ..backoff import Backoff
 from ..client import ClientSet, PartitionClient
+from ..feed import FeedKeeper
 from ..nurseries import run_all
 from ..tenants.following import Found, find
+from ..wake import Wake
 from .core import Kubelet
-from .feed import FeedKeeper
 from .feeds import NodeFeed, PodFeed
 from .hollow_metrics import HollowMetrics
 from .isolation import Isolation
@@ -35,7 +36,6 @@ from .registrar import Registrar, Write
 from .static_pods import StaticPod
 from .telling import Telling
 from .timers import Timers
-from .wake import Wake
 
 # The most that one message carries; see `clients.mutations`.
 BATCH_OPERATIONS_MAX = 256

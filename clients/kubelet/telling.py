@@ -24,10 +24,10 @@ from ..actor import Actor
 from ..client import PartitionClient
 from ..operations import patch_operation
 from ..placements import create_placement, placement_spec
+from ..wake import Wake
 from .core import Kubelet
 from .pod import Pod
 from .registrar import NODES_RESOURCE, Registrar
-from .wake import Wake
 
 BATCH_OPERATIONS_MAX = 256
 # While something is still to be told: a tenant partition was not seen yet, or ours did not take it.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import trio
 
 from ..actor import Clock
+from ..wake import Wake
 from .pod import Timer
-from .wake import Wake
 
 # Timers fire on this grid, so that a thousand pods that start within a second cost 100 wake-ups and not a thousand.
 GRID_SECONDS = 0.01

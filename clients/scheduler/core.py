@@ -168,11 +168,11 @@ class SchedulingCore:
         if slot is not None:
             self.nodes.clear_node(slot)
 
-    def placement_seen(self, partition: str, placement: Object) -> None:
+    def placement_seen(self, partition: str, placement: pb.Object) -> None:
         view = self.views[partition]
         hold = view.ledger.see(placement)
         if hold.home:
-            self.binder.placement_found(view, placement.name, hold)
+            self.binder.placement_found(view, placement.metadata.name, hold)
 
     def placement_gone(self, partition: str, pod_uid: str) -> None:
         if self.views[partition].ledger.lose(pod_uid):

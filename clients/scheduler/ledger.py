@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from ...proto.objects import Object, decode
+from ...proto import ursa_pb2 as pb
+from ...proto.objects import decode
 from ..revisions import Revision
 from .columns import Charges, NodeColumns
 
@@ -90,9 +91,8 @@ class Ledger:
 
     # ----------------------------------------------------------------------------------------------- observations
 
-    def see(self, placement: Object) -> Hold:
+    def see(self, message: pb.Object) -> Hold:
         """A placement has been added, or has changed."""
-        message = placement.message
         pod_uid = message.metadata.name
         assumed = self.assumed.get(pod_uid)
         if assumed is not None and assumed.spec == message.spec and pod_uid not in self.observed:

@@ -17,13 +17,14 @@ from ...proto.errors import LinkError
 from ..actor import Actor
 from ..client import ClientSet, PartitionClient
 from ..events import EventRecorder
+from ..feed import FeedKeeper
 from ..informer import Event, EventType, Informer
 from ..nurseries import run_all
-from ..placements import PLACEMENTS
 from .actions import PODS, Action
 from .core import SchedulingCore
 from .decisions import Counts, Decisions
 from .options import SchedulerOptions
+from .placement_feed import PlacementFeed
 from .scheduler_metrics import SchedulerMetrics
 from .sender import Sender
 
@@ -63,7 +64,7 @@ class Scheduler:
         self._pods_history = ""
         self._pods.add_burst_handler(self._pods_burst)
         self._nodes: dict[str, Informer] = {}
-        self._placements: dict[str, Informer] = {}
+        self._placements: dict[str, PlacementFeed] = {}
 
     @property
     def counts(self) -> Counts:
@@ -100,13 +101,14 @@ class Scheduler:
         nodes = self._nodes[name] = Informer(client, "nodes")
         nodes.add_handler(partial(self._node_event, name))
         nodes.add_burst_handler(partial(self._partition_burst, name))
-        placements = self._placements[name] = Informer(client, PLACEMENTS)
-        placements.add_handler(partial(self._placement_event, name))
-        placements.add_burst_handler(partial(self._partition_burst, name))
+        keeper = FeedKeeper(client, self._actor)
+        placements = self._placements[name] = PlacementFeed(keeper, self._core, partial(self._partition_burst, name))
         sender = self._senders[name] = Sender(client, self._answered, self._unanswered)
         try:
-            await run_all([nodes.run, placements.run, sender.run])
+            placements.open()
+            await run_all([nodes.run, keeper.run, sender.run])
         finally:
+            placements.stop()
             del self._nodes[name], self._placements[name], self._senders[name]
             self._core.partition_removed(name, trio.current_time())
             self._work.set()
@@ -152,16 +154,10 @@ class Scheduler:
         else:
             self._core.node_seen(partition, event.object)
 
-    def _placement_event(self, partition: str, event: Event) -> None:
-        if event.type is EventType.DELETED:
-            self._core.placement_gone(partition, event.object.name)
-        else:
-            self._core.placement_seen(partition, event.object)
-
     def _partition_burst(self, partition: str) -> None:
         placements = self._placements[partition]
         if placements.synced:
-            self._core.placements_seen_up_to(placements.revision)
+            self._core.placements_seen_up_to(placements.seen_up_to)
             if self._nodes[partition].synced:
                 self._core.partition_synced(partition)
         self._work.set()

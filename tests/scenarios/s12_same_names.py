@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from random import Random
 from unittest import mock
 
+from ursa.clients.feed import Feed, FeedKeeper
 from ursa.clients.kubelet.core import Kubelet
-from ursa.clients.kubelet.feed import Feed, FeedKeeper
 from ursa.clients.kubelet.pod_spec import pod_spec
 from ursa.partitions.admission.ledger import Ledger
 from ursa.proto import ursa_pb2 as pb

@@ -85,7 +85,7 @@ class Bench:
         at = self.timed("bind answered", at)
         for name, seen in placements.items():
             for placement in seen:
-                core.placement_seen(name, placement)
+                core.placement_seen(name, placement.message)
             core.placements_seen_up_to(Revision(name, self.revision))
         at = self.timed("placement seen", at)
         for pod in pods:

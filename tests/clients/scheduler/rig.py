@@ -161,7 +161,7 @@ class Rig:
                 if event.type is EventType.DELETED:
                     core.placement_gone(name, event.object.name)
                 else:
-                    core.placement_seen(name, event.object)
+                    core.placement_seen(name, event.object.message)
 
             self.feeds[name, "nodes"] = Feed(self.partitions[name], pb.Selection(resource="nodes"), node_event)
             self.feeds[name, "placements"] = Feed(

@@ -35,7 +35,7 @@ def test_an_assumption_counts_until_its_placement_is_seen_and_then_once() -> Non
     held = Held()
     held.assume("a")
     assert held.used == 500
-    hold = held.ledger.see(placement("a", "n", REQUESTS, tenant_partition="tp-1"))
+    hold = held.ledger.see(placement("a", "n", REQUESTS, tenant_partition="tp-1").message)
     assert held.used == 500
     assert (hold.home, hold.placement_uid, hold.node_uid) == (True, "p-a", "uid-n")
     assert not held.ledger.assumed
@@ -46,14 +46,14 @@ def test_an_assumption_counts_until_its_placement_is_seen_and_then_once() -> Non
 def test_a_placement_the_partition_has_rewritten_is_known_again_all_the_same() -> None:
     held = Held()
     held.assume("a")
-    held.ledger.see(placement("a", "n", {"pods": 1, "memory": 0, "cpu": 500}, tenant_partition="tp-1"))
+    held.ledger.see(placement("a", "n", {"pods": 1, "memory": 0, "cpu": 500}, tenant_partition="tp-1").message)
     assert held.used == 500
     assert not held.ledger.assumed
 
 
 def test_claiming_what_is_placed_already_counts_once() -> None:
     held = Held()
-    held.ledger.see(placement("a", "n", REQUESTS, tenant_partition="tp-1"))
+    held.ledger.see(placement("a", "n", REQUESTS, tenant_partition="tp-1").message)
     held.assume("a")
     assert held.used == 500
     held.ledger.withdraw("a")
@@ -70,7 +70,7 @@ def test_a_refused_claim_counts_no_more() -> None:
 def test_others_placements_count_before_their_node_is_seen_and_after_it_is_gone() -> None:
     nodes = NodeColumns()
     ledger = Ledger("rp-1", "tp-1", nodes)
-    hold = ledger.see(placement("x", "n", REQUESTS))
+    hold = ledger.see(placement("x", "n", REQUESTS).message)
     assert not hold.home
     nodes.set_node("rp-1", "n", read_node(node("n")))
     assert nodes.free[CPU, nodes.slot("rp-1", "n")] == 3500
@@ -92,7 +92,7 @@ def test_a_claim_that_came_and_went_unseen_ends_with_the_view_that_is_past_it() 
     assert held.used == 1000
     assert held.ledger.seen_up_to(Revision("rp-1", 11))
     assert held.used == 500
-    held.ledger.see(placement("b", "n", REQUESTS, tenant_partition="tp-1"))
+    held.ledger.see(placement("b", "n", REQUESTS, tenant_partition="tp-1").message)
     assert not held.ledger.seen_up_to(Revision("rp-1", 12))
     assert held.used == 500
 
@@ -111,7 +111,7 @@ def test_the_old_placement_of_a_pod_claimed_anew_elsewhere_counts_beside_the_cla
     held = Held()
     held.nodes.set_node("rp-1", "m", read_node(node("m")))
     held.assume("a")
-    held.ledger.see(placement("a", "m", REQUESTS, tenant_partition="tp-1"))
+    held.ledger.see(placement("a", "m", REQUESTS, tenant_partition="tp-1").message)
     assert held.used == 500
     assert held.nodes.free[CPU, held.nodes.slot("rp-1", "m")] == 3500
     held.ledger.lose("a")

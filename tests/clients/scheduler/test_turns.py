@@ -95,7 +95,7 @@ def test_a_pod_that_waits_for_room_gets_it_when_it_is_its_schedulers_turn() -> N
     name = next(f"n{number}" for number in range(99) if not Shard(0, 2).owns(f"n{number}"))
     core = SchedulingCore("tp-1", ["tp-1", "tp-2"], ["rp-1"], Random(1))
     core.node_seen("rp-1", node(name, cpu="4"))
-    core.placement_seen("rp-1", placement("other", name, FULL))
+    core.placement_seen("rp-1", placement("other", name, FULL).message)
     core.partition_synced("rp-1")
     core.pods_synced()
     core.pod_seen(pod("p", {"cpu": "4"}), 0.0)

@@ -6,59 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import trio
 from trio.testing import MockClock
-from ursa.clients.client import Watch, WatchSink
-from ursa.clients.kubelet.feed import CALM_SECONDS, Feed, FeedKeeper
+from ursa.clients.feed import CALM_SECONDS, Feed, FeedKeeper
 from ursa.proto import ursa_pb2 as pb
 
-from .cluster import actor
-
-
-class ScriptedWatch(Watch):
-    def __init__(self, start: pb.WatchStart, sink: WatchSink) -> None:
-        self.start = start
-        self.sink = sink
-        self.bookmark = 0
-        self.stopped = False
-
-    @property
-    def resource_version(self) -> int:
-        return self.bookmark
-
-    def stop(self) -> None:
-        self.stopped = True
-
-
-class ScriptedClient:
-    partition = "tp-1"
-
-    def __init__(self) -> None:
-        self.watches: list[ScriptedWatch] = []
-        self.opened_at: list[float] = []
-
-    def watch(self, start: pb.WatchStart, sink: WatchSink) -> Watch:
-        watch = ScriptedWatch(start, sink)
-        self.watches.append(watch)
-        self.opened_at.append(trio.current_time())
-        return watch
-
-    @property
-    def last(self) -> ScriptedWatch:
-        return self.watches[-1]
-
-    def send(
-        self, *revisions: int, bookmark: int = 0, end: bool = False, error: str = "", incarnation: str = "one"
-    ) -> None:
-        batch = pb.WatchBatch(
-            events=[pb.WatchEvent(resource_version=revision) for revision in revisions], initial_events_end=end
-        )
-        if error:
-            batch.error.reason = error
-        self.last.sink.on_batch(batch, bookmark, incarnation)
-        self.last.bookmark = max(self.last.bookmark, bookmark)
-
-    def asked(self) -> tuple[bool, int, str]:
-        start = self.last.start
-        return start.initial_events, start.resource_version, start.incarnation
+from .kubelet.cluster import actor
+from .scripted_watches import ScriptedClient
 
 
 class Recorder(Feed):

@@ -17,10 +17,10 @@ from collections import Counter
 
 import trio
 
-from ...proto import ursa_pb2 as pb
-from ..actor import Actor
-from ..backoff import Backoff
-from ..client import PartitionClient, Watch, WatchSink
+from ..proto import ursa_pb2 as pb
+from .actor import Actor
+from .backoff import Backoff
+from .client import PartitionClient, Watch, WatchSink
 from .wake import Wake
 
 # Refusals further apart than this are not one trouble that goes on: the next pause is the shortest again.
@@ -46,6 +46,12 @@ class Feed(WatchSink, abc.ABC):
     def incarnation(self) -> str:
         """Of the newest full view; empty before there was one."""
         return self._incarnation
+
+    @property
+    def revision(self) -> int:
+        """All up to here has been handled, of this incarnation."""
+        told = 0 if self._watch is None or self._viewing else self._watch.resource_version
+        return max(self._revision, told)
 
     @property
     def heard_at(self) -> float:
