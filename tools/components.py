@@ -22,6 +22,7 @@ import trio
 from ..clients.actor import Actor
 from ..clients.nurseries import open_background
 from ..proto.errors import InputError, UrsaError
+from ..proto.long_lived import expect_long_lives
 from .clocks import running_clock
 from .faults.processes import PATH as FAULTS_PATH
 from .lifetime import ReadyLine, announce, bound_stop, end_process
@@ -130,6 +131,7 @@ async def _run(spec: ComponentSpec) -> None:
                 clients.contacts.seen,
             ) as observability,
         ):
+            expect_long_lives()
             nursery.start_soon(component.run)
             announce(ReadyLine(spec.component, spec.name, os.getpid(), metrics=observability.address))
             async for number in signals:
