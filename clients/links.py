@@ -112,8 +112,11 @@ class Link(abc.ABC):
             while (message := self._next_message()) is not None:
                 await stream.send(message)
             self._work = trio.Event()
-            with trio.move_on_at(self._wake_at):
+            if self._wake_at == math.inf:
                 await self._work.wait()
+            else:
+                with trio.move_on_at(self._wake_at):
+                    await self._work.wait()
 
     async def _read(self, stream: Stream) -> None:
         while messages := await stream.receive():

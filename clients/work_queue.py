@@ -43,7 +43,7 @@ class WorkQueue(Generic[Key]):
         self._heap: list[tuple[float, int, Key]] = []
         self._sequence = 0
         self._idle = trio.lowlevel.ParkingLot()
-        self._timer = trio.Event()
+        self._sleep = trio.CancelScope()  # Ends at the first of them.
 
         registry, label = actor.registry, ["name"]
         self._depth = gauge(registry, "workqueue_depth", "Keys waiting.", label).labels(name)
@@ -82,8 +82,7 @@ class WorkQueue(Generic[Key]):
         self._due[key] = due
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
-        if self._heap[0][2] is key:
-            self._timer.set()
+        self._sleep.deadline = min(self._sleep.deadline, due)
 
     def add_rate_limited(self, key: Key) -> None:
         """Add after a backoff that doubles with each failure of the key (5 ms to 1,000 s), until `forget`."""
@@ -101,7 +100,8 @@ class WorkQueue(Generic[Key]):
 
     async def get(self) -> Key:
         """Wait for the next key; the caller must call `done` for it."""
-        await trio.lowlevel.checkpoint()  # A worker whose work never waits must not keep others from theirs.
+        if self._waiting:  # A worker whose work never waits must not keep others from theirs.
+            await trio.lowlevel.checkpoint()
         while not self._waiting:
             await self._idle.park()
         key = self._order.popleft()
@@ -121,10 +121,10 @@ class WorkQueue(Generic[Key]):
     async def run(self) -> None:
         """Serve `add_after` until cancelled."""
         while True:
-            self._timer = trio.Event()
             self._add_due()
-            with trio.CancelScope(deadline=self._heap[0][0] if self._heap else float("inf")):
-                await self._timer.wait()
+            self._sleep = trio.CancelScope(deadline=self._heap[0][0] if self._heap else float("inf"))
+            with self._sleep:
+                await trio.sleep_forever()
 
     def _add_due(self) -> None:
         now = trio.current_time()

@@ -1,7 +1,7 @@
 """The same run again: trio's scheduling and clock from a seed.
 
 Trio runs the tasks that are ready in an order drawn at random, on purpose. Here that order comes from the seed; time
-is a mock clock that jumps whenever all tasks wait. What remains to make a run repeatable is the program's own doing:
+jumps whenever all tasks wait. What remains to make a run repeatable is the program's own doing:
 no wall clock, no global randomness, no iteration over sets.
 """
 
@@ -14,19 +14,28 @@ from typing import TypeVar
 
 import trio
 
+from ..clients.transport.timers import use_timers
+from .jumping_clock import JumpingClock
+
 _Result = TypeVar("_Result")
 
 
 def seeded_run(seed: int, main: Callable[[], Awaitable[_Result]]) -> _Result:
-    """`trio.run(main)` on a mock clock, with the order of tasks drawn from the seed; afterwards trio is as it was."""
+    """`trio.run(main)` on a clock that jumps, with the order of tasks drawn from the seed; afterwards trio is as it
+    was."""
     from trio._core import _run as scheduler
-    from trio.testing import MockClock
+
+    clock = JumpingClock()
+
+    async def main_with_timers() -> _Result:
+        use_timers(clock.timers)
+        return await main()
 
     allowed, state = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     scheduler._r.seed(seed)
     try:
-        return trio.run(main, clock=MockClock(autojump_threshold=0))
+        return trio.run(main_with_timers, clock=clock)
     finally:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]
         scheduler._r.setstate(state)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
+import trio.lowlevel
 
 # Received and not yet taken by `receive`, per stream. Four chunks of a list: enough to keep a reader busy while the
 # next ones arrive, and 200 stalled streams still fit in 200 MB. One message above it may be held.
@@ -12,17 +15,40 @@ OUTBOUND_BYTES_MAX = 1024 * 1024
 
 
 class Signal:
-    """Wakes the tasks that wait; a ring while nobody waits is kept for the next one. Trio's thread only."""
+    """Wakes the tasks that wait; a ring while nobody waits is kept for the next one. Trio's thread only.
 
-    __slots__ = ("_event",)
+    Every message on a link rings one, so it parks its tasks itself: an Event can be set once, and would have to be made
+    anew for each.
+    """
+
+    __slots__ = ("_rung", "_waiting")
 
     def __init__(self) -> None:
-        self._event = trio.Event()
+        self._rung = False
+        self._waiting: dict[trio.lowlevel.Task, None] = {}
+
+    @property
+    def awaited(self) -> bool:
+        return bool(self._waiting)
 
     def ring(self) -> None:
-        self._event.set()
+        if not self._waiting:
+            self._rung = True
+            return
+        waiting, self._waiting = self._waiting, {}
+        for task in waiting:
+            trio.lowlevel.reschedule(task)
 
     async def wait(self) -> None:
-        await self._event.wait()
-        if self._event.is_set():
-            self._event = trio.Event()
+        if self._rung:
+            self._rung = False
+            await trio.lowlevel.checkpoint()
+            return
+        task = trio.lowlevel.current_task()
+        self._waiting[task] = None
+
+        def leave(_raise_cancel: Any) -> trio.lowlevel.Abort:
+            del self._waiting[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)

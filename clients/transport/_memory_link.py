@@ -13,9 +13,8 @@ from typing import NamedTuple, Protocol
 import trio
 
 from ...proto import ursa_pb2 as pb
-from ...proto.errors import ApiError, Unreachable, UrsaError, from_status
+from ...proto.errors import ApiError, Unreachable, from_status
 from ...proto.sessions import Caller, Method, Service
-from ._flow import Signal
 
 
 class InFlight(Protocol):
@@ -97,7 +96,7 @@ class Link:
             line = f"{self.user}->{self.partition} {shape.name} {direction} {len(data)} {zlib.crc32(data):08x}"
             self.trace(f"{trio.current_time():.6f} {line}")
 
-    def refusal(self, shape: Method, error: UrsaError) -> UrsaError:
+    def refusal(self, shape: Method, error: Exception) -> Exception:
         """The error as the client gets it: a refusal travels as bytes too, as a Status."""
         if not isinstance(error, ApiError):
             return error
@@ -109,7 +108,7 @@ class Link:
 class End(NamedTuple):
     """The last item of a stream's replies."""
 
-    error: UrsaError | None
+    error: Exception | None
 
 
 class Line:
@@ -179,11 +178,3 @@ class Line:
 
 def _size(item: bytes | End) -> int:
     return len(item) if isinstance(item, bytes) else 0
-
-
-async def wait_until(signal: Signal, deadline: float) -> None:
-    if deadline == math.inf:
-        await signal.wait()
-    else:
-        with trio.CancelScope(deadline=deadline):
-            await signal.wait()

@@ -3,9 +3,9 @@
 Messages are serialized on the way in and parsed on the way out, so the two sides never share an object. Within a
 stream nothing overtakes; streams and unary calls are independent of one another.
 
-Without latency there is no task: `send` hands the request to the apiserver, and `receive` takes what the apiserver has
-ready, the caller's own task doing the work. With latency each stream has one pump that does both at the times drawn.
-Either way a burst costs its reader one wake-up.
+There are no tasks. Without latency `send` hands the request to the apiserver, and `receive` takes what the apiserver
+has ready, the caller's own task doing the work. With latency the timers of the program (`timers.py`) do both at the
+times drawn. Either way a burst costs its reader one wake-up.
 
 A trace has one line per message delivered, at the time of delivery; the last field is the CRC-32 of its bytes:
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -26,11 +25,12 @@ from typing import Any, Self
 import trio
 from google.protobuf.message import Message
 
-from ...proto.errors import ApiError, Unreachable, UrsaError
+from ...proto.errors import ApiError, Unreachable
 from ...proto.sessions import METHODS, Method, ServerStream, Service
 from ._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX, Signal
-from ._memory_link import End, Line, Link, wait_until
+from ._memory_link import End, Line, Link
 from .interface import UNARY_TIMEOUT_SECONDS, Stream, Transport
+from .timers import running_timers
 
 
 class MemoryTransport(Transport):
@@ -121,67 +121,86 @@ class MemoryTransport(Transport):
 
 
 class _Call:
-    """A unary call."""
+    """A unary call: it waits once, for all of its way."""
 
     def __init__(self, link: Link, shape: Method, trace: str) -> None:
         self._link = link
         self._shape = shape
         self._caller = link.caller._replace(trace=trace)
+        self._request = b""
         self._answer: bytes | ApiError | None = None
-        self._answered = trio.Event()
-        self._error: Unreachable | None = None
-        self._lost = trio.Event()
-        self._resumed = trio.Event()
+        self._error: Exception | None = None
+        self._held: Callable[[], None] | None = None  # How it goes on once the link is silent no more.
+        self._is_over = False
+        self._ended = Signal()
 
     async def run(self, request: bytes) -> Any:
         await trio.lowlevel.checkpoint()
-        link, shape = self._link, self._shape
+        link = self._link
         if link.down:
             raise link.unreachable(link.down)
+        self._request = request
         link.in_flight[self] = None
         try:
-            await self._travel(link.request_seconds, lambda: link.requests_silent or self in link.stranded)
-            link.delivered(shape, ">", request)
-            link.service.call(shape.name, request, self._caller, self._take_answer)
-            await self._wait_answered()
-            await self._travel(link.reply_seconds, lambda: link.replies_silent or self in link.stranded)
+            self._travel(link.request_seconds, self._arrive)
+            await self._ended.wait()
         finally:
+            self._is_over = True
             link.over(self)
+        if self._error is not None:
+            raise self._error
         assert self._answer is not None
         if isinstance(self._answer, ApiError):
-            raise link.refusal(shape, self._answer)
-        link.delivered(shape, "<", self._answer)
-        return shape.reply.FromString(self._answer)
+            raise link.refusal(self._shape, self._answer)
+        link.delivered(self._shape, "<", self._answer)
+        return self._shape.reply.FromString(self._answer)
 
     def lose(self, error: Unreachable) -> None:
         self._error = error
-        self._lost.set()
-        self._answered.set()
-        self._resumed.set()
+        self._end()
 
     def resume(self) -> None:
-        self._resumed.set()
+        held, self._held = self._held, None
+        if held is not None:
+            held()
+
+    def _travel(self, bounds: tuple[float, float], arrive: Callable[[], None]) -> None:
+        """One way."""
+        if self._link.delays:
+            running_timers().call_at(trio.current_time() + self._link.random.uniform(*bounds), arrive)
+        else:
+            arrive()
+
+    def _arrive(self) -> None:
+        link = self._link
+        if self._is_over:
+            return
+        if link.requests_silent or self in link.stranded:
+            self._held = self._arrive
+            return
+        link.delivered(self._shape, ">", self._request)
+        try:
+            link.service.call(self._shape.name, self._request, self._caller, self._take_answer)
+        except Exception as error:  # noqa: BLE001 - a timer has nobody to tell; who called is told
+            self._error = error
+            self._end()
 
     def _take_answer(self, answer: bytes | ApiError) -> None:
         self._answer = answer
-        self._answered.set()
+        self._travel(self._link.reply_seconds, self._return)
 
-    async def _wait_answered(self) -> None:
-        if not self._answered.is_set():
-            await self._answered.wait()
-        if self._error is not None:
-            raise self._error
+    def _return(self) -> None:
+        link = self._link
+        if self._is_over:
+            return
+        if link.replies_silent or self in link.stranded:
+            self._held = self._return
+            return
+        self._end()
 
-    async def _travel(self, bounds: tuple[float, float], silent: Callable[[], bool]) -> None:
-        """One way."""
-        if self._link.delays:
-            with trio.move_on_after(self._link.random.uniform(*bounds)):
-                await self._lost.wait()
-        while silent() and self._error is None:
-            self._resumed = trio.Event()
-            await self._resumed.wait()
-        if self._error is not None:
-            raise self._error
+    def _end(self) -> None:
+        self._is_over = True
+        self._ended.ring()
 
 
 class _MemoryStream(Stream):
@@ -191,15 +210,16 @@ class _MemoryStream(Stream):
         self._link = link
         self._shape = shape
         self._caller = link.caller._replace(trace=trace)
-        random = Random(link.random.getrandbits(64)) if link.delays else link.random
+        self._delays = link.delays
+        self._timers = running_timers()
+        random = Random(link.random.getrandbits(64)) if self._delays else link.random
         self._requests = Line(random, link.request_seconds, silent=link.requests_silent)
         self._replies = Line(random, link.reply_seconds, silent=link.replies_silent)
         self._server: ServerStream | None = None
         self._opened = False
         self._over = False  # nothing more goes to the apiserver, nor comes from it
-        self._pump_block: AbstractAsyncContextManager[trio.Nursery] | None = None
-        self._pump_scope: trio.CancelScope | None = None
-        self._work = Signal()  # for the pump: requests on their way, or replies to take
+        self._serves_soon = False
+        self._next_request = self._next_reply = math.inf  # Those for which a timer is set.
         self._arrival = Signal()  # for `receive`: replies to take, or on their way, or the end
         self._room = Signal()  # for `send`: requests have been delivered, or the end
 
@@ -208,16 +228,13 @@ class _MemoryStream(Stream):
         self._link.in_flight[self] = None
         if self._link.down:
             self.lose(self._link.unreachable(self._link.down))
-        elif not self._link.delays and not self._link.requests_silent:
+        elif self._delays:
+            self._requests.put(b"")  # What opens the stream at the other end.
+            self._expect_requests()
+        elif not self._link.requests_silent:
             self._open()
-        elif not self._link.delays:
-            self._requests.put(b"")  # Opened when it arrives.
         else:
-            self._requests.put(b"")  # what opens the stream at the other end
-            self._pump_block = trio.open_nursery()
-            nursery = await self._pump_block.__aenter__()
-            self._pump_scope = nursery.cancel_scope
-            nursery.start_soon(self._pump)
+            self._requests.put(b"")  # Opened when it arrives.
         return self
 
     async def __aexit__(
@@ -225,34 +242,31 @@ class _MemoryStream(Stream):
     ) -> None:
         self._link.over(self)
         self._finish(End(self._link.unreachable("the stream has been closed")))
-        if self._pump_block is not None and self._pump_scope is not None:
-            self._pump_scope.cancel()
-            # The block's own error is not the nursery's business: it would come out wrapped in a group.
-            await self._pump_block.__aexit__(None, None, None)
 
     async def send(self, message: Message) -> None:
         data = message.SerializeToString(deterministic=True)
         await trio.lowlevel.checkpoint()
         while self._requests.bytes >= OUTBOUND_BYTES_MAX and self._replies.end is None:
-            await wait_until(self._room, self._replies.end_due)
+            self._timers.call_at(self._replies.end_due, self._room.ring)
+            await self._room.wait()
         if (end := self._replies.end) is not None:
             raise self._error(end) or self._link.unreachable("the partition has ended the stream")
-        waited_for = self._requests.next_due != math.inf
         self._requests.put(data)
-        if not self._link.delays:
+        if self._delays:
+            self._expect_requests()
+        else:
             self._deliver_requests()
-        elif not waited_for:  # Else the pump wakes for the first of them.
-            self._work.ring()
 
     async def receive(self) -> Sequence[Any]:
         if self._ready():
             await trio.lowlevel.checkpoint()
         while not self._ready():
-            await wait_until(self._arrival, self._replies.next_due)
+            self._expect_replies()
+            await self._arrival.wait()
         was_full = self._replies.bytes >= INBOUND_BYTES_MAX
         arrived = self._replies.take_arrived()
-        if was_full:  # The pump has stopped taking replies.
-            self._work.ring()
+        if was_full and self._delays:  # No replies were taken any more.
+            self._serve_soon()
         if not arrived and (end := self._replies.end) is not None and (error := self._error(end)) is not None:
             raise error
         for data in arrived:
@@ -269,30 +283,63 @@ class _MemoryStream(Stream):
         link = self._link
         stranded = self in link.stranded
         self._requests.silent, self._replies.silent = link.requests_silent or stranded, link.replies_silent or stranded
-        if not self._link.delays:
+        if self._delays:
+            self._serve_soon()
+        else:
             self._deliver_requests()
-        self._work.ring()
         self._arrival.ring()
 
-    def _error(self, end: End) -> UrsaError | None:
+    def _error(self, end: End) -> Exception | None:
         return None if end.error is None else self._link.refusal(self._shape, end.error)
 
     def _ready(self) -> bool:
-        if not self._link.delays:
+        if not self._delays:
             self._take_replies()
         return self._replies.arrived
 
-    async def _pump(self) -> None:
-        while not self._over:
+    # ------------------------------------------------------------------------------- with latency: what timers do
+
+    def _expect_requests(self) -> None:
+        due = self._requests.next_due
+        if due != self._next_request:
+            self._next_request = due
+            self._timers.call_at(due, self._serve)
+
+    def _expect_replies(self) -> None:
+        due = self._replies.next_due
+        if due != self._next_reply:
+            self._next_reply = due
+            self._timers.call_at(due, self._on_reply)
+
+    def _on_reply(self) -> None:
+        if self._arrival.awaited:  # Else the reader sees for itself.
+            self._arrival.ring()
+
+    def _serve_soon(self) -> None:
+        """Not at once: the apiserver says that it has something from the midst of what it does."""
+        if not self._serves_soon:
+            self._serves_soon = True
+            self._timers.call_at(trio.current_time(), self._serve)
+
+    def _serve(self) -> None:
+        """Both ways: what has arrived, and what is to be sent."""
+        if self._over:
+            return
+        try:
+            self._serves_soon = True  # What is said while requests are delivered is done right below.
             self._deliver_requests()
-            waited_for = self._replies.next_due != math.inf
-            if self._take_replies() and not waited_for:  # Else the reader wakes for the first of them.
-                self._arrival.ring()
-            await wait_until(self._work, self._requests.next_due)
+            self._serves_soon = False
+            self._take_replies()
+        except Exception as error:  # noqa: BLE001 - a timer has nobody to tell; whose stream it is is told
+            self._finish(End(error))
+        self._expect_requests()
+        self._expect_replies()
+
+    # ------------------------------------------------------------------------------------------ the apiserver's end
 
     def _open(self) -> None:
         self._opened = True
-        wake = self._work.ring if self._link.delays else self._arrival.ring
+        wake = self._serve_soon if self._delays else self._arrival.ring
         try:
             self._server = self._link.service.open(self._shape.name, self._caller, wake)
         except ApiError as error:
@@ -314,13 +361,13 @@ class _MemoryStream(Stream):
                 self._take_replies()
                 self._finish(End(error))
                 return
-        self._room.ring()
+        if self._room.awaited:
+            self._room.ring()
 
-    def _take_replies(self) -> bool:
-        """Put on the line what the apiserver has ready, as far as there is room. True: there was something."""
+    def _take_replies(self) -> None:
+        """Put on the line what the apiserver has ready, as far as there is room."""
         if self._server is None:
-            return False
-        took = False
+            return
         while self._replies.bytes < INBOUND_BYTES_MAX:
             try:
                 data = self._server.take()
@@ -332,8 +379,6 @@ class _MemoryStream(Stream):
                     self._finish(End(None))
                 break
             self._replies.put(data)
-            took = True
-        return took
 
     def _finish(self, end: End | None) -> None:
         """No more to or from the apiserver. `end` is put on the line, if the stream has not ended before."""
@@ -343,6 +388,5 @@ class _MemoryStream(Stream):
         if self._server is not None:
             server, self._server = self._server, None
             server.close()
-        self._work.ring()
         self._arrival.ring()
         self._room.ring()

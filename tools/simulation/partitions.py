@@ -16,7 +16,6 @@ from typing import Protocol
 import trio
 
 from ...partitions.apiserver import ApiServer
-from ...partitions.frontends.local import TrioRuntime
 from ...partitions.stores import EVENTS_QUOTA_BYTES, QUOTA_BYTES, Stores, open_stores
 from ...proto.kinds import EVENTS_STORE, MAIN_STORE, Role
 from ...proto.sessions import Service
@@ -26,6 +25,7 @@ from ..recording.recorder import Recorder
 from .disk import SimulatedCrash, SimulatedDisk
 from .frozen import FrozenReads
 from .plan import Knobs
+from .runtime import SimulatedRuntime
 
 # Address space of a simulated store; each of ten in a run takes a moment to map.
 MAP_BYTES = 1 << 30
@@ -57,7 +57,7 @@ class SimulatedPartition:
         self.stores: Stores | None = None
         self.quota_bytes = QUOTA_BYTES
         self.disk_seconds = surroundings.knobs.disk_seconds
-        self.runtime: TrioRuntime | None = None
+        self.runtime: SimulatedRuntime | None = None
         # Up to where the log of each store has been recorded, by its incarnation.
         self._recorded: dict[tuple[str, str], int] = {}
         self._surroundings = surroundings
@@ -92,6 +92,8 @@ class SimulatedPartition:
         self._surroundings.partition_down(self)
         for disk in self._disks:
             disk.crash()
+        if self.runtime is not None:
+            self.runtime.stop()
         self._scope.cancel()
 
     def revive(self) -> None:
@@ -136,7 +138,7 @@ class SimulatedPartition:
     async def _live(self) -> None:
         self.life += 1
         name = f"{self.name}#{self.life}"
-        self.runtime = runtime = TrioRuntime(self._surroundings.wall_offset_seconds(self.name))
+        self.runtime = runtime = SimulatedRuntime(self._surroundings.wall_offset_seconds(self.name))
         random = self._surroundings.random(name)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(runtime.run)
@@ -154,7 +156,7 @@ class SimulatedPartition:
                 await trio.sleep_forever()
 
     @contextmanager
-    def _open_stores(self, runtime: TrioRuntime, random: Random) -> Iterator[Stores]:
+    def _open_stores(self, runtime: SimulatedRuntime, random: Random) -> Iterator[Stores]:
         def disk() -> SimulatedDisk:
             made = SimulatedDisk(runtime, random, self.disk_seconds, self.die, around=self._at_failpoints)
             self._disks.append(made)

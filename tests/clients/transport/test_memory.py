@@ -165,9 +165,8 @@ def test_a_fault_of_the_apiserver_comes_out_where_it_can_be_seen(echo_service: A
             await stream.send(pb.MutateRequest(operations=[pb.Operation(resource="crash")]))
             await stream.receive()
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ZeroDivisionError):
         run(main)
-    assert caught.group_contains(ZeroDivisionError)
 
 
 def test_an_error_in_the_block_of_a_delayed_stream_comes_out_as_it_is(echo_service: Any) -> None:
