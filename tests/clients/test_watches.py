@@ -259,3 +259,22 @@ def test_a_stream_that_has_fallen_silent_is_taken_for_lost() -> None:
             nursery.cancel_scope.cancel()
 
     run(main)
+
+
+def test_silence_counts_from_what_was_heard_last() -> None:
+    async def main() -> None:
+        watches = Watches(ScriptedTransport(lambda _: None), actor())
+        sink = Recording()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watches.run)
+            sink.watch = watches.watch(pb.WatchStart(), sink)
+            for _ in range(1000):
+                await trio.sleep(0.25)
+                watches._receive(reply(5))
+            await trio.sleep(SILENCE_SECONDS_MAX - 2)
+            assert sink.lost == 0
+            await trio.sleep(3)
+            assert sink.lost == 1
+            nursery.cancel_scope.cancel()
+
+    run(main)
