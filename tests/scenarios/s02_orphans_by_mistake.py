@@ -110,6 +110,6 @@ SCENARIOS = (
         "a view that has got old counts as an empty one, and a question without an answer as answered",
         errors_are_empty_answers,
         ("Nothing that lives is deleted",),
-        1,
+        2,
     ),
 )

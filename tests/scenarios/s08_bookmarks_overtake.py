@@ -74,7 +74,7 @@ SCENARIOS = (
         "a watch behind a revision that is still to come begins at the newest there is",
         the_future_is_watched,
         ("Resumable",),
-        5,
+        11,
         restored_stores_count_on,
     ),
 )
