@@ -28,7 +28,7 @@ class Signal:
         self._waiting: dict[trio.lowlevel.Task, None] = {}
 
     @property
-    def awaited(self) -> bool:
+    def waited_for(self) -> bool:
         return bool(self._waiting)
 
     def ring(self) -> None:

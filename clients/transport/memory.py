@@ -312,7 +312,7 @@ class _MemoryStream(Stream):
             self._timers.call_at(due, self._on_reply)
 
     def _on_reply(self) -> None:
-        if self._arrival.awaited:  # Else the reader sees for itself.
+        if self._arrival.waited_for:  # Else the reader sees for itself.
             self._arrival.ring()
 
     def _serve_soon(self) -> None:
@@ -361,7 +361,7 @@ class _MemoryStream(Stream):
                 self._take_replies()
                 self._finish(End(error))
                 return
-        if self._room.awaited:
+        if self._room.waited_for:
             self._room.ring()
 
     def _take_replies(self) -> None:

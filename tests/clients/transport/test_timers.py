@@ -96,10 +96,10 @@ def test_a_ring_wakes_all_who_wait_and_is_not_kept() -> None:
             for number in range(3):
                 nursery.start_soon(wait, number)
             await trio.sleep(1.0)
-            assert signal.awaited
+            assert signal.waited_for
             signal.ring()
         assert sorted(woken) == [0, 1, 2]
-        assert not signal.awaited
+        assert not signal.waited_for
         with trio.move_on_after(1.0) as waiting:
             await signal.wait()
         assert waiting.cancelled_caught
@@ -112,7 +112,7 @@ def test_who_has_given_up_waiting_takes_no_ring_from_others() -> None:
         signal = Signal()
         with trio.move_on_after(1.0):
             await signal.wait()
-        assert not signal.awaited
+        assert not signal.waited_for
         signal.ring()
         with trio.fail_after(1.0):
             await signal.wait()
