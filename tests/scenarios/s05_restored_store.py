@@ -126,6 +126,6 @@ SCENARIOS = (
         "the ledger of a restored partition admits claims at once, by the placements of its snapshot",
         a_restored_ledger_admits_at_once,
         ("Told before it places",),
-        2,
+        14,
     ),
 )
