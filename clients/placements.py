@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..proto import ursa_pb2 as pb
 from ..proto.kinds import BY_KIND
 from ..proto.objects import ObjectKey
 from ..proto.quantities import CPU, MEMORY, PODS
+from .host_ports import HostPort
 from .pods import pod_requests
 
 PLACEMENT = BY_KIND["Placement"]
@@ -36,10 +37,12 @@ def placement_spec(
     requests: Mapping[str, int],
     *,
     history: str = "",
+    host_ports: Sequence[HostPort] = (),
 ) -> dict[str, Any]:
     """The spec of a claim. `history`: the incarnation of the tenant partition in which it was decided on."""
     return {
         **({"history": history} if history else {}),
+        **({"hostPorts": [port.written() for port in host_ports]} if host_ports else {}),
         "node": node,
         "nodeUID": node_uid,
         "tenantPartition": tenant_partition,

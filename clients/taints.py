@@ -1,6 +1,6 @@
 """Taints and tolerations, with the meaning of Kubernetes.
 
-Only the hard effects count here: NoSchedule and NoExecute keep a pod away; PreferNoSchedule does not score yet.
+The hard effects, NoSchedule and NoExecute, keep a pod away; PreferNoSchedule only makes a node a worse choice.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 NO_SCHEDULE = "NoSchedule"
+PREFER_NO_SCHEDULE = "PreferNoSchedule"
 HARD_EFFECTS = (NO_SCHEDULE, "NoExecute")
+ALL_EFFECTS = (*HARD_EFFECTS, PREFER_NO_SCHEDULE)
 
 
 class Taint(NamedTuple):
@@ -37,16 +39,16 @@ class Toleration(NamedTuple):
         return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
 
 
-# Cordoning a node is a taint in all but name: it is refused, tolerated and explained like one.
+# Cordoning a node is a taint in all but name: it is tolerated like one.
 UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "", NO_SCHEDULE)
 
 
-def read_taints(taints: Iterable[Mapping[str, Any]] | None) -> tuple[Taint, ...]:
-    """The hard taints of a node's spec, in its order."""
+def read_taints(taints: Iterable[Mapping[str, Any]] | None, effects: Sequence[str] = HARD_EFFECTS) -> tuple[Taint, ...]:
+    """The taints of a node's spec that have one of the effects, in its order."""
     return tuple(
         Taint(taint.get("key") or "", taint.get("value") or "", taint["effect"])
         for taint in taints or ()
-        if taint.get("effect") in HARD_EFFECTS
+        if taint.get("effect") in effects
     )
 
 

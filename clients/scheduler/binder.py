@@ -99,13 +99,20 @@ class Binder:
         template = pod.template
         pod.generation = pod.object.generation
         placement = placement_spec(
-            pod.node, pod.node_uid, self._home, pod.object.key, pod.uid, template.requests, history=self.history
+            pod.node,
+            pod.node_uid,
+            self._home,
+            pod.object.key,
+            pod.uid,
+            template.requests,
+            history=self.history,
+            host_ports=template.host_ports,
         )
         spec = encode(placement)
         charges = template.charges
         if charges is None:
             charges = template.charges = nodes.charges(template.requests)
-        view.ledger.assume(pod.uid, slot, charges, spec, facts.uid, self.history)
+        view.ledger.assume(pod.uid, slot, charges, spec, facts.uid, self.history, template.host_ports)
         self._send_claim(Claim(pod, spec))
 
     def _send_claim(self, claim: Claim) -> None:
@@ -130,6 +137,11 @@ class Binder:
         release = Release(partition, pod.uid, placement_uid, pod)
         pod.state, pod.action = PodState.RELEASING, release
         self.decisions.for_partition(partition).append(release)
+
+    def cannot_decide(self, pod: PendingPod, problem: str, now: float) -> None:
+        """Nothing has been claimed for a pod taken out of the queue, because a plugin failed."""
+        self._complain(pod, problem, now)
+        self._back_off(pod, now)
 
     # ---------------------------------------------------------------------------------------- placements found
 

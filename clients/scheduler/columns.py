@@ -6,8 +6,9 @@ placements are seen before their node, and outlive it.
 
     free[column, slot] = allocatable - requested by all that is held there (negative if more is held than allocatable)
 
-Quantities are float64, exact for whole numbers below 2**53. Row changes go into a log, from which the cached scores
-(`scores.py`) catch up: into `changes` always, and into `static_changes` too if more than the free amounts changed.
+Quantities are float64, exact for whole numbers up to 2**53. Row changes go into a log, from which what plugins have
+said (`framework/column.py`) catches up: into `changes` always, and into `static_changes` too if more changed than what
+is held.
 
 Ties between equal scores are broken by 20 bits, drawn anew with every change of a row from (seed, slot, generation):
 without state, so that a cached and a fresh score agree, and differently for each scheduler, so that two of them do not
@@ -17,7 +18,7 @@ by a hash of their name, and everyone prefers its own share, so that conflicts o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -25,7 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...proto import quantities
+from ..host_ports import HostPort
 from .change_log import ChangeLog
+from .images import ImageIndex
 from .labels import LabelColumns
 from .node_facts import NodeFacts
 from .taints import Taint
@@ -45,7 +48,7 @@ CAPACITY_MIN: Final = 64
 RESOURCES_MIN: Final = 8
 CHARGES_MAX: Final = 4096  # distinct sets of requests remembered
 TIE_BITS: Final = 20
-OWN_SHARD: Final = 1 << 27  # above 7 bits of score (0 to 100) and the tie bits
+OWN_SHARD: Final = 1 << 62  # above the total of the weighted scores and the tie bits
 
 
 class Shard(NamedTuple):
@@ -69,38 +72,6 @@ def tie_bits(seed: int, slot: int, generation: int) -> int:
     return mixed >> 12
 
 
-class Buffers(NamedTuple):
-    """Scratch space: see `NodeColumns.buffers`."""
-
-    amounts: Floats
-    fits: NDArray[np.bool_]
-    more_fits: NDArray[np.bool_]
-    keys: NDArray[np.int32]
-    score: NDArray[np.int32]
-    mask: NDArray[np.int8]
-
-    @classmethod
-    def of(cls, count: int) -> Buffers:
-        return cls(
-            np.empty(count),
-            np.empty(count, np.bool_),
-            np.empty(count, np.bool_),
-            np.empty(count, np.int32),
-            np.empty(count, np.int32),
-            np.empty(count, np.int8),
-        )
-
-    def first(self, count: int) -> Buffers:
-        return Buffers(
-            self.amounts[:count],
-            self.fits[:count],
-            self.more_fits[:count],
-            self.keys[:count],
-            self.score[:count],
-            self.mask[:count],
-        )
-
-
 class NodeColumns:
     """Arrays have one entry a slot; only the first `high` slots were ever used. Read them, change them by methods."""
 
@@ -120,8 +91,9 @@ class NodeColumns:
         self.present: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
         self.ready: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
         self.open: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
+        self.unschedulable: NDArray[np.bool_] = np.zeros(CAPACITY_MIN, np.bool_)
         self.taint_set: NDArray[np.int32] = np.zeros(CAPACITY_MIN, np.int32)
-        self.tie: NDArray[np.int32] = np.zeros(CAPACITY_MIN, np.int32)
+        self.tie: NDArray[np.int64] = np.zeros(CAPACITY_MIN, np.int64)
 
         self.facts: list[NodeFacts | None] = []
         self.names: list[str] = []
@@ -132,11 +104,14 @@ class NodeColumns:
         self.refusals: dict[int, dict[int, None]] = {}
         # Slots not to be chosen for the moment, whatever the template.
         self.withheld: dict[int, None] = {}
+        # The host ports taken on the nodes that have such pods: by slot, each as often as it is held.
+        self.ports: dict[int, list[HostPort]] = {}
         self._freed: dict[int, None] = {}
         self.taint_sets: list[tuple[Taint, ...]] = [()]
         self._taint_ids: dict[tuple[Taint, ...], int] = {(): 0}
         self.labels = LabelColumns(self.facts)
-        self._buffers = Buffers.of(CAPACITY_MIN)
+        self.images = ImageIndex()
+        self.nodes = 0  # How many are present.
         self._open_partitions: dict[str, bool] = {}
         self._slots: dict[tuple[str, str], int] = {}
         self._free: list[int] = []
@@ -192,12 +167,15 @@ class NodeColumns:
     def set_node(self, partition: str, node: str, facts: NodeFacts) -> bool:
         """Take in a node; False: nothing changed that scheduling looks at."""
         slot = self.slot(partition, node)
+        self._open_partitions.setdefault(partition, False)
         if self.facts[slot] == facts:
             return False
         self._set_allocatable(slot, facts.allocatable)
+        self._count(slot, facts)
         self.facts[slot] = facts
         self.present[slot] = True
         self.ready[slot] = facts.ready
+        self.unschedulable[slot] = facts.unschedulable
         self.taint_set[slot] = self._taint_id(facts.taints)
         self.labels.node_changed(slot)
         self._touch_static(slot)
@@ -207,12 +185,27 @@ class NodeColumns:
     def clear_node(self, slot: int) -> None:
         """The node is gone; what is held on it stays held."""
         self._set_allocatable(slot, {})
+        self._count(slot, None)
         self.facts[slot] = None
         self.present[slot] = self.ready[slot] = False
         self.labels.node_changed(slot)
         self._touch_static(slot)
         self.view_changed(slot)
         self._free_if_unused(slot)
+
+    def _count(self, slot: int, facts: NodeFacts | None) -> None:
+        """What is counted over all nodes, as `facts` take the place of the slot's own."""
+        before = self.facts[slot]
+        self.nodes += (facts is not None) - (before is not None)
+        if before is not None:
+            self.images.remove(slot, before.images)
+        if facts is not None:
+            self.images.add(slot, facts.images)
+
+    def slots_named(self, node: str) -> list[int]:
+        """Of the nodes of this name: there may be one in each partition."""
+        found = (self._slots.get((partition, node)) for partition in self._open_partitions)
+        return [slot for slot in found if slot is not None]
 
     def _set_allocatable(self, slot: int, allocatable: Mapping[str, int]) -> None:
         before = self.facts[slot]
@@ -275,18 +268,25 @@ class NodeColumns:
             found = self._charges[items] = (*known, (NONZERO_CPU, cpu), (NONZERO_MEMORY, memory))
         return found
 
-    def hold(self, slot: int, charges: Charges) -> None:
+    def hold(self, slot: int, charges: Charges, ports: Sequence[HostPort] = ()) -> None:
         cells = self.free_cells
         for column, amount in charges:
             cells[column][slot] -= amount
         self._holds[slot] += 1
+        if ports:
+            self.ports.setdefault(slot, []).extend(ports)
         self._touch(slot)
 
-    def unhold(self, slot: int, charges: Charges) -> None:
+    def unhold(self, slot: int, charges: Charges, ports: Sequence[HostPort] = ()) -> None:
         cells = self.free_cells
         for column, amount in charges:
             cells[column][slot] += amount
         self._holds[slot] -= 1
+        if ports:
+            for port in ports:
+                self.ports[slot].remove(port)
+            if not self.ports[slot]:
+                del self.ports[slot]
         self._touch(slot)
         if not self._holds[slot]:
             self._free_if_unused(slot)
@@ -362,16 +362,12 @@ class NodeColumns:
         self.scale = np.hstack((self.scale, np.ones_like(self.scale)))
         self.present = _doubled(self.present)
         self.ready = _doubled(self.ready)
+        self.unschedulable = _doubled(self.unschedulable)
         self.open = _doubled(self.open)
         self.taint_set = _doubled(self.taint_set)
         self.tie = _doubled(self.tie)
         self.labels.resize(self.capacity)
-        self._buffers = Buffers.of(self.capacity)
         self._take_cells()
-
-    def buffers(self, count: int) -> Buffers:
-        """Scratch space for `count` slots, shared by all who score: fresh arrays would cost five times the time."""
-        return self._buffers.first(count)
 
     def _take_cells(self) -> None:
         """Views for single cells: reading one through a memoryview takes two thirds of the time of an array."""

@@ -23,14 +23,18 @@ from .actions import Action, Probe
 from .binder import Binder
 from .columns import NodeColumns, Shard
 from .decisions import Counts, Decisions
+from .framework.column import INFEASIBLE
+from .framework.interface import PluginError
+from .framework.picker import Picker
+from .framework.shape import Shape, Shapes
 from .node_facts import read_node
 from .options import SchedulerOptions
 from .partition_view import PartitionView
 from .pending import QUEUED, PendingPod, PodState
 from .pod_queue import PodQueue
+from .profiles import profiles_of
 from .reports import Reporter
-from .scores import INFEASIBLE, ScoreColumns
-from .template import Template, Templates
+from .template import Templates
 from .turns import Turns
 
 # Pods that fit nowhere are looked at again after this even if nothing seems to have changed, and refusals are
@@ -43,7 +47,11 @@ SETTLE_RETRY_SECONDS: Final = 0.5
 
 
 class SchedulingCore:
-    """The scheduler of the tenant partition `home`. Methods ending in `_seen`, `_gone`, `_synced` take in events."""
+    """The scheduler of the tenant partition `home`. Methods ending in `_seen`, `_gone`, `_synced` take in events.
+
+    Raises (the constructor):
+        ValueError: the options' profiles make no sense; one line that names the field.
+    """
 
     def __init__(
         self,
@@ -56,14 +64,18 @@ class SchedulingCore:
         assert home not in resource_partitions, f"{home} is both a tenant and a resource partition"
         self.home, self.options = home, options
         self.nodes = NodeColumns(random.getrandbits(32), _shard(home, tenant_partitions))
-        self.scores = ScoreColumns(self.nodes, random, options.template_columns_max, options.scoring_strategy)
+        columns_max = options.template_columns_max
+        # By the name that pods give in `spec.schedulerName`.
+        self.pickers = {
+            profile.scheduler_name: Picker(self.nodes, random, columns_max, profile) for profile in profiles_of(options)
+        }
         self._turns = Turns(self.nodes)
         self.queue = PodQueue()
         self.views = {name: PartitionView(name, home, self.nodes) for name in resource_partitions}
-        self._reporter = Reporter(self.nodes, self._unseen_partitions, options.template_columns_max)
+        self._reporter = Reporter(self.pickers, self._unseen_partitions, columns_max)
         self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options)
         self.pods = self.binder.pods
-        self._templates = Templates()
+        self._templates, self._shapes = Templates(), Shapes()
         self._draining: dict[str, None] = {}
         self._pods_synced = False
         self._arrivals = 0
@@ -87,23 +99,24 @@ class SchedulingCore:
                 self.pod_gone(uid)
             return
         template = self._templates.of(obj.message.spec)
-        if template.scheduler_name != self.options.scheduler_name:
+        if template.scheduler_name not in self.pickers:
             return
+        shape = self._shapes.of(obj, template)
         if pod is None:
             self._arrivals += 1
-            pod = self.pods[uid] = PendingPod(obj, template, self._arrivals, now)
+            pod = self.pods[uid] = PendingPod(obj, shape, self._arrivals, now)
             if not self.binder.adopt(pod):
                 self.queue.push(pod)
         else:
-            self._pod_changed(pod, obj, template)
+            self._pod_changed(pod, obj, shape)
 
-    def _pod_changed(self, pod: PendingPod, obj: Object, template: Template) -> None:
+    def _pod_changed(self, pod: PendingPod, obj: Object, shape: Shape) -> None:
         pod.object, pod.gone = obj, False
-        if template is not pod.template:
+        if shape is not pod.shape:
             queued = pod.state in QUEUED
             if queued:
                 self.queue.remove(pod)
-            pod.template = template
+            pod.shape, pod.template = shape, shape.template
             if queued:
                 self.queue.push(pod)
 
@@ -243,7 +256,7 @@ class SchedulingCore:
         self._blocked = False
         if self._may_pick():
             self._settled_at = min(self._settled_at, now + SETTLE_SECONDS)
-            self.queue.move(now, self.scores.fits_somewhere)
+            self.queue.move(now, self._fits_somewhere)
             self._pick_batch(now)
         decisions, self.binder.decisions = self.binder.decisions, Decisions()
         return decisions
@@ -268,13 +281,17 @@ class SchedulingCore:
         return self._pods_synced and self.binder.home_gate.is_open and any(view.synced for view in self.views.values())
 
     def _pick_batch(self, now: float) -> None:
-        partitions, views, pick = self.nodes.partitions, self.views, self.scores.pick
+        partitions, views, pickers = self.nodes.partitions, self.views, self.pickers
         for _ in range(self.options.batch_pods):
             pod = self.queue.pop()
             if pod is None:
                 return
             self.binder.decisions.pods += 1
-            slot = pick(pod.template)
+            try:
+                slot = pickers[pod.template.scheduler_name].pick(pod.shape)
+            except PluginError as error:
+                self.binder.cannot_decide(pod, str(error), now)
+                continue
             if slot == INFEASIBLE:
                 self._park(pod, now)
             elif views[partitions[slot]].outstanding < self.options.claims_outstanding_max:
@@ -283,6 +300,9 @@ class SchedulingCore:
                 self.queue.push(pod)
                 self._blocked = True
                 return
+
+    def _fits_somewhere(self, shape: Shape) -> bool:
+        return self.pickers[shape.template.scheduler_name].fits_somewhere(shape)
 
     def _park(self, pod: PendingPod, now: float) -> None:
         if now < self._settled_at and self._unseen_partitions():

@@ -6,12 +6,13 @@ for all nodes is then one comparison of an array with a number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...proto.selectors import Requirement
 from .node_facts import NodeFacts
 
 # Keys in use at once. Tenants choose the keys of their selectors: without a bound they could fill the memory. The key
@@ -41,9 +42,33 @@ class LabelColumns:
 
     def equal(self, key: str, value: str, index: Index, capacity: int) -> NDArray[np.bool_]:
         """Which of the slots in `index` carry label `key` with `value`."""
+        column = self._column(key, capacity)
+        return np.equal(column.ids[index], column.values.get(value, -1))
+
+    def matching(self, requirement: Requirement, index: Index, capacity: int) -> NDArray[np.bool_]:
+        """Which of them meet a requirement."""
+        column = self._column(requirement.key, capacity)
+        ids = column.ids[index]
+        operator = requirement.operator
+        if operator in ("In", "NotIn"):
+            # One by one: a hostname has as many values as there are nodes, and few of them are asked for.
+            found = np.zeros(len(ids), np.bool_)
+            for value in requirement.values:
+                found |= ids == column.values.get(value, -1)
+            return found if operator == "In" else ~found
+        if operator in ("Exists", "DoesNotExist"):
+            return np.equal(ids, 0) if operator == "DoesNotExist" else np.not_equal(ids, 0)
+        return np.array([False, *map(requirement.matches, column.values)], np.bool_)[ids]
+
+    def ids(self, key: str, capacity: int) -> tuple[NDArray[np.int32], Mapping[str, int]]:
+        """The column of a key, one entry a slot, and the numbers in it by value; 0 where a node has no such label."""
+        column = self._column(key, capacity)
+        return column.ids, column.values
+
+    def _column(self, key: str, capacity: int) -> _Column:
         column = self._columns.pop(key, None) or self._build(key, capacity)
         self._columns[key] = column
-        return np.equal(column.ids[index], column.values.get(value, -1))
+        return column
 
     def node_changed(self, slot: int) -> None:
         facts = self._facts[slot]

@@ -18,6 +18,7 @@ from collections import deque
 
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import decode
+from ..host_ports import HostPort, read_written
 from ..revisions import Revision
 from .columns import Charges, NodeColumns
 
@@ -25,7 +26,7 @@ from .columns import Charges, NodeColumns
 class Hold:
     """One pod's share of one node. `placement_uid` is empty as long as nothing but our own wish is known."""
 
-    __slots__ = ("bound", "charges", "history", "home", "node_uid", "placement_uid", "slot", "spec")
+    __slots__ = ("bound", "charges", "history", "home", "node_uid", "placement_uid", "ports", "slot", "spec")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Hold:
         home: bool,
         history: str = "",
         bound: bool = False,
+        ports: tuple[HostPort, ...] = (),
     ) -> None:
         self.slot = slot
         self.charges = charges
@@ -46,6 +48,7 @@ class Hold:
         self.node_uid = node_uid
         self.home = home  # of a pod of our own tenant partition
         self.history = history  # of our own tenant partition, in which it was claimed; empty: it does not say
+        self.ports = ports
         self.bound = bound  # made by a controller, after this partition had said that the pod is bound there
 
 
@@ -61,13 +64,24 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------------ assumptions
 
-    def assume(self, pod_uid: str, slot: int, charges: Charges, spec: bytes, node_uid: str, history: str = "") -> None:
+    def assume(
+        self,
+        pod_uid: str,
+        slot: int,
+        charges: Charges,
+        spec: bytes,
+        node_uid: str,
+        history: str = "",
+        ports: tuple[HostPort, ...] = (),
+    ) -> None:
         """A claim has been decided. It counts at once, unless its placement is there already."""
         assert pod_uid not in self.assumed, f"pod {pod_uid} is claimed twice"
         seen = self.observed.get(pod_uid)
         if seen is None or seen.slot != slot:
-            self.assumed[pod_uid] = Hold(slot, charges, spec=spec, node_uid=node_uid, home=True, history=history)
-            self._nodes.hold(slot, charges)
+            self.assumed[pod_uid] = Hold(
+                slot, charges, spec=spec, node_uid=node_uid, home=True, history=history, ports=ports
+            )
+            self._nodes.hold(slot, charges, ports)
 
     def accept(self, pod_uid: str, revision: Revision) -> None:
         """The partition has taken the claim, at this revision (of number 0: it does not say)."""
@@ -79,12 +93,12 @@ class Ledger:
         """The partition has said that there is no such claim."""
         hold = self.assumed.pop(pod_uid, None)
         if hold is not None:
-            self._nodes.unhold(hold.slot, hold.charges)
+            self._nodes.unhold(hold.slot, hold.charges, hold.ports)
 
     def clear(self) -> None:
         """The partition is none any more, and holds nothing."""
         for hold in (*self.assumed.values(), *self.observed.values()):
-            self._nodes.unhold(hold.slot, hold.charges)
+            self._nodes.unhold(hold.slot, hold.charges, hold.ports)
         self.assumed.clear()
         self.observed.clear()
         self._accepted.clear()
@@ -101,7 +115,7 @@ class Ledger:
             self.observed[pod_uid] = self.assumed.pop(pod_uid)
             return assumed
         hold = self._read(message.metadata.uid, message.spec)
-        self._nodes.hold(hold.slot, hold.charges)
+        self._nodes.hold(hold.slot, hold.charges, hold.ports)
         self.lose(pod_uid)
         if assumed is not None and assumed.slot == hold.slot:
             self.withdraw(pod_uid)
@@ -120,6 +134,7 @@ class Ledger:
             home=spec["tenantPartition"] == self._home,
             history=spec.get("history", ""),
             bound=bool(spec.get("bound")),
+            ports=read_written(spec.get("hostPorts") or ()),
         )
 
     def lose(self, pod_uid: str) -> bool:
@@ -129,7 +144,7 @@ class Ledger:
             return False
         self._nodes.view_changed(hold.slot)
         self._nodes.room_made(hold.slot)
-        self._nodes.unhold(hold.slot, hold.charges)
+        self._nodes.unhold(hold.slot, hold.charges, hold.ports)
         return True
 
     def seen_up_to(self, revision: Revision) -> bool:

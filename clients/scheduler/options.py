@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ...proto.quantities import CPU, MEMORY
+from .framework.interface import Plugin
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
@@ -29,13 +31,23 @@ class ScoringStrategy:
         if not self.resources or any(not 1 <= weight <= 100 for _, weight in self.resources):
             raise ValueError(f"a scoring strategy needs resources with weights from 1 to 100, not {self.resources!r}")
 
+    def args(self) -> dict[str, Any]:
+        """The same as arguments of NodeResourcesFit."""
+        resources = [{"name": name, "weight": weight} for name, weight in self.resources]
+        return {"scoringStrategy": {"type": self.type, "resources": resources}}
+
 
 @dataclass(frozen=True)
 class SchedulerOptions:
-    """`scheduler_name`: the pods it takes are those whose `spec.schedulerName` is this."""
+    """`scheduler_name`: its own, and the `spec.schedulerName` of the pods it takes, unless there are `profiles`."""
 
     scheduler_name: str = DEFAULT_SCHEDULER
+    # How nodes are chosen where there are no profiles: Kubernetes' plugins, and this.
     scoring_strategy: ScoringStrategy = ScoringStrategy()
+    # As the `profiles` of a KubeSchedulerConfiguration.
+    profiles: tuple[Mapping[str, Any], ...] = ()
+    # Plugins of one's own, which profiles may name.
+    plugins: tuple[type[Plugin], ...] = ()
     # Write a FailedScheduling event for a pod that fits nowhere.
     events: bool = True
     # Pods looked at before other tasks of the process get their turn: about ten milliseconds of work.
@@ -43,7 +55,7 @@ class SchedulerOptions:
     # Claims sent to one resource partition and not answered yet: two full batches, one on its way and one growing. More
     # would only be decided on an older view.
     claims_outstanding_max: int = 512
-    # Templates (distinct sets of scheduling constraints) whose score columns are kept: 256 at 50,000 nodes are 64 MB.
+    # Shapes of pods (distinct constraints, namespaces, labels) whose columns are kept: 256 at 50,000 nodes are 220 MB.
     template_columns_max: int = 256
     # Claims of one pod that may be refused in a row before it backs off: its view is stale more than unluckily.
     conflicts_max: int = 5

@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from ...proto.objects import Object
-from .template import Template
+from .framework.shape import Shape
 
 if TYPE_CHECKING:
     from .actions import Action
@@ -50,6 +50,7 @@ class PendingPod:
         "released",
         "reported",
         "reported_at",
+        "shape",
         "slot",
         "state",
         "template",
@@ -58,10 +59,11 @@ class PendingPod:
         "view_at_claim",
     )
 
-    def __init__(self, obj: Object, template: Template, order: int, now: float) -> None:
+    def __init__(self, obj: Object, shape: Shape, order: int, now: float) -> None:
         self.object = obj
         self.uid = obj.uid
-        self.template = template
+        self.shape = shape
+        self.template = shape.template
         self.order = order
         self.arrived_at = now
         self.state = PodState.ACTIVE

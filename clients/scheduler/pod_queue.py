@@ -1,8 +1,8 @@
 """The pods that wait to be scheduled: active, backing off, unschedulable.
 
 Active pods come in order of priority, then of arrival. A pod that failed backs off for a while. A pod that fits
-nowhere is parked with all others of its template until something happens that could help: then, at most every 50 ms,
-the template is asked once whether it fits anywhere now, and only if it does its pods become active again, a batch at a
+nowhere is parked with all others of its shape until something happens that could help: then, at most every 50 ms,
+the shape is asked once whether it fits anywhere now, and only if it does its pods become active again, a batch at a
 time. So ten thousand pods that fit nowhere cost no more at every event than one.
 """
 
@@ -14,14 +14,14 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import Final
 
+from .framework.shape import Shape
 from .pending import PendingPod, PodState
-from .template import Template
 
-# How often parked templates are asked again, so that asking takes a small part of the time even if all have changed.
+# How often parked shapes are asked again, so that asking takes a small part of the time even if all have changed.
 MOVE_SECONDS_MIN: Final = 0.05
 # Asked in one go, about three milliseconds at 1,000 nodes; the others come next time.
-MOVE_TEMPLATES_MAX: Final = 64
-# Pods of one template made active in one go: a batch of the scheduler. What of them does not fit is parked again.
+MOVE_SHAPES_MAX: Final = 64
+# Pods of one shape made active in one go: a batch of the scheduler. What of them does not fit is parked again.
 MOVE_PODS_MAX: Final = 256
 
 _Heap = list[tuple[float, int, int, PendingPod]]
@@ -34,7 +34,7 @@ class PodQueue:
         self.active = self.backing_off = self.unschedulable = 0
         self._active: _Heap = []  # (-priority, order, ticket, pod)
         self._backoff: _Heap = []  # (until, order, ticket, pod)
-        self._parked: dict[int, tuple[Template, dict[str, PendingPod]]] = {}
+        self._parked: dict[int, tuple[Shape, dict[str, PendingPod]]] = {}
         self._helped = False
         self._to_ask: dict[int, None] = {}
         self._next_move = -math.inf
@@ -68,7 +68,7 @@ class PodQueue:
         """It fits nowhere."""
         pod.state = PodState.UNSCHEDULABLE
         self.unschedulable += 1
-        self._parked.setdefault(pod.template.id, (pod.template, {}))[1][pod.uid] = pod
+        self._parked.setdefault(pod.shape.id, (pod.shape, {}))[1][pod.uid] = pod
 
     def remove(self, pod: PendingPod) -> None:
         """Take a pod out of whichever part it is in."""
@@ -87,11 +87,11 @@ class PodQueue:
 
     def _unpark(self, pod: PendingPod) -> None:
         self.unschedulable -= 1
-        pods = self._parked[pod.template.id][1]
+        pods = self._parked[pod.shape.id][1]
         del pods[pod.uid]
         if not pods:
-            del self._parked[pod.template.id]
-            self._to_ask.pop(pod.template.id, None)
+            del self._parked[pod.shape.id]
+            self._to_ask.pop(pod.shape.id, None)
 
     # -------------------------------------------------------------------------------------------------- back again
 
@@ -108,22 +108,22 @@ class PodQueue:
                 self.backing_off -= 1
                 self.push(pod)
 
-    def move(self, now: float, fits: Callable[[Template], bool]) -> None:
-        """Ask the parked templates again, if something has happened, and make active what may fit now."""
+    def move(self, now: float, fits: Callable[[Shape], bool]) -> None:
+        """Ask the parked shapes again, if something has happened, and make active what may fit now."""
         if now < self._next_move:
             return
         if self._helped:
             self._helped = False
-            for template_id in self._parked:
-                self._to_ask.setdefault(template_id)
+            for shape_id in self._parked:
+                self._to_ask.setdefault(shape_id)
         if self._to_ask:
             self._next_move = now + MOVE_SECONDS_MIN
-            for template_id in list(self._to_ask)[:MOVE_TEMPLATES_MAX]:
-                del self._to_ask[template_id]
-                template, pods = self._parked[template_id]
-                if fits(template):
+            for shape_id in list(self._to_ask)[:MOVE_SHAPES_MAX]:
+                del self._to_ask[shape_id]
+                shape, pods = self._parked[shape_id]
+                if fits(shape):
                     if len(pods) > MOVE_PODS_MAX:
-                        self._to_ask[template_id] = None
+                        self._to_ask[shape_id] = None
                     self._activate(list(islice(pods.values(), MOVE_PODS_MAX)))
 
     def _activate(self, pods: list[PendingPod]) -> None:

@@ -6,29 +6,30 @@ changes with every one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from .columns import NodeColumns
 from .decisions import Report
 from .explain import explain
+from .framework.interface import PluginError
+from .framework.picker import Picker
+from .framework.shape import Shape
 from .pending import PendingPod
-from .template import Template
 
 REPORT_SECONDS_MIN: Final = 60.0
 
 
 class Reporter:
-    """`unseen` says of which partitions nothing is known yet. Reasons of `templates_max` templates are kept."""
+    """`unseen` says of which partitions nothing is known yet. Reasons of `shapes_max` shapes are kept."""
 
-    def __init__(self, nodes: NodeColumns, unseen: Callable[[], list[str]], templates_max: int) -> None:
-        self._nodes, self._unseen, self._templates_max = nodes, unseen, templates_max
+    def __init__(self, pickers: Mapping[str, Picker], unseen: Callable[[], list[str]], shapes_max: int) -> None:
+        self._pickers, self._unseen, self._shapes_max = pickers, unseen, shapes_max
         self._reasons: dict[int, tuple[tuple[int, int], str]] = {}
 
     def does_not_fit(self, pod: PendingPod, now: float) -> Report | None:
         if not _due(pod, now):
             return None
-        return self.say(pod, self._why(pod.template), now)
+        return self.say(pod, self._why(pod.shape), now)
 
     def say(self, pod: PendingPod, message: str, now: float) -> Report | None:
         if message == pod.reported or not _due(pod, now):
@@ -36,15 +37,19 @@ class Reporter:
         pod.reported, pod.reported_at = message, now
         return Report(pod.object, message)
 
-    def _why(self, template: Template) -> str:
-        """`explain`, kept for the other pods of the template as long as no node changes."""
-        changes = (self._nodes.changes.end, self._nodes.static_changes.end)
-        known_at, reason = self._reasons.pop(template.id, ((-1, -1), ""))
+    def _why(self, shape: Shape) -> str:
+        """`explain`, kept for the other pods of the shape as long as no node changes."""
+        picker = self._pickers[shape.template.scheduler_name]
+        changes = (picker.nodes.changes.end, picker.nodes.static_changes.end)
+        known_at, reason = self._reasons.pop(shape.id, ((-1, -1), ""))
         if known_at != changes:
-            reason = explain(self._nodes, template, self._unseen())
-            if len(self._reasons) >= self._templates_max:
+            try:
+                reason = explain(picker.nodes, picker.algorithm, shape, self._unseen())
+            except PluginError as error:
+                reason = str(error)
+            if len(self._reasons) >= self._shapes_max:
                 del self._reasons[next(iter(self._reasons))]
-        self._reasons[template.id] = (changes, reason)
+        self._reasons[shape.id] = (changes, reason)
         return reason
 
 

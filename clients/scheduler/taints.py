@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..taints import (
+    ALL_EFFECTS,
     HARD_EFFECTS,
     NO_SCHEDULE,
+    PREFER_NO_SCHEDULE,
     UNSCHEDULABLE,
     Taint,
     Toleration,
@@ -14,8 +16,10 @@ from ..taints import (
 )
 
 __all__ = [
+    "ALL_EFFECTS",
     "HARD_EFFECTS",
     "NO_SCHEDULE",
+    "PREFER_NO_SCHEDULE",
     "UNSCHEDULABLE",
     "Taint",
     "Toleration",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from ..template import Template
+from ....proto.objects import Object
+from ..template import Template
+
+# Shapes remembered, of about half a kilobyte each; one that is forgotten is made anew, with another id.
+SHAPES_MAX: Final = 16384
 
 
 class Shape:
@@ -25,3 +28,23 @@ class Shape:
         self.tenant = tenant
         self.namespace = namespace
         self.labels = labels
+
+
+class Shapes:
+    """One shape for all pods that share it."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[tuple[Template, str, str, tuple[tuple[str, str], ...]], Shape] = {}
+        self._made = 0
+
+    def of(self, pod: Object, template: Template) -> Shape:
+        metadata = pod.message.metadata
+        labels = metadata.labels
+        key = (template, metadata.tenant, metadata.namespace, tuple(sorted(labels.items())) if labels else ())
+        shape = self._shapes.get(key)
+        if shape is None:
+            if len(self._shapes) >= SHAPES_MAX:
+                del self._shapes[next(iter(self._shapes))]
+            self._made += 1
+            shape = self._shapes[key] = Shape(self._made, template, key[1], key[2], dict(key[3]))
+        return shape

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any
 
+from ursa.clients.scheduler.columns import NodeColumns
+from ursa.clients.scheduler.framework.picker import Picker
+from ursa.clients.scheduler.framework.shape import Shape
+from ursa.clients.scheduler.options import SchedulerOptions
+from ursa.clients.scheduler.profiles import profiles_of
+from ursa.clients.scheduler.template import Template
 from ursa.proto.objects import Object, encode
 
 GI = 1024**3
@@ -80,3 +87,14 @@ def placement(
         }
     )
     return made
+
+
+def shape(template: Template, **labels: str) -> Shape:
+    """Of pods of this template, in acme's default namespace. One shape for one template, unless there are labels."""
+    return Shape(template.id, template, "acme", "default", labels)
+
+
+def picker(nodes: NodeColumns, columns_max: int = 10, **options: Any) -> Picker:
+    """Of the only profile that these options of a scheduler make."""
+    [profile] = profiles_of(SchedulerOptions(**options))
+    return Picker(nodes, Random(1), columns_max, profile)

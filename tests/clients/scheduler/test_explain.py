@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ursa.clients.scheduler.columns import NodeColumns
-from ursa.clients.scheduler.explain import explain
+from ursa.clients.scheduler.explain import explain as explain_shape
 from ursa.clients.scheduler.node_facts import read_node
 from ursa.clients.scheduler.template import Template, Templates
 from ursa.proto.objects import Object, encode
 
-from .objects import node, pod_spec
+from .objects import node, picker, pod_spec, shape
 
 
 def columns(*made: Object) -> NodeColumns:
@@ -19,6 +20,10 @@ def columns(*made: Object) -> NodeColumns:
     for each in made:
         nodes.set_node("rp-1", each.name, read_node(each))
     return nodes
+
+
+def explain(nodes: NodeColumns, wanted: Template, unseen: Sequence[str] = ()) -> str:
+    return explain_shape(nodes, picker(nodes).algorithm, shape(wanted), unseen)
 
 
 def template(requests: dict[str, Any] | None = None, **spec: Any) -> Template:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ursa.clients.scheduler.framework.shape import Shape, Shapes
 from ursa.clients.scheduler.pending import PendingPod, PodState
-from ursa.clients.scheduler.pod_queue import MOVE_PODS_MAX, MOVE_SECONDS_MIN, MOVE_TEMPLATES_MAX, PodQueue
-from ursa.clients.scheduler.template import Template, Templates
+from ursa.clients.scheduler.pod_queue import MOVE_PODS_MAX, MOVE_SECONDS_MIN, MOVE_SHAPES_MAX, PodQueue
+from ursa.clients.scheduler.template import Templates
 
 from .objects import pod
 
-TEMPLATES = Templates()
+TEMPLATES, SHAPES = Templates(), Shapes()
 
 
 class Pods:
@@ -22,7 +23,7 @@ class Pods:
     def make(self, cpu: str = "1", **spec: Any) -> PendingPod:
         self.made += 1
         obj = pod(f"p{self.made}", {"cpu": cpu}, **spec)
-        return PendingPod(obj, TEMPLATES.of(obj.message.spec), self.made, 0.0)
+        return PendingPod(obj, SHAPES.of(obj, TEMPLATES.of(obj.message.spec)), self.made, 0.0)
 
     def popped(self) -> list[str]:
         names = []
@@ -85,15 +86,15 @@ def test_parked_pods_are_only_looked_at_when_something_helps_and_they_fit() -> N
     pods.queue.park(large)
     asked: list[int] = []
 
-    def fits(template: Template) -> bool:
-        asked.append(template.id)
-        return template is small.template
+    def fits(shape: Shape) -> bool:
+        asked.append(shape.id)
+        return shape is small.shape
 
     pods.queue.move(0.0, fits)
     assert not asked
     pods.queue.help()
     pods.queue.move(0.0, fits)
-    assert asked == [small.template.id, large.template.id]
+    assert asked == [small.shape.id, large.shape.id]
     assert pods.popped() == ["p1"]
     assert large.state is PodState.UNSCHEDULABLE
 
@@ -104,7 +105,7 @@ def test_however_many_pods_and_events_a_template_is_asked_once_in_a_while() -> N
         pods.queue.park(pods.make())
     asked = 0
 
-    def fits(template: Template) -> bool:
+    def fits(shape: Shape) -> bool:
         nonlocal asked
         asked += 1
         return False
@@ -132,16 +133,16 @@ def test_many_pods_of_one_template_come_back_in_batches_and_in_order() -> None:
 
 def test_more_templates_than_one_go_are_all_asked_in_turn() -> None:
     pods = Pods()
-    parked = [pods.make(f"{number}m") for number in range(1, MOVE_TEMPLATES_MAX + 6)]
+    parked = [pods.make(f"{number}m") for number in range(1, MOVE_SHAPES_MAX + 6)]
     for each in parked:
         pods.queue.park(each)
     asked: list[int] = []
 
-    def fits(template: Template) -> bool:
-        asked.append(template.id)
+    def fits(shape: Shape) -> bool:
+        asked.append(shape.id)
         return False
 
     for turn in range(2):
         pods.queue.help()
         pods.queue.move(turn * MOVE_SECONDS_MIN, fits)
-    assert {each.template.id for each in parked} == set(asked)
+    assert {each.shape.id for each in parked} == set(asked)

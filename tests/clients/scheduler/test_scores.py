@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
 import pytest
@@ -12,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.scheduler.change_log import CHANGES_MAX
 from ursa.clients.scheduler.columns import OWN_SHARD, TIE_BITS, NodeColumns, Shard, tie_bits
+from ursa.clients.scheduler.framework.column import INFEASIBLE, Column
 from ursa.clients.scheduler.node_facts import NodeFacts, read_node
 from ursa.clients.scheduler.options import ScoringStrategy
-from ursa.clients.scheduler.scores import INFEASIBLE, ScoreColumns, TemplateColumn
-from ursa.clients.scheduler.taints import untolerated
+from ursa.clients.scheduler.taints import UNSCHEDULABLE, untolerated
 from ursa.clients.scheduler.template import Template, Templates
 from ursa.proto.objects import encode
 
-from .objects import GI, node, pod_spec
+from .objects import GI, node, picker, pod_spec, shape
 
 GPU = "ursa.dev/gpu-milli"
 SPECS = [
@@ -49,13 +48,15 @@ class NaiveNode:
         facts = self.facts
         if facts is None or not facts.ready or not is_open or template.id in self.refused:
             return INFEASIBLE
+        if facts.unschedulable and untolerated([UNSCHEDULABLE], template.tolerations) is not None:
+            return INFEASIBLE
         if untolerated(facts.taints, template.tolerations) is not None:
             return INFEASIBLE
         if any(facts.labels.get(key) != value for key, value in template.node_selector):
             return INFEASIBLE
         for resource, units in template.requests.items():
             used = sum(requests.get(resource, 0) for requests in self.held)
-            if used + units > facts.allocatable.get(resource, 0):
+            if units and used + units > facts.allocatable.get(resource, 0):
                 return INFEASIBLE
         total = weights = 0
         for resource, weight in strategy.resources:
@@ -68,7 +69,19 @@ class NaiveNode:
             share = allocatable - used if strategy.type == "LeastAllocated" else used
             total += weight * (share * 100 // allocatable)
             weights += weight
-        return total // (weights or 1)
+        return (total // weights if weights else 0) + self.balance(template)
+
+    def balance(self, template: Template) -> int:
+        """NodeResourcesBalancedAllocation, of cpu and memory as they are requested."""
+        if not (template.requests["cpu"] or template.requests["memory"]):
+            return 0
+        assert self.facts is not None
+        shares = []
+        for resource in ("cpu", "memory"):
+            has = self.facts.allocatable.get(resource, 0)
+            takes = sum(requests.get(resource, 0) for requests in [*self.held, template.requests])
+            shares.append(min(takes / has, 1.0) if has else 1.0)
+        return int((1 - abs((shares[0] - shares[1]) / 2)) * 100)
 
 
 DEFAULTS = {"cpu": 100, "memory": 200 * 1024**2}
@@ -108,7 +121,7 @@ class Comparison:
     def __init__(self, columns_max: int, strategy: ScoringStrategy = STRATEGIES[0]) -> None:
         self.nodes = NodeColumns(seed=7)
         self.strategy = strategy
-        self.scores = ScoreColumns(self.nodes, Random(1), columns_max, strategy)
+        self.picker = picker(self.nodes, columns_max, scoring_strategy=strategy)
         self.templates = templates()
         self.naive: dict[tuple[str, str], NaiveNode] = {}
         self.open = {"rp-0": False, "rp-1": False}
@@ -190,10 +203,10 @@ class Comparison:
 
     def do_pick(self, template_number: int) -> None:
         template = self.templates[template_number]
-        picked = self.scores.pick(template)
-        fresh = TemplateColumn(self.nodes, template, self.strategy)
+        picked = self.picker.pick(shape(template))
+        fresh = Column(self.nodes, shape(template), self.picker.algorithm)
         fresh.refresh()
-        cached = self.scores.of(template)
+        cached = self.picker.column(shape(template))
         high = self.nodes.high
         assert cached.keys[:high].tolist() == fresh.keys[:high].tolist()
         scores = {key: naive.score(template, self.open[key[0]], self.strategy) for key, naive in self.naive.items()}
@@ -283,14 +296,14 @@ def test_each_scheduler_fills_its_own_shard_before_it_takes_from_others() -> Non
     template = templates()[0]
     owned = []
     for nodes in shards():
-        scores = ScoreColumns(nodes, Random(1), 10)
+        picks = picker(nodes)
         mine = [slot for slot in range(nodes.high) if nodes.tie_cells[slot] >= OWN_SHARD]
         owned.append({nodes.names[slot] for slot in mine})
         for _ in range(8 * len(mine)):  # 4 cpus are room for 8
-            slot = scores.pick(template)
+            slot = picks.pick(shape(template))
             assert slot in mine
             nodes.hold(slot, nodes.charges(template.requests))
-        assert scores.pick(template) not in mine
+        assert picks.pick(shape(template)) not in mine
     assert not owned[0] & owned[1]
     assert len(owned[0] | owned[1]) == 40
     assert all(len(names) > 10 for names in owned)
@@ -304,9 +317,9 @@ def test_on_overflow_schedulers_spread_over_many_good_nodes() -> None:
         nodes.set_node("rp-1", name, read_node(node(name)))
     for name in foreign[: len(foreign) // 2]:
         nodes.hold(nodes.slot("rp-1", name), nodes.charges({"cpu": 2000, "memory": 8 * GI, "pods": 1}))
-    scores = ScoreColumns(nodes, Random(1), 10)
+    picks = picker(nodes)
     template = templates()[0]
-    picked = [scores.pick(template) for _ in range(50)]
+    picked = [picks.pick(shape(template)) for _ in range(50)]
     assert len(set(picked)) > 20, "the best 100 are to choose from"
     assert all(nodes.names[slot] in foreign[len(foreign) // 2 :] for slot in picked), "full nodes are not among them"
 
@@ -317,8 +330,8 @@ def test_overflow_never_picks_a_node_without_room() -> None:
     foreign = [name for name in (f"n{index}" for index in range(300)) if not Shard(1, 2).owns(name)]
     for name in foreign:
         nodes.set_node("rp-1", name, read_node(node(name, cpu="4" if name == foreign[5] else "100m")))
-    scores = ScoreColumns(nodes, Random(1), 10)
-    assert {nodes.names[scores.pick(templates()[0])] for _ in range(20)} == {foreign[5]}
+    picks = picker(nodes)
+    assert {nodes.names[picks.pick(shape(templates()[0]))] for _ in range(20)} == {foreign[5]}
 
 
 def test_equal_nodes_are_taken_in_another_order_by_each_seed() -> None:
@@ -328,10 +341,10 @@ def test_equal_nodes_are_taken_in_another_order_by_each_seed() -> None:
         nodes.set_open("rp-1", True)
         for index in range(30):
             nodes.set_node("rp-1", f"n{index}", read_node(node(f"n{index}")))
-        scores = ScoreColumns(nodes, Random(1), 10)
+        picks = picker(nodes)
         order = []
         for _ in range(30):
-            slot = scores.pick(templates()[0])
+            slot = picks.pick(shape(templates()[0]))
             nodes.hold(slot, nodes.charges(templates()[0].requests))
             order.append(nodes.names[slot])
         assert len(set(order)) == 30, "an emptier node scores better"
@@ -353,11 +366,11 @@ def test_a_resource_that_no_node_has_ever_had_fits_nowhere(resource: str) -> Non
     nodes = NodeColumns()
     nodes.set_open("rp-1", True)
     nodes.set_node("rp-1", "n", read_node(node("n")))
-    scores = ScoreColumns(nodes, Random(1), 10)
+    picks = picker(nodes)
     template = Templates().of(encode(pod_spec({resource: 1})))
-    assert scores.pick(template) == INFEASIBLE
+    assert picks.pick(shape(template)) == INFEASIBLE
     nodes.set_node("rp-1", "g", read_node(node("g", gpu_milli=8000)))
-    assert (scores.pick(template) != INFEASIBLE) == (resource == GPU)
+    assert (picks.pick(shape(template)) != INFEASIBLE) == (resource == GPU)
 
 
 def test_more_resources_than_there_were_columns() -> None:
@@ -369,10 +382,10 @@ def test_more_resources_than_there_were_columns() -> None:
     nodes.set_node("rp-1", "n", NodeFacts("u", ready=True, allocatable=allocatable, taints=(), labels={}))
     nodes.hold(slot, nodes.charges({"cpu": 10, "memory": 0, "pods": 1, **dict.fromkeys(names, 19)}))
     template = Templates().of(encode(pod_spec({names[18]: 1})))
-    assert ScoreColumns(nodes, Random(1), 10).pick(template) == slot
+    assert picker(nodes).pick(shape(template)) == slot
     assert nodes.free[nodes.resource_columns[names[18]], slot] == 1
     nodes.hold(slot, nodes.charges({names[18]: 1, "pods": 1}))
-    assert ScoreColumns(nodes, Random(1), 10).pick(template) == INFEASIBLE
+    assert picker(nodes).pick(shape(template)) == INFEASIBLE
 
 
 def test_most_allocated_fills_a_node_before_it_begins_the_next() -> None:
@@ -381,10 +394,10 @@ def test_most_allocated_fills_a_node_before_it_begins_the_next() -> None:
     for index in range(4):
         nodes.set_node("rp-1", f"n{index}", read_node(node(f"n{index}", cpu="2")))
     template = templates()[0]  # four of them fill a node
-    scores = ScoreColumns(nodes, Random(1), 10, ScoringStrategy("MostAllocated"))
+    picks = picker(nodes, scoring_strategy=ScoringStrategy("MostAllocated"))
     picked = []
     for _ in range(16):
-        picked.append(scores.pick(template))
+        picked.append(picks.pick(shape(template)))
         nodes.hold(picked[-1], nodes.charges(template.requests))
     assert [len(set(picked[begin : begin + 4])) for begin in range(0, 16, 4)] == [1, 1, 1, 1]
 

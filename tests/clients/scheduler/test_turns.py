@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.scheduler.columns import NodeColumns, Shard
 from ursa.clients.scheduler.core import SchedulingCore
+from ursa.clients.scheduler.framework.column import INFEASIBLE
 from ursa.clients.scheduler.node_facts import read_node
-from ursa.clients.scheduler.scores import INFEASIBLE, ScoreColumns
 from ursa.clients.scheduler.template import Templates
 from ursa.clients.scheduler.turns import TURN_SECONDS, TURNS_MAX, Turns
 from ursa.proto.objects import encode
 
-from .objects import node, placement, pod, pod_spec
+from .objects import node, picker, placement, pod, pod_spec, shape
 
 FULL = {"cpu": 4000, "memory": 0, "pods": 1}
 
@@ -29,8 +29,8 @@ class OneNode:
         self.nodes.set_node("rp-1", name, read_node(node(name, cpu="4")))
         self.slot = self.nodes.slot("rp-1", name)
         self.turns = Turns(self.nodes)
-        self.scores = ScoreColumns(self.nodes, Random(1), 10)
-        self.template = Templates().of(encode(pod_spec({"cpu": "4"})))
+        self.picker = picker(self.nodes)
+        self.shape = shape(Templates().of(encode(pod_spec({"cpu": "4"}))))
         self.nodes.hold(self.slot, self.nodes.charges(FULL))
 
     def free(self) -> None:
@@ -39,7 +39,7 @@ class OneNode:
 
     def picks(self, now: float) -> bool:
         self.turns.advance(now)
-        return self.scores.pick(self.template) != INFEASIBLE
+        return self.picker.pick(self.shape) != INFEASIBLE
 
     def first_pick(self) -> float:
         """After how many seconds it takes what has become free, looking whenever it says that it must."""

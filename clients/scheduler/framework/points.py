@@ -1,0 +1,43 @@
+"""The extension points by their names in a KubeSchedulerConfiguration."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .interface import (
+    BindPlugin,
+    FilterPlugin,
+    NodeFilterPlugin,
+    NodeScorePlugin,
+    PermitPlugin,
+    Plugin,
+    PostBindPlugin,
+    PostFilterPlugin,
+    PreBindPlugin,
+    PreEnqueuePlugin,
+    PreFilterPlugin,
+    PreScorePlugin,
+    QueueSortPlugin,
+    ReservePlugin,
+    ScorePlugin,
+)
+
+POINTS: Final[dict[str, tuple[type[Plugin], ...]]] = {
+    "preEnqueue": (PreEnqueuePlugin,),
+    "queueSort": (QueueSortPlugin,),
+    "preFilter": (PreFilterPlugin,),
+    "filter": (FilterPlugin, NodeFilterPlugin),
+    "postFilter": (PostFilterPlugin,),
+    "preScore": (PreScorePlugin,),
+    "score": (ScorePlugin, NodeScorePlugin),
+    "reserve": (ReservePlugin,),
+    "permit": (PermitPlugin,),
+    "preBind": (PreBindPlugin,),
+    "bind": (BindPlugin,),
+    "postBind": (PostBindPlugin,),
+}
+MULTI_POINT: Final = "multiPoint"
+
+
+def takes_part(plugin: type[Plugin], point: str) -> bool:
+    return issubclass(plugin, POINTS[point])

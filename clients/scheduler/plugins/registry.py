@@ -1,0 +1,39 @@
+"""The plugins that come with Ursa, and those that Kubernetes has by default."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..framework.interface import Plugin
+from .image_locality import ImageLocality
+from .node_affinity import NodeAffinity
+from .node_name import NodeName
+from .node_ports import NodePorts
+from .node_resources_balanced_allocation import NodeResourcesBalancedAllocation
+from .node_resources_fit import NodeResourcesFit
+from .node_unschedulable import NodeUnschedulable
+from .taint_toleration import TaintToleration
+
+# In the order in which they are asked: what refuses many nodes cheaply comes first.
+_PLUGINS: Final[tuple[type[Plugin], ...]] = (
+    NodeUnschedulable,
+    NodeName,
+    TaintToleration,
+    NodeAffinity,
+    NodePorts,
+    NodeResourcesFit,
+    NodeResourcesBalancedAllocation,
+    ImageLocality,
+)
+BUILT_IN: Final = {plugin.name: plugin for plugin in _PLUGINS}
+# What is on where a configuration says nothing, with the weights of its scores.
+DEFAULT_WEIGHTS: Final = {
+    "NodeUnschedulable": 1,
+    "NodeName": 1,
+    "TaintToleration": 3,
+    "NodeAffinity": 2,
+    "NodePorts": 1,
+    "NodeResourcesFit": 1,
+    "NodeResourcesBalancedAllocation": 1,
+    "ImageLocality": 1,
+}
