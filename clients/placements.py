@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..proto import ursa_pb2 as pb
+from ..proto.host_ports import HostPort
 from ..proto.kinds import BY_KIND
 from ..proto.objects import ObjectKey
 from ..proto.quantities import CPU, MEMORY, PODS
-from .host_ports import HostPort
 from .pods import pod_requests
 
 PLACEMENT = BY_KIND["Placement"]

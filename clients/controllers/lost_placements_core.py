@@ -21,6 +21,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
+from ...proto.host_ports import read_host_ports
 from ...proto.objects import Object, ObjectKey, decode, encode
 from ..informer import Event, EventType
 from ..operations import delete_operation
@@ -149,9 +150,15 @@ class LostPlacementsCore:
         node = self._nodes.get(ObjectKey("", "", bound.node))
         if node is None:
             return None  # Lost with the rest: its kubelet registers it again, or its pods are collected.
-        requests = placed_requests(decode(pod.message.spec))
+        spec, suspect = decode(pod.message.spec), bound.suspect
         claim = placement_spec(
-            bound.node, node.uid, bound.suspect.tenant_partition, bound.suspect.pod, pod.uid, requests
+            bound.node,
+            node.uid,
+            suspect.tenant_partition,
+            suspect.pod,
+            pod.uid,
+            placed_requests(spec),
+            host_ports=read_host_ports(spec),
         )
         return create_placement(pod.uid, encode({**claim, "bound": True}))
 

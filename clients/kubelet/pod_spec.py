@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ...proto.host_ports import HostPort, read_host_ports
 from ...proto.objects import decode
 from ...proto.quantities import PODS, resource_units
 
@@ -19,6 +20,7 @@ class PodSpec(NamedTuple):
     node: str
     resource_partition: str
     requests: Mapping[str, int]
+    host_ports: tuple[HostPort, ...]
     node_selector: Mapping[str, str]
     containers: tuple[tuple[str, str], ...]  # name and image of each
     runs_to_completion: bool
@@ -41,6 +43,7 @@ def pod_spec(data: bytes) -> PodSpec:
         node=spec.get("nodeName") or "",
         resource_partition=spec.get("resourcePartition") or "",
         requests=requests,
+        host_ports=read_host_ports(spec),
         node_selector=spec.get("nodeSelector") or {},
         containers=tuple((container.get("name", ""), container.get("image", "")) for container in containers),
         runs_to_completion=spec.get("restartPolicy") in ("Never", "OnFailure"),

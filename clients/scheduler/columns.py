@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...proto import quantities
-from ..host_ports import HostPort
+from ...proto.host_ports import HostPort
 from .change_log import ChangeLog
 from .images import ImageIndex
 from .labels import LabelColumns

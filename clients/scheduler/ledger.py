@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections import deque
 
 from ...proto import ursa_pb2 as pb
+from ...proto.host_ports import HostPort, read_written
 from ...proto.objects import decode
-from ..host_ports import HostPort, read_written
 from ..revisions import Revision
 from .columns import Charges, NodeColumns
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
+from ...proto.host_ports import HostPort, read_host_ports
 from ...proto.objects import decode, encode
 from ...proto.quantities import PODS
-from ..host_ports import HostPort, read_host_ports
 from ..placements import placed_requests
 from .node_facts import UNITS_MAX
 from .node_selectors import NO_AFFINITY, NodeAffinity, read_node_affinity

@@ -1,8 +1,9 @@
 """The placement ledger of a resource partition: who holds how much of which node.
 
 Schedulers of several tenant partitions place on the same nodes without knowing one another. Each claims: it creates a
-Placement, and the ledger admits it only if the node's allocatable, less all placements already on it, has room. The
-check and the write are one step of one loop, so **no claim ever over-commits a node**.
+Placement, and the ledger admits it only if the node's allocatable, less all placements already on it, has room, and
+none of them has taken one of its host ports. The check and the write are one step of one loop, so **no claim ever
+over-commits a node**.
 
 A placement may say that its pod is `bound` there already: it was lost, when this partition was set back to an older
 snapshot, and is made again. The pod is there, whatever the ledger says of it, so it is counted and not refused, even if
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import AlreadyExists, Conflict, NotFound
+from ...proto.host_ports import HostPort, read_written
 from ...proto.objects import decode_shared
 from ...proto.quantities import format_quantity, resource_list
 from ...proto.restores import TOLD_ANNOTATION
@@ -37,6 +39,7 @@ from ...proto.restores import TOLD_ANNOTATION
 class _Claim(NamedTuple):
     node: str
     requests: dict[str, int]
+    ports: tuple[HostPort, ...]
     history: str  # Of the tenant partition; empty: it does not say.
 
 
@@ -47,6 +50,7 @@ class Ledger:
         self._allocatable: dict[str, tuple[str, dict[str, int]]] = {}  # node -> uid, resources
         self._used: dict[str, dict[str, int]] = {}
         self._claims: dict[str, _Claim] = {}
+        self._ports: dict[str, list[HostPort]] = {}  # Taken, by node.
         self._told: dict[str, str] = {}  # By node: the incarnation to which its kubelet has said what runs there.
         self._incarnation = ""
 
@@ -86,6 +90,7 @@ class Ledger:
         if not spec.get("bound"):
             self._check_told(spec, node)
             self._check_room(spec, node, allocatable)
+            self._check_ports(spec, node)
         return True
 
     def _check_told(self, spec: Any, node: str) -> None:
@@ -107,6 +112,16 @@ class Ledger:
                     key=f"nodes///{node}",
                 )
 
+    def _check_ports(self, spec: Any, node: str) -> None:
+        wanted = read_written(spec.get("hostPorts") or ())
+        taken = self._ports.get(node, ()) if wanted else ()
+        for port in wanted:
+            if any(port.collides(other) for other in taken):
+                raise Conflict(
+                    f"node {node!r} has no room for pod {_pod_name(spec)}: its port {port} is taken",
+                    key=f"nodes///{node}",
+                )
+
     def node_changed(self, node: pb.Object) -> None:
         status = decode_shared(node.status)
         metadata = node.metadata
@@ -120,8 +135,11 @@ class Ledger:
 
     def placement_created(self, placement: pb.Object) -> None:
         spec = decode_shared(placement.spec)
-        claim = _Claim(spec["node"], spec["requests"], spec.get("history", ""))
+        ports = read_written(spec.get("hostPorts") or ())
+        claim = _Claim(spec["node"], spec["requests"], ports, spec.get("history", ""))
         self._claims[placement.metadata.name] = claim
+        if ports:
+            self._ports.setdefault(claim.node, []).extend(ports)
         used = self._used.setdefault(claim.node, {})
         for resource, units in claim.requests.items():
             used[resource] = used.get(resource, 0) + units
@@ -131,6 +149,8 @@ class Ledger:
         used = self._used[claim.node]
         for resource, units in claim.requests.items():
             used[resource] -= units
+        for port in claim.ports:
+            self._ports[claim.node].remove(port)
 
 
 def _pod_name(spec: Any) -> str:

@@ -118,6 +118,8 @@ class PlacementStrategy(Strategy):
         for name, units in mapping(spec.get("requests"), "spec.requests", causes).items():
             if not isinstance(units, int) or isinstance(units, bool) or units < 0:
                 causes.add(f"spec.requests[{name}]", f"must be a whole number of units, not negative, not {units!r}")
+        for number, port in enumerate(sequence(spec.get("hostPorts"), "spec.hostPorts", causes)):
+            _check_host_port(port, f"spec.hostPorts[{number}]", causes)
         if not isinstance(spec.get("history", ""), str):
             causes.add("spec.history", f"must be an incarnation, not {spec['history']!r}")
         if not isinstance(spec.get("bound", False), bool):
@@ -133,6 +135,16 @@ class PlacementStrategy(Strategy):
         before, after = decode_shared(old.spec), decode_shared(new.spec)
         if {**after, "tenantPartition": ""} != {**before, "tenantPartition": ""}:
             causes.add("spec", "of a placement is fixed but for tenantPartition; delete it and create another")
+
+
+def _check_host_port(entry: Any, field: str, causes: Causes) -> None:
+    port = mapping(entry, field, causes)
+    number = port.get("port")
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 65_535:
+        causes.add(f"{field}.port", f"must be from 1 to 65535, not {number!r}")
+    for name in ("protocol", "address"):
+        if not isinstance(port.get(name), str) or not port[name]:
+            causes.require(f"{field}.{name}")
 
 
 def _check_data_key(key: Any, field: str, causes: Causes) -> None:

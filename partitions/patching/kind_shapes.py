@@ -207,7 +207,12 @@ _BY_KIND: dict[str, Shape] = {
         )
     ),
     "Placement": _kind(
-        spec=struct("node nodeUID tenantPartition", pod=struct("tenant namespace name uid"), requests=STRINGS)
+        spec=struct(
+            "node nodeUID tenantPartition",
+            pod=struct("tenant namespace name uid"),
+            requests=STRINGS,
+            hostPorts=list_of(struct("protocol port address")),
+        )
     ),
     "TenantPartition": _PARTITION,
     "ResourcePartition": _PARTITION,

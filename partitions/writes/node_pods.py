@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import Forbidden, NotFound
+from ...proto.host_ports import read_host_ports
 from ...proto.kinds import BY_KIND
 from ...proto.objects import decode_shared, encode
 from ...proto.quantities import CPU, MEMORY, PODS
@@ -84,6 +85,8 @@ class NodePods:
             },
             "requests": _requests(pod.spec),
         }
+        if ports := read_host_ports(decode_shared(pod.spec)):
+            spec["hostPorts"] = [port.written() for port in ports]
         if MIRROR_ANNOTATION in metadata.annotations:
             spec["bound"] = True
         message = pb.Object(api_version=_PLACEMENT.api_version, kind=_PLACEMENT.kind, spec=encode(spec))

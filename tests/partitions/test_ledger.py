@@ -154,3 +154,23 @@ def test_no_claim_over_commits_a_node_at_any_revision(asked: list[tuple[str, int
         if not spec.get("bound"):
             assert sum(requests["cpu"] for requests in on_node) <= 1000 or not spec["requests"]["cpu"]
             assert len(on_node) <= 4
+
+
+PORT = {"protocol": "TCP", "port": 80, "address": "0.0.0.0"}
+
+
+def test_a_port_of_a_node_is_one_pods_until_that_is_released(resource_partition: Partition) -> None:
+    n1 = resource_partition.create(node("n1"))
+    resource_partition.create(placement("a", n1, hostPorts=[PORT]))
+    resource_partition.create(placement("b", n1, hostPorts=[{**PORT, "protocol": "UDP"}, {**PORT, "port": 81}]))
+    with pytest.raises(Conflict, match=r"its port 10.0.0.1:80/TCP is taken"):
+        resource_partition.create(placement("c", n1, hostPorts=[{**PORT, "address": "10.0.0.1"}]))
+    resource_partition.do(release("a"))
+    resource_partition.create(placement("c", n1, hostPorts=[{**PORT, "address": "10.0.0.1"}]))
+    resource_partition.create(placement("d", n1, hostPorts=[{**PORT, "address": "10.0.0.2"}]))
+
+
+def test_a_port_that_is_none_is_refused(resource_partition: Partition) -> None:
+    n1 = resource_partition.create(node("n1"))
+    with pytest.raises(Invalid, match=r"spec.hostPorts\[0\].port.*must be from 1 to 65535"):
+        resource_partition.create(placement("a", n1, hostPorts=[{**PORT, "port": 0}]))

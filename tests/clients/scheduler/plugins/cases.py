@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from ursa.clients.host_ports import HostPort
 from ursa.clients.scheduler.columns import NodeColumns
 from ursa.clients.scheduler.framework.shape import Shape
 from ursa.clients.scheduler.node_facts import read_node
 from ursa.clients.scheduler.template import Templates
+from ursa.proto.host_ports import HostPort
 from ursa.proto.objects import Object, encode
 
 # What the card asks for; `make test` runs a few of them.
@@ -25,7 +25,12 @@ GI = 1024**3
 MB = 1024**2
 GPU, FPGA = "ursa.dev/gpu-milli", "example.com/fpga"
 KEYS = ("zone", "disk", "rank", "kubernetes.io/hostname")
-VALUES = {"zone": "abc", "disk": ("ssd", "hdd"), "rank": ("-3", "0", "7", "x7", "70"), "kubernetes.io/hostname": ("n0", "n1")}
+VALUES = {
+    "zone": ("a", "b", "c"),
+    "disk": ("ssd", "hdd"),
+    "rank": ("-3", "0", "7", "x7", "70"),
+    "kubernetes.io/hostname": ("n0", "n1"),
+}
 EFFECTS = ("NoSchedule", "NoExecute", "PreferNoSchedule")
 IMAGES = ("app:1", "app:latest", "registry:5000/big:2", "registry:5000/big:latest", "side:latest")
 ASKED_IMAGES = ("app:1", "app", "registry:5000/big:2", "registry:5000/big", "side", "unknown")
@@ -80,7 +85,7 @@ def draw_node(random: Random, name: str) -> PlainNode:
         [draw_taint(random) for _ in range(random.choice([0, 0, 1, 2, 3]))],
         random.random() < 0.2,
         allocatable,
-        [{"names": [name], "sizeBytes": random.choice([0, 10, 40, 700, 5000]) * MB} for name in some(random, IMAGES, 5)],
+        [{"names": [name], "sizeBytes": random.choice([0, 10, 700, 5000]) * MB} for name in some(random, IMAGES, 5)],
     )
     for _ in range(random.choice([0, 0, 1, 2, 4])):
         node.held.append(draw_requests(random))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from .cases import MB, PlainNode
@@ -155,7 +156,7 @@ def on_lines(shape: Sequence[tuple[int, int]], utilization: int) -> int:
     points = [(at, 10 * score) for at, score in shape]
     if utilization <= points[0][0]:
         return points[0][1]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if utilization <= x1:
             return y0 + int((y1 - y0) * (utilization - x0) / (x1 - x0))
     return points[-1][1]

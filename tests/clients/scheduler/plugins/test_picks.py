@@ -11,7 +11,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ursa.clients.host_ports import HostPort
 from ursa.clients.scheduler.columns import OWN_SHARD, NodeColumns, Shard
 from ursa.clients.scheduler.framework.column import INFEASIBLE, Column
 from ursa.clients.scheduler.framework.interface import (
@@ -32,6 +31,7 @@ from ursa.clients.scheduler.node_facts import read_node
 from ursa.clients.scheduler.options import SchedulerOptions
 from ursa.clients.scheduler.profiles import profiles_of
 from ursa.clients.scheduler.template import Templates
+from ursa.proto.host_ports import HostPort
 from ursa.proto.objects import encode
 
 from . import naive
@@ -89,7 +89,9 @@ class Emptiest(ScorePlugin):
 PROFILES: dict[str, Any] = {
     "default": {},
     "live": {"plugins": {"multiPoint": {"enabled": [{"name": "Crowd", "weight": 5}]}}},
-    "all": {"plugins": {"multiPoint": {"enabled": [{"name": "Crowd", "weight": 5}, {"name": "Emptiest", "weight": 4}]}}},
+    "all": {
+        "plugins": {"multiPoint": {"enabled": [{"name": "Crowd", "weight": 5}, {"name": "Emptiest", "weight": 4}]}}
+    },
 }
 
 
@@ -164,7 +166,9 @@ class History:
     def view(self, node: PlainNode) -> PlainNode:
         held = [requests for requests, _ in node.held]  # type: ignore[misc]
         ports = [tuple(each) for _, ports in node.held for each in ports]  # type: ignore[misc]
-        return PlainNode(node.name, node.labels, node.taints, node.unschedulable, node.allocatable, node.images, held, ports)
+        return PlainNode(
+            node.name, node.labels, node.taints, node.unschedulable, node.allocatable, node.images, held, ports
+        )
 
     def expected(self, number: int) -> dict[int, int]:
         """The total of each node that is feasible, by slot."""

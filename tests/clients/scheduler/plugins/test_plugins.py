@@ -120,6 +120,8 @@ def test_node_affinity(case: Case, added: bool) -> None:
 
 
 WEIGHTS = [{"cpu": 1, "memory": 1}, {"cpu": 3}, {GPU: 5, "cpu": 1}, {"memory": 2, GPU: 1, FPGA: 7}]
+
+
 def known(weights: dict[str, int], case: Case) -> dict[str, int]:
     """A resource that no node has ever had counts nowhere: who requests it fits nowhere."""
     return {name: weight for name, weight in weights.items() if name in case.columns.resource_columns} or {"cpu": 1}

@@ -1,4 +1,7 @@
-"""The ports of its node that a pod takes: no two pods on a node may have one in common."""
+"""The ports of its node that a pod takes: no two pods on a node may have one in common.
+
+A Placement has those of its pod as `hostPorts`, so that a node's ledger, and every scheduler, knows of all tenants'.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ class HostPort(NamedTuple):
     protocol: str
     port: int
     address: str
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}/{self.protocol}"
 
     def written(self) -> dict[str, Any]:
         """As the `hostPorts` of a Placement have it."""
