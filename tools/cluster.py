@@ -42,6 +42,7 @@ from .nodes import NodeOptions, deregister, make_nodes
 from .one_box import NODES_PER_PROCESS, OneBoxOptions, Topology, open_one_box
 from .partition_keeper import PartitionKeeper
 from .processes import ProcessInfo
+from .scheduler_config import read_scheduler_config
 from .static_pods import read_static_pods
 from .tenants import TenantDirectory
 from .usage import Usage
@@ -111,6 +112,8 @@ class Cluster(ClusterTenants):
             another takes over when it is gone.
         recorder: is given what the cluster's own clients ask and are told; with processes=False what all parts do.
         static_pods: a file of pods, or a directory, that each node runs by itself, whatever any partition says.
+        scheduler_config: a KubeSchedulerConfiguration, with the profiles of the schedulers.
+        scheduler_plugins: plugins of one's own that the profiles may name, as module:Class.
 
     Raises:
         InputError: the arguments contradict one another, or make no sense; the message says which.
@@ -137,6 +140,8 @@ class Cluster(ClusterTenants):
         recorder: Recorder | None = None,
         controller_replicas: int = 1,
         static_pods: str | os.PathLike[str] | None = None,
+        scheduler_config: str | os.PathLike[str] | None = None,
+        scheduler_plugins: Sequence[str] = (),
     ) -> None:
         if controller_replicas < 1:
             raise InputError(f"controllers cannot have {controller_replicas} replicas: use 1 or more")
@@ -163,6 +168,9 @@ class Cluster(ClusterTenants):
         self._controller_replicas = controller_replicas
         self._static_pods_file = "" if static_pods is None else os.path.abspath(static_pods)
         self._static_pods = read_static_pods([self._static_pods_file]) if self._static_pods_file else []
+        self._scheduler_config = "" if scheduler_config is None else os.path.abspath(scheduler_config)
+        self._scheduler_plugins = tuple(scheduler_plugins)
+        self._scheduler_options = read_scheduler_config(scheduler_config, self._scheduler_plugins).options
 
         self._opening: AbstractAsyncContextManager[None] | None = None
         self._runtime: Runtime | None = None
@@ -455,6 +463,7 @@ class Cluster(ClusterTenants):
                 self._trace,
                 self._recorder,
                 self._controller_replicas,
+                scheduler_options=self._scheduler_options,
                 static_pods=self._static_pods,
             )
             async with open_in_process(options, running_clock()) as parts:
@@ -473,6 +482,8 @@ class Cluster(ClusterTenants):
             self._recorder,
             self._controller_replicas,
             self._static_pods_file,
+            self._scheduler_config,
+            self._scheduler_plugins,
         )
         try:
             async with open_one_box(box_options, data_dir) as box:

@@ -89,6 +89,8 @@ class OneBoxOptions:
     recorder: Recorder | None = None  # Of what the cluster's own clients ask and are told.
     controller_replicas: int = 1  # Of each scheduler and controller manager; several elect the one that works.
     static_pods: str = ""  # A file of them, or a directory: each node runs them.
+    scheduler_config: str = ""  # A KubeSchedulerConfiguration.
+    scheduler_plugins: Sequence[str] = ()  # As module:Class.
 
 
 class OneBox:
@@ -281,10 +283,13 @@ class OneBox:
         names = replica_names(f"{component}-{home}", self._options.controller_replicas)
         elect = "--leader-elect" if names[1:] else "--no-leader-elect"
         self._homes |= dict.fromkeys(names, home)
-        return [
-            self._spec(name, component, ["--name", name, "--home", home, elect, *self._endpoint_flags()])
-            for name in names
-        ]
+        flags = [elect, *(self._scheduler_flags() if component == "scheduler" else ()), *self._endpoint_flags()]
+        return [self._spec(name, component, ["--name", name, "--home", home, *flags]) for name in names]
+
+    def _scheduler_flags(self) -> list[str]:
+        config, plugins = self._options.scheduler_config, self._options.scheduler_plugins
+        flags = ["--config", config] if config else []
+        return [*flags, *(f"--plugin={plugin}" for plugin in plugins)]
 
     def _hollow_nodes(self, name: str) -> ProcessSpec:
         home = self._homes[name] = name.removeprefix("hollow-nodes-").rpartition("-")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,8 @@ def apiserver(
     show_default=True,
     help="Take the pods whose spec.schedulerName is this.",
 )
+@click.option("--config", type=click.Path(path_type=Path), help="A KubeSchedulerConfiguration, with profiles.")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE:CLASS", help="One of your own, for the profiles.")
 @election_option
 @endpoint_options
 @process_options
@@ -135,6 +138,8 @@ def scheduler(
     resource_partitions: tuple[str, ...],
     faults_file: Path | None,
     scheduler_name: str,
+    config: Path | None,
+    plugins: tuple[str, ...],
     leader_elect: bool,
     metrics_address: str,
     log_level: str,
@@ -147,8 +152,11 @@ def scheduler(
 
     from ...clients.scheduler import Scheduler, SchedulerOptions
     from ..components import ComponentSpec, elected, run_component
+    from ..scheduler_config import read_scheduler_config
 
-    options = SchedulerOptions(scheduler_name=scheduler_name)
+    options, notes = read_scheduler_config(config, plugins, scheduler_name)
+    for note in notes:
+        logging.getLogger("ursa.scheduler").info("%s: %s", config, note)
 
     def make(clients: ClientSet, actor: Actor) -> Scheduler:
         return Scheduler(clients, home, actor, options)

@@ -12,6 +12,7 @@ from ..load.density import DensityOptions, run_density
 from ..load.faults import Kill, LinkFault
 from ..nodes import NodeOptions
 from ..report.observations import Threshold
+from .scheduler_options import scheduler_options
 
 # Flag: the figure of the report it bounds, and whether from above.
 _THRESHOLDS = {
@@ -52,6 +53,7 @@ _THRESHOLDS = {
 @click.option("--data-dir", type=click.Path(path_type=Path), help="An empty directory for the stores; kept.")
 @click.option("--check", is_flag=True, help="Record what this command sees, and check it against what is promised.")
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Check, and keep what was recorded.")
+@scheduler_options
 @click.option("--seed", type=int, default=0, help="Of everything random that this command decides.")
 @click.option("--startup-p50-max", type=float, metavar="MS", help="Fail above this.")
 @click.option("--startup-p99-max", type=float, metavar="MS", help="Fail above this.")
@@ -79,6 +81,8 @@ def density(
     data_dir: Path | None,
     check: bool,
     record: Path | None,
+    scheduler_config: Path | None,
+    scheduler_plugins: tuple[str, ...],
     seed: int,
     **bounds: float | None,
 ) -> int:
@@ -110,6 +114,8 @@ def density(
         data_dir=data_dir,
         check=check,
         record=record,
+        scheduler_config=scheduler_config,
+        scheduler_plugins=scheduler_plugins,
     )
     report, _ = run_and_report(partial(run_density, options), output)
     return report.exit_status

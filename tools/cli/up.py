@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..endpoints import DEFAULT_NAME
+from .scheduler_options import scheduler_options
 
 TABLE_WIDTH = 110
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of each scheduler and controller manager; one of them works, the others stand by.",
 )
+@scheduler_options
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -52,6 +54,8 @@ def up(
     nodes: int,
     nodes_file: Path | None,
     controller_replicas: int,
+    scheduler_config: Path | None,
+    scheduler_plugins: tuple[str, ...],
     data_dir: Path | None,
     name: str,
     log_level: str,
@@ -72,6 +76,8 @@ def up(
         nodes,
         node_objects=load_nodes(nodes_file) if nodes_file is not None else None,
         controller_replicas=controller_replicas,
+        scheduler_config=scheduler_config,
+        scheduler_plugins=scheduler_plugins,
         data_dir=data_dir,
         name=name,
         log_level=log_level,

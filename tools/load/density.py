@@ -73,6 +73,8 @@ class DensityOptions:
     data_dir: Path | None = None
     processes: bool = True
     check: bool = False
+    scheduler_config: Path | None = None
+    scheduler_plugins: Sequence[str] = ()
     record: Path | None = None  # Where the recording is kept; it is checked, too.
 
     def __post_init__(self) -> None:
@@ -194,6 +196,8 @@ async def _run(options: DensityOptions, reporter: Reporter, run: RecordedRun | N
             seed=options.seed,
             start_delay_seconds=options.start_delay_seconds,
             recorder=None if run is None else run.recorder,
+            scheduler_config=options.scheduler_config,
+            scheduler_plugins=options.scheduler_plugins,
         ) as cluster,
         open_session(cluster, COMMAND) as session,
     ):

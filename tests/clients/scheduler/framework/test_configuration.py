@@ -209,7 +209,8 @@ BAD = {
     ),
     "a shape that goes back": (
         (
-            "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: RequestedToCapacityRatio, "
+            "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: "
+            "{type: RequestedToCapacityRatio, "
             "requestedToCapacityRatio: {shape: [{utilization: 9, score: 1}, {utilization: 9, score: 2}]}}}}]}]"
         ),
         r"shape\[1\].utilization must be more than that of the point before, 9",
@@ -224,7 +225,8 @@ BAD = {
     "two profiles of one name": ("profiles: [{}, {}]", "two of them have schedulerName default-scheduler"),
     "two sorts": (
         (
-            "profiles: [{schedulerName: a, plugins: {queueSort: {disabled: [{name: '*'}], enabled: [{name: OldestFirst}]}}},"
+            "profiles: [{schedulerName: a, plugins: {queueSort: {disabled: [{name: '*'}], "
+            "enabled: [{name: OldestFirst}]}}},"
             " {schedulerName: b, plugins: {queueSort: {disabled: [{name: '*'}], enabled: [{name: NewestFirst}]}}}]"
         ),
         "queueSort: a and b must have the same, not OldestFirst and NewestFirst",
