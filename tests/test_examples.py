@@ -41,6 +41,18 @@ def test_the_library_example_runs_three_pods() -> None:
 
 
 @pytest.mark.slow
+def test_the_plugin_example_chooses_alike_in_both_ways() -> None:
+    lines = run("own_plugin.py").splitlines()
+    assert lines[:4] == [
+        "plain pod-0 runs on node-0002",
+        "plain pod-1 runs on node-0003",
+        "plain pod-2 runs on node-0004",
+        "refused: {'NodeResourcesFit': 2, 'Cool': 1}",
+    ]
+    assert [line.replace("arrays", "plain").replace("CoolArrays", "Cool") for line in lines[4:]] == lines[:4]
+
+
+@pytest.mark.slow
 def test_the_custom_kinds_example_runs_both_kinds_and_takes_the_pods_of_one_away() -> None:
     assert run("custom_kinds/run.py").splitlines() == [
         "sparkapplications.sparkoperator.k8s.io pi {'applicationState': 'Running', 'executors': 2}",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import trio
 
 from ..clients.client import ObjectList, PartitionClient
+from ..clients.scheduler.explanation import Explanation
 from ..clients.tenants.moving import Moved
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import UrsaError
@@ -130,6 +131,9 @@ class BlockingCluster:
     def apply(self, manifest: Mapping[str, Any] | Object) -> Object: ...
     def apply(self, manifest: str | os.PathLike[str] | Mapping[str, Any] | Object) -> Object | list[Object]:
         return self._loop.call(partial(self._cluster.apply, manifest))
+
+    def explain(self, pod: Object) -> Explanation:
+        return self._loop.call(partial(self._cluster.explain, pod))
 
     def wait_for_pods(
         self,

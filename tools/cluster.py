@@ -28,6 +28,7 @@ from ..clients.actor import Actor
 from ..clients.client import ClientSet
 from ..clients.kubelet.options import Delay
 from ..clients.nurseries import open_background, run_all
+from ..clients.scheduler.explanation import Explanation
 from ..proto.errors import InputError, UrsaError
 from ..proto.kinds import Role
 from ..proto.objects import Object
@@ -37,6 +38,7 @@ from .bootstrap import DEFAULT_TENANT, ensure_default_tenant, register_partition
 from .clocks import running_clock
 from .cluster_tenants import ClusterTenants
 from .endpoints import require_not_running
+from .explaining import explain_pod
 from .faults.control import Enforcer, Faults
 from .nodes import NodeOptions, deregister, make_nodes
 from .one_box import NODES_PER_PROCESS, OneBoxOptions, Topology, open_one_box
@@ -311,6 +313,17 @@ class Cluster(ClusterTenants):
             return [await self.apply(each.object) for each in read_manifests([os.fspath(manifest)], kinds)]
         obj = manifest if isinstance(manifest, Object) else Object.from_dict(manifest)
         return await apply_object(obj, self.clients, self._open_tenants)
+
+    async def explain(self, pod: Object) -> Explanation:
+        """Why a pod is on its node, or on none, by the plugins of its profile as things are now; see `explaining.py`.
+
+        Raises:
+            InputError: no profile is for this pod. UrsaError: a plugin fails. LinkError: a partition does not answer.
+        """
+        explanation, missing = await explain_pod(self.clients, pod, self._scheduler_options)
+        if missing:
+            raise missing[0]
+        return explanation
 
     async def wait_for_pods(
         self,

@@ -46,6 +46,9 @@ class ClusterFile:
     tenant_partitions: dict[str, str]
     resource_partitions: dict[str, str]
     processes: list[ClusterProcess] = field(default_factory=list)
+    # Of its schedulers: a KubeSchedulerConfiguration, and plugins as module:Class.
+    scheduler_config: str = ""
+    scheduler_plugins: list[str] = field(default_factory=list)
     pid: int = field(default_factory=os.getpid)
     # Together with the pid this names one process for good: pids come round again.
     pid_created: float = field(default_factory=lambda: psutil.Process().create_time())

@@ -325,6 +325,8 @@ class OneBox:
             self.tenant_addresses,
             self.resource_addresses,
             cluster_processes(self.processes.values()),
+            self._options.scheduler_config,
+            list(self._options.scheduler_plugins),
         )
         for path in self._cluster_files():
             cluster.save(path)

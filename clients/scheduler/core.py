@@ -23,6 +23,7 @@ from .actions import Action, Probe
 from .binder import Binder
 from .columns import NodeColumns, Shard
 from .decisions import Counts, Decisions
+from .explanation import Explanation, RecentDecisions, explain_shape
 from .framework.column import INFEASIBLE
 from .framework.interface import PluginError
 from .framework.picker import Picker
@@ -75,6 +76,7 @@ class SchedulingCore:
         self._reporter = Reporter(self.pickers, self._unseen_partitions, columns_max)
         self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options)
         self.pods = self.binder.pods
+        self._recent = RecentDecisions()
         self._templates, self._shapes = Templates(), Shapes()
         self._draining: dict[str, None] = {}
         self._pods_synced = False
@@ -296,10 +298,28 @@ class SchedulingCore:
                 self._park(pod, now)
             elif views[partitions[slot]].outstanding < self.options.claims_outstanding_max:
                 self.binder.claim(pod, slot)
+                self._recent.note(pod.uid, pod.shape, pod.partition, pod.node)
             else:
                 self.queue.push(pod)
                 self._blocked = True
                 return
+
+    def explain(self, uid: str, partition: str = "", node: str = "") -> Explanation | None:
+        """Why a pod that waits, or has lately been given a node, goes there or nowhere, as things are now; None: it
+        does neither. `partition` and `node`: where it is, if the caller knows better.
+
+        Raises:
+            PluginError
+        """
+        pod, recent = self.pods.get(uid), self._recent.of(uid)
+        if pod is None and recent is None:
+            return None
+        shape = pod.shape if pod is not None else recent[0] if recent is not None else None
+        assert shape is not None
+        if not node and recent is not None:
+            _, partition, node = recent
+        slot = self.nodes.find(partition, node) if node else None
+        return explain_shape(self.pickers[shape.template.scheduler_name], shape, slot)
 
     def _fits_somewhere(self, shape: Shape) -> bool:
         return self.pickers[shape.template.scheduler_name].fits_somewhere(shape)

@@ -23,6 +23,7 @@ from ..nurseries import run_all
 from .actions import PODS, Action
 from .core import SchedulingCore
 from .decisions import Counts, Decisions
+from .explanation import Explanation
 from .options import SchedulerOptions
 from .placement_feed import PlacementFeed
 from .scheduler_metrics import SchedulerMetrics
@@ -70,6 +71,15 @@ class Scheduler:
     def counts(self) -> Counts:
         """What it has done since it began."""
         return self._core.counts
+
+    def explain(self, pod_uid: str) -> Explanation | None:
+        """Why a pod that waits, or has lately been given a node, goes there or nowhere, as things are now. None: it is
+        neither.
+
+        Raises:
+            PluginError
+        """
+        return self._core.explain(pod_uid)
 
     def ready(self) -> dict[str, bool]:
         """Whether it sees its pods, and nodes to put them on. A lost resource partition does not make it unready."""

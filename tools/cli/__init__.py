@@ -32,6 +32,7 @@ _COMMANDS: dict[str, _Row] = {
     "up": _Row("up", "up", "Run a cluster on this machine, in the foreground."),
     "get": _Row("get", "get", "List objects, or show one."),
     "describe": _Row("describe", "describe", "Show objects with what happened to them."),
+    "explain": _Row("explain", "explain", "Tell why a pod is on its node, or on none."),
     "apply": _Row("apply", "apply", "Create or change objects from manifests."),
     "delete": _Row("delete", "delete", "Delete objects."),
     "watch": _Row("watch", "watch", "Follow the changes of objects."),
