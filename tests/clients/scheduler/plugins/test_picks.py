@@ -113,11 +113,22 @@ class History:
             self.set_node(f"n{number}")
         templates, self.shapes, self.specs = Templates(), [], []
         for number in range(3):
-            spec = draw_pod(random, list(self.plain.values()))
+            spec = self.lenient(draw_pod(random, list(self.plain.values())))
             template = templates.of(encode(spec))
             self.specs.append(spec)
             labels = {"crowd": random.choice(["any", "few"])}
             self.shapes.append(Shape(number + 1, template, "acme", "default", labels))
+
+    def lenient(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """So that mostly several nodes are feasible."""
+        if self.random.random() < 0.9:
+            spec.pop("nodeName", None)
+            spec.pop("nodeSelector", None)
+            affinity = spec.get("affinity", {}).get("nodeAffinity", {})
+            affinity.pop("requiredDuringSchedulingIgnoredDuringExecution", None)
+        if self.random.random() < 0.6:
+            spec["tolerations"] = [{"operator": "Exists", "effect": effect} for effect in ("NoSchedule", "NoExecute")]
+        return spec
 
     @staticmethod
     def partition(name: str) -> str:
@@ -126,6 +137,9 @@ class History:
     def set_node(self, name: str) -> None:
         drawn = draw_node(self.random, name)
         before = self.plain.get(name)
+        for resource, least in (("cpu", 4000), ("memory", 2**33), ("pods", 5)):
+            if self.random.random() < 0.9:
+                drawn.allocatable = {**drawn.allocatable, resource: max(drawn.allocatable[resource], least)}
         drawn.held, drawn.ports = (before.held, before.ports) if before is not None else ([], [])
         self.plain[name] = drawn
         self.nodes.set_node(self.partition(name), name, read_node(drawn.manifest()))
