@@ -1,7 +1,7 @@
 """How plugins are called: whatever one does wrong becomes a PluginError that names it.
 
-What has been looked at of an answer: its type, its shape, and that a score that counts is 0 to 100. For arrays this
-costs a few microseconds a call; for one slot it is left out where the plugin is one of ours, which are tested.
+What is looked at of an answer: its type, its shape, and that a score that counts is 0 to 100. This costs a few
+microseconds a call, and is left out where the plugin is one of ours, which are tested.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class FilterCall:
 
     def over(self, state: Any, pod: Shape, nodes: NodeColumns, slots: Slots) -> Bools:
         fits = asked(self.name, self._plugin.filter, state, pod, nodes, slots)
-        _check_array(self.name, "filter", fits, count_of(slots, nodes), "b", "true or false")
+        if not self._trusted:
+            _check_array(self.name, "filter", fits, count_of(slots, nodes), "b", "true or false")
         return fits
 
     def of_slot(self, state: Any, pod: Shape, nodes: NodeColumns) -> SlotFilter:
@@ -118,6 +119,8 @@ class ScoreCall:
     def over(self, state: Any, pod: Shape, nodes: NodeColumns, slots: Slots) -> Scores:
         """Raw where they are to be normalised, 0 to 100 where not."""
         scores = asked(self.name, self._plugin.score, state, pod, nodes, slots)
+        if self._trusted:
+            return scores
         _check_array(self.name, "score", scores, count_of(slots, nodes), "i", "whole numbers")
         if self.normalize is Normalize.NONE and not _in_range(scores):
             # Slots without a node may say anything.

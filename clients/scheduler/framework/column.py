@@ -15,7 +15,7 @@ elsewhere `picker.py` adds them for each pod.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -51,19 +51,13 @@ class Column:
         self._template_id = shape.template.id
         self._layout = 0
         self._position = self._static_position = 0
+        # The keys of the slots in use.
+        self.live: Scores = np.zeros(0, np.int64)
+        # The keys order the nodes as all cached plugins together do: nothing that is normalised makes a difference.
+        self.decides = True
         self.normalized: list[Normalized] = []
         self._slot_filters: list[SlotFilter] = []
         self._slot_scores: list[tuple[int, SlotScore]] = []
-
-    @property
-    def live(self) -> Scores:
-        """The keys of the slots in use."""
-        return self.keys[: self._nodes.high]
-
-    @property
-    def decides(self) -> bool:
-        """The keys order the nodes as all cached plugins together do: nothing that is normalised makes a difference."""
-        return all(each.is_flat for each in self.normalized)
 
     # ------------------------------------------------------------------------------------------------- catching up
 
@@ -91,7 +85,9 @@ class Column:
         self.cells, self._static_cells, self._base_cells = self.keys.data, self._static.data, self._base.data
         self._slot_filters = [call.of_slot(state, shape, nodes) for call, state in questions.room_filters]
         self._slot_scores = [(call.weight, call.of_slot(state, shape, nodes)) for call, state in questions.room_scores]
+        self._key_of = self._make_key_of()
         self.normalized = [Normalized(asked, nodes.capacity) for asked in questions.to_normalize]
+        self._normalizes_room = any(each.call.depends is Depends.ROOM for each in self.normalized)
         self._ask_static(slice(0, nodes.high))
         self._score_all()
         self._layout = nodes.layout
@@ -126,6 +122,7 @@ class Column:
                 each.raw[slots] = each.call.over(each.state, shape, nodes, slots)
                 possible = each.raw[: nodes.high][self._static[: nodes.high]]
                 each.is_flat = not len(possible) or bool(possible.min() == possible.max())
+        self.decides = all(each.is_flat for each in self.normalized)
         self._static_position = nodes.static_changes.end
 
     def _refresh_keys(self) -> None:
@@ -145,19 +142,20 @@ class Column:
             self._deny(slots)
         else:
             self._score_all()
-        self._position = nodes.changes.end
+        self._seen_all()
 
     def _score_all(self) -> None:
         high = self._nodes.high
         self.keys[:high] = self._keys_of(slice(0, high))
         self._deny((*self._nodes.refusals, *self._nodes.withheld))
+        self._seen_all()
+
+    def _seen_all(self) -> None:
         self._position = self._nodes.changes.end
+        if len(self.live) != self._nodes.high or self.live.base is not self.keys:
+            self.live = self.keys[: self._nodes.high]
 
     # ----------------------------------------------------------------------------------------------------- keys
-
-    @property
-    def _normalizes_room(self) -> bool:
-        return any(each.call.depends is Depends.ROOM for each in self.normalized)
 
     def _keys_of(self, slots: Slots) -> Scores:
         """Keys of many slots, with no thought of what is refused or withheld."""
@@ -177,19 +175,26 @@ class Column:
         keys |= fits.astype(np.int64) - 1  # 0 where it fits, -1 (all bits) where not
         return keys
 
-    def _key_of(self, slot: int) -> int:
-        """The key of one slot."""
-        if not self._static_cells[slot]:
-            return INFEASIBLE
-        for fits in self._slot_filters:
-            if not fits(slot):
+    def _make_key_of(self) -> Callable[[int], int]:
+        """What gives the key of one slot. It holds as long as the layout does."""
+        nodes, filters, scores, denied = self._nodes, self._slot_filters, self._slot_scores, self._denied
+        static, base, ties = self._static_cells, self._base_cells, nodes.tie_cells
+        withheld, refusals = nodes.withheld, nodes.refusals
+
+        def key_of(slot: int) -> int:
+            if not static[slot]:
                 return INFEASIBLE
-        if self._denied(slot):
-            return INFEASIBLE
-        total = self._base_cells[slot]
-        for weight, score in self._slot_scores:
-            total += weight * score(slot)
-        return (total << TIE_BITS) | self._nodes.tie_cells[slot]
+            for fits in filters:
+                if not fits(slot):
+                    return INFEASIBLE
+            if (withheld or refusals) and denied(slot):
+                return INFEASIBLE
+            total = base[slot]
+            for weight, score in scores:
+                total += weight * score(slot)
+            return (total << TIE_BITS) | ties[slot]
+
+        return key_of
 
     def _denied(self, slot: int) -> bool:
         nodes = self._nodes

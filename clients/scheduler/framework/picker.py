@@ -53,6 +53,8 @@ class Picker:
         column = self.column(shape)
         nodes, algorithm = self.nodes, self.algorithm
         filters: list[AskedFilter] = []
+        if column.decides and not algorithm.asks_each_pod:
+            return column.live
         for filtering in algorithm.live_filters:
             state = filtering.state(shape, nodes)
             if isinstance(state, Unresolvable):
@@ -64,9 +66,7 @@ class Picker:
             keys = keys.copy()
             for filtering, state in filters:
                 keys[~filtering.over(state, shape, nodes, slice(0, nodes.high))] = INFEASIBLE
-        if not column.decides or algorithm.live_scores:
-            keys = self._add_scores(shape, column, keys)
-        return keys
+        return self._add_scores(shape, column, keys)
 
     def _add_scores(self, shape: Shape, column: Column, keys: Scores) -> Scores:
         """The keys with what is worked out anew for each pod."""

@@ -55,6 +55,7 @@ class Algorithm:
         self.live_filters = [call for call in self.filters if call.depends is Depends.PODS]
         self.cached_scores = [call for call in self.scores if not call.is_live]
         self.live_scores = [call for call in self.scores if call.is_live]
+        self.asks_each_pod = bool(self.live_filters or self.live_scores)
         # Shapes of one template then share their columns.
         self.template_only = all(call.template_only for call in self.cached_filters) and all(
             call.template_only for call in self.cached_scores
