@@ -36,7 +36,7 @@ async def explain_pod(
             core.node_seen(partition, node)
         for placement in placements:
             if placement.name != pod.uid:
-                core.placement_seen(partition, placement)
+                core.placement_seen(partition, placement.message)
         core.partition_synced(partition)
     core.pod_seen(_unbound(pod), 0.0)
     try:
