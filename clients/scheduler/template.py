@@ -136,7 +136,7 @@ def _attempt(errors: list[str], instead: _Read, read: Callable[[Any], _Read], fi
 
 def _too_many(requests: Mapping[str, int]) -> Iterator[str]:
     for resource, units in requests.items():
-        if units >= UNITS_MAX:
+        if units > UNITS_MAX:
             yield f"it requests {units} of {resource}, and no node has more than {UNITS_MAX}"
 
 

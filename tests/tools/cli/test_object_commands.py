@@ -22,6 +22,17 @@ kind: Pod
 metadata: {name: p}
 spec: {containers: [{name: c, resources: {requests: {cpu: -1}}}]}
 """
+PROFILES = """
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles: [{}, {schedulerName: packing, plugins: {score: {disabled: [{name: ImageLocality}]}}}]
+"""
+PACKED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: packed, labels: {app: packed}}
+spec: {schedulerName: packing, containers: [{name: c, image: i, resources: {requests: {cpu: 100m}}}]}
+"""
 WEB = str(ROOT / "examples" / "web.yaml")
 
 
@@ -52,7 +63,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("URSA_HOME", str(home))
-        with ursa.Cluster(tenant_partitions=2, resource_partitions=2, nodes=2, name="default") as cluster:
+        profiles = home / "profiles.yaml"
+        profiles.write_text(PROFILES)
+        with ursa.Cluster(2, 2, nodes=2, name="default", scheduler_config=profiles) as cluster:
             run = Shell(home)
             run.cluster = cluster  # type: ignore[attr-defined]
             yield run
@@ -89,6 +102,17 @@ def test_a_manifest_is_created_then_unchanged_then_configured_then_deleted(shell
     assert ["tp-1", "default", "default", pods[0]["metadata"]["name"], "Running"] in [line[:5] for line in held]
     assert shell("delete", "-f", WEB) == "configmap/web deleted\ndeployment.apps/web deleted\n"
     assert "there is no deployment" in shell("get", "deployment", "web", status=1)
+
+
+def test_the_schedulers_have_the_profiles_of_the_cluster_and_a_pod_is_explained_by_its_own(shell: Run) -> None:
+    shell("apply", "-f", "-", stdin=PACKED)
+    shell.cluster.wait_for_pods(1, label_selector="app=packed")  # type: ignore[attr-defined]
+    told = shell("explain", "pod", "packed")
+    assert "Profile:   packing" in told
+    assert "Feasible:  2 of 2 nodes" in told
+    assert " (its node)" in told
+    assert "ursa explain pod NAME" in shell("explain", "nodes", status=1)
+    shell("delete", "pod", "packed")
 
 
 def test_what_a_manifest_no_longer_says_is_removed_and_what_others_manage_is_a_conflict(shell: Run) -> None:
