@@ -40,13 +40,8 @@ class LabelColumns:
         self._facts = facts
         self._columns: dict[str, _Column] = {}
 
-    def equal(self, key: str, value: str, index: Index, capacity: int) -> NDArray[np.bool_]:
-        """Which of the slots in `index` carry label `key` with `value`."""
-        column = self._column(key, capacity)
-        return np.equal(column.ids[index], column.values.get(value, -1))
-
     def matching(self, requirement: Requirement, index: Index, capacity: int) -> NDArray[np.bool_]:
-        """Which of them meet a requirement."""
+        """Which of the slots in `index` meet a requirement."""
         column = self._column(requirement.key, capacity)
         ids = column.ids[index]
         operator = requirement.operator

@@ -28,7 +28,7 @@ OVERFLOW_TOP: Final = 100
 class Picker:
     """Of one profile. Columns of at most `columns_max` shapes are kept; the one unused longest goes first.
 
-    `pick`, `keys` and `fits_somewhere` raise PluginError if a plugin does.
+    `pick`, `keys` and `column` raise PluginError if a plugin fails.
     """
 
     def __init__(self, nodes: NodeColumns, random: Random, columns_max: int, profile: Profile) -> None:
