@@ -31,6 +31,7 @@ from .change_log import ChangeLog
 from .images import ImageIndex
 from .labels import LabelColumns
 from .node_facts import NodeFacts
+from .pods_on_nodes import PodsOnNodes
 from .taints import Taint
 
 Floats = NDArray[np.float64]
@@ -112,6 +113,7 @@ class NodeColumns:
         self.labels = LabelColumns(self.facts)
         self.images = ImageIndex()
         self.nodes = 0  # How many are present.
+        self.pods = PodsOnNodes(self)
         self._open_partitions: dict[str, bool] = {}
         self._slots: dict[tuple[str, str], int] = {}
         self._free: list[int] = []
@@ -288,6 +290,16 @@ class NodeColumns:
             if not self.ports[slot]:
                 del self.ports[slot]
         self._touch(slot)
+        if not self._holds[slot]:
+            self._free_if_unused(slot)
+
+    def keep(self, slot: int) -> None:
+        """Somebody knows of something there: the slot stays that of this node."""
+        self._holds[slot] += 1
+
+    def let_go(self, slot: int) -> None:
+        """The opposite of `keep`."""
+        self._holds[slot] -= 1
         if not self._holds[slot]:
             self._free_if_unused(slot)
 

@@ -17,6 +17,7 @@ from ..placements import placed_requests
 from .node_facts import UNITS_MAX
 from .node_selectors import NO_AFFINITY, NodeAffinity, read_node_affinity
 from .options import DEFAULT_SCHEDULER
+from .pod_terms import NO_POD_AFFINITY, PodAffinity, SpreadConstraint, pod_affinity_of, spread_constraints_of
 from .taints import Toleration, read_tolerations
 
 # Distinct spec bytes remembered, of about a kilobyte each. If more are alive at once they are all different, and are
@@ -40,10 +41,12 @@ class Template:
         "node_affinity",
         "node_name",
         "node_selector",
+        "pod_affinity",
         "priority",
         "requests",
         "scheduler_name",
         "spec",
+        "spread",
         "tolerations",
     )
 
@@ -55,6 +58,8 @@ class Template:
         node_selector: tuple[tuple[str, str], ...] = (),
         tolerations: tuple[Toleration, ...] = (),
         node_affinity: NodeAffinity = NO_AFFINITY,
+        pod_affinity: PodAffinity = NO_POD_AFFINITY,
+        spread: tuple[SpreadConstraint, ...] = (),
         node_name: str = "",
         host_ports: tuple[HostPort, ...] = (),
         images: tuple[str, ...] = (),
@@ -68,6 +73,8 @@ class Template:
         self.node_selector = node_selector
         self.tolerations = tolerations
         self.node_affinity = node_affinity
+        self.pod_affinity = pod_affinity
+        self.spread = spread
         self.node_name = node_name
         self.host_ports = host_ports
         self.images = images  # of each container, init containers too, with a tag
@@ -109,6 +116,8 @@ class Templates:
             "node_selector": tuple(sorted((spec.get("nodeSelector") or {}).items())),
             "tolerations": read_tolerations(spec.get("tolerations")),
             "node_affinity": _attempt(errors, NO_AFFINITY, read_node_affinity, affinity),
+            "pod_affinity": _attempt(errors, NO_POD_AFFINITY, pod_affinity_of, spec),
+            "spread": _attempt(errors, (), spread_constraints_of, spec),
             "node_name": spec.get("nodeName") or "",
             "host_ports": read_host_ports(spec),
             "images": read_images(spec),
