@@ -115,6 +115,9 @@ class SpreadConstraint(NamedTuple):
         return PodSelection(tenant, (namespace,), None, wanted, terminating=False)
 
 
+NO_SPREAD: Final[tuple[SpreadConstraint, ...]] = ()
+
+
 def with_own_labels(selector: Selector | None, keys: tuple[str, ...], operator: str, labels: Labels) -> Selector | None:
     """A selector that asks, too, for the pod's own values of these labels; those it has not are left out."""
     if selector is None or not keys:

@@ -17,7 +17,7 @@ from ..placements import placed_requests
 from .node_facts import UNITS_MAX
 from .node_selectors import NO_AFFINITY, NodeAffinity, read_node_affinity
 from .options import DEFAULT_SCHEDULER
-from .pod_terms import NO_POD_AFFINITY, PodAffinity, SpreadConstraint, pod_affinity_of, spread_constraints_of
+from .pod_terms import NO_POD_AFFINITY, NO_SPREAD, PodAffinity, SpreadConstraint, pod_affinity_of, spread_constraints_of
 from .taints import Toleration, read_tolerations
 
 # Distinct spec bytes remembered, of about a kilobyte each. If more are alive at once they are all different, and are
@@ -117,7 +117,7 @@ class Templates:
             "tolerations": read_tolerations(spec.get("tolerations")),
             "node_affinity": _attempt(errors, NO_AFFINITY, read_node_affinity, affinity),
             "pod_affinity": _attempt(errors, NO_POD_AFFINITY, pod_affinity_of, spec),
-            "spread": _attempt(errors, (), spread_constraints_of, spec),
+            "spread": _attempt(errors, NO_SPREAD, spread_constraints_of, spec),
             "node_name": spec.get("nodeName") or "",
             "host_ports": read_host_ports(spec),
             "images": read_images(spec),

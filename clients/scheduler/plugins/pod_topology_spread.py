@@ -54,8 +54,10 @@ from ..framework.shape import Shape
 from ..pod_counts import DomainCounts, Inclusion
 from ..pod_tallies import Selections
 from ..pod_terms import SpreadConstraint, in_order, spread_constraints_of
-from ..taints import untolerated
 from ..topology import EACH_NODE, HOSTNAME, Topology
+from .node_affinity import NodeAffinity
+from .node_unschedulable import NodeUnschedulable
+from .taint_toleration import TaintToleration
 
 MISSING_LABEL: Final = "node(s) didn't match pod topology spread constraints (missing required label)"
 TOO_SKEWED: Final = "node(s) didn't match pod topology spread constraints"
@@ -69,6 +71,10 @@ OF_ONE_POD: Final = (
     "apps.kubernetes.io/pod-index",
     "batch.kubernetes.io/job-completion-index",
 )
+
+# What says for them whether a node counts. In Kubernetes a cordoned node has a taint that says so.
+_BY_LABELS: Final = NodeAffinity()
+_BY_TAINTS: Final = (TaintToleration(), NodeUnschedulable())
 
 # A raw score that is none: the node lacks a label that a constraint needs. It gets 0.
 _IGNORED: Final = -1
@@ -296,21 +302,19 @@ def _having(keys: tuple[str, ...], nodes: NodeColumns) -> Inclusion:
 def _inclusion(pod: Shape, nodes: NodeColumns, keys: tuple[str, ...], constraint: SpreadConstraint) -> Inclusion | None:
     """The nodes that count; None: all that are in a domain of the constraint."""
     template = pod.template
-    chosen = constraint.honor_affinity and bool(template.node_selector)
-    tolerated = constraint.honor_taints
-    if not chosen and not tolerated:
+    chosen = bool(template.node_selector) or template.node_affinity.required is not None
+    chosen = chosen and constraint.honor_affinity
+    if not chosen and not constraint.honor_taints:
         # Those without the label of the constraint itself are in no domain anyhow.
         return _having(keys, nodes) if len(keys) > 1 else None
+    asked = (*((_BY_LABELS,) if chosen else ()), *(_BY_TAINTS if constraint.honor_taints else ()))
 
     def decide() -> Bools:
-        high = nodes.high
         counts = _having(keys, nodes).mask.copy()
-        if chosen:
-            for label, value in template.node_selector:
-                counts &= nodes.labels.equal(label, value, slice(0, high), nodes.capacity)
-        if tolerated:
-            admitted = [untolerated(taints, template.tolerations) is None for taints in nodes.taint_sets]
-            counts &= np.array(admitted, np.bool_)[nodes.taint_set[:high]]
+        for plugin in asked:
+            state = plugin.pre_filter(pod, nodes)
+            if state is not SKIP:
+                counts &= plugin.filter(state, pod, nodes, slice(0, nodes.high))
         return counts
 
-    return nodes.pods.tallies.inclusion(f"{template.id} {chosen:d}{tolerated:d} {keys}", decide)
+    return nodes.pods.tallies.inclusion(f"{template.id} {chosen:d}{constraint.honor_taints:d} {keys}", decide)

@@ -6,12 +6,14 @@ from typing import Final
 
 from ..framework.interface import Plugin
 from .image_locality import ImageLocality
+from .inter_pod_affinity import InterPodAffinity
 from .node_affinity import NodeAffinity
 from .node_name import NodeName
 from .node_ports import NodePorts
 from .node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from .node_resources_fit import NodeResourcesFit
 from .node_unschedulable import NodeUnschedulable
+from .pod_topology_spread import PodTopologySpread
 from .taint_toleration import TaintToleration
 
 # In the order in which they are asked: what refuses many nodes cheaply comes first.
@@ -24,6 +26,8 @@ _PLUGINS: Final[tuple[type[Plugin], ...]] = (
     NodeResourcesFit,
     NodeResourcesBalancedAllocation,
     ImageLocality,
+    PodTopologySpread,
+    InterPodAffinity,
 )
 BUILT_IN: Final = {plugin.name: plugin for plugin in _PLUGINS}
 # What is on where a configuration says nothing, with the weights of its scores.
@@ -36,4 +40,6 @@ DEFAULT_WEIGHTS: Final = {
     "NodeResourcesFit": 1,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,
+    "PodTopologySpread": 2,
+    "InterPodAffinity": 2,
 }

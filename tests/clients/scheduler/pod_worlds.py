@@ -24,6 +24,17 @@ NAMESPACES = ["default", "prod"]
 KEYS = ["zone", HOSTNAME, "rack"]
 TAINT = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}
 SOFT_TAINT = {"key": "old", "value": "", "effect": "PreferNoSchedule"}
+OFF_RACK_1 = {
+    "nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "rack", "operator": "NotIn", "values": ["1"]}]},
+        {
+            "matchExpressions": [
+                {"key": "disk", "operator": "Exists"},
+                {"key": "zone", "operator": "In", "values": ["a"]},
+            ]
+        },
+    ]
+}
 TOLERATION = {"key": "dedicated", "operator": "Exists"}
 
 labels = st.fixed_dictionaries({}, optional={"app": st.sampled_from(["web", "db"]), "v": st.sampled_from(["1", "2"])})
@@ -107,6 +118,8 @@ def specs(draw: st.DrawFn, *, affinity: bool = False, spread: bool = False) -> d
         spec["topologySpreadConstraints"] = draw(_some(constraints()))
         if draw(st.integers(0, 2)) == 0:
             spec["nodeSelector"] = {"disk": "ssd"}
+        if draw(st.integers(0, 2)) == 0:
+            spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": OFF_RACK_1}}
         if draw(st.integers(0, 2)) == 0:
             spec["tolerations"] = [TOLERATION]
     return spec

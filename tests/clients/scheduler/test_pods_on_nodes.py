@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ursa.clients.revisions import Revision
 from ursa.clients.scheduler import pod_tallies
 from ursa.clients.scheduler.columns import NodeColumns
+from ursa.clients.scheduler.framework.shape import Shapes
 from ursa.clients.scheduler.pending import PendingPod
 from ursa.clients.scheduler.pod_counts import DomainCounts, Inclusion
 from ursa.clients.scheduler.pod_tallies import Selections
@@ -105,7 +106,7 @@ def assumed(twin: Twin, uid: str, node: str) -> PendingPod:
     slot = twin.columns.find("rp-1", node)
     assert slot is not None
     obj = unbound(Pod(uid, "acme", "default", {"app": "web"}, {"containers": []}))
-    pod = PendingPod(obj, Templates().of(obj.message.spec), 1, 0.0)
+    pod = PendingPod(obj, Shapes().of(obj, Templates().of(obj.message.spec)), 1, 0.0)
     pod.slot = slot
     twin.columns.pods.assume(pod)
     return pod

@@ -73,8 +73,12 @@ def selects(selector: Manifest | None, labels: Labels) -> bool:
 
 
 def selected(spec: Manifest, node: Node) -> bool:
-    """The pod's nodeSelector admits the node."""
-    return all(node.labels.get(key) == value for key, value in (spec.get("nodeSelector") or {}).items())
+    """The pod's nodeSelector admits the node, and so does one term of its required node affinity, if it has any."""
+    if not selects({"matchLabels": spec.get("nodeSelector")}, node.labels):
+        return False
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    return required is None or any(selects(term, node.labels) for term in required["nodeSelectorTerms"])
 
 
 def tolerated(spec: Manifest, node: Node) -> bool:
