@@ -76,9 +76,11 @@ class Change(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """A field's value as field selectors compare it."""
+    """A field's value as field selectors compare it; of a mapping or a list, whether there is anything in it."""
     if value is None:
         return ""
+    if isinstance(value, dict | list):
+        return "true" if value else ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

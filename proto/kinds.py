@@ -164,6 +164,9 @@ KINDS: tuple[Kind, ...] = (
             "spec.nodeName": ("spec", "nodeName"),
             "spec.resourcePartition": ("spec", "resourcePartition"),
             "spec.schedulerName": ("spec", "schedulerName"),
+            # "true" where the pod says something of other pods.
+            "spec.affinity.podAffinity": ("spec", "affinity", "podAffinity"),
+            "spec.affinity.podAntiAffinity": ("spec", "affinity", "podAntiAffinity"),
             "status.phase": ("status", "phase"),
         },
         indexes=("spec.nodeName",),

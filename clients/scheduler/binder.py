@@ -112,6 +112,7 @@ class Binder:
         charges = template.charges
         if charges is None:
             charges = template.charges = nodes.charges(template.requests)
+        nodes.pods.assume(pod)
         view.ledger.assume(pod.uid, slot, charges, spec, facts.uid, self.history, template.host_ports)
         self._send_claim(Claim(pod, spec))
 
@@ -187,6 +188,7 @@ class Binder:
         pod.slot, pod.partition, pod.node, pod.node_uid = hold.slot, view.partition, name, hold.node_uid
         pod.attempts += 1
         pod.generation = pod.object.generation
+        self._nodes.pods.assume(pod)
         if hold.history not in ("", self.history):
             # What has ended the pod in that history may have had its placement released, and the release be on its
             # way: it names the placement, so it does not reach another one.
@@ -296,6 +298,7 @@ class Binder:
     def _bind_answered(self, bind: Bind, result: pb.Result, now: float) -> None:
         pod = bind.pod
         if not result.HasField("error"):
+            self._nodes.pods.bound(pod.uid, Revision(self._home, result.resource_version))
             self._bound(pod, now)
             return
         error = result.error
@@ -382,6 +385,8 @@ class Binder:
 
     def _forget(self, pod: PendingPod) -> None:
         pod.action = None
+        if pod.state is not PodState.BOUND:
+            self._nodes.pods.withdraw(pod.uid)
         del self.pods[pod.uid]
 
     def _requeue(self, pod: PendingPod) -> None:
@@ -389,6 +394,7 @@ class Binder:
             self._forget(pod)
             return
         pod.action = None
+        self._nodes.pods.withdraw(pod.uid)
         # While it was being claimed here, a claim of an earlier process may have turned up elsewhere.
         if not self.adopt(pod):
             self._queue.push(pod)
@@ -396,6 +402,7 @@ class Binder:
     def _back_off(self, pod: PendingPod, now: float) -> None:
         pod.action = None
         pod.failures += 1
+        self._nodes.pods.withdraw(pod.uid)
         if not self.adopt(pod):
             self._queue.back_off(pod, now + self._options.backoff_seconds(pod.failures))
 

@@ -21,6 +21,7 @@ from ...proto.objects import Object
 from ..revisions import Revision
 from .actions import Action, Probe
 from .binder import Binder
+from .bound_pods import BoundPods
 from .columns import NodeColumns, Shard
 from .decisions import Counts, Decisions
 from .explanation import Explanation, RecentDecisions, explain_shape
@@ -77,6 +78,7 @@ class SchedulingCore:
         self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options)
         self.pods = self.binder.pods
         self._recent = RecentDecisions()
+        self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
         self._templates, self._shapes = Templates(), Shapes()
         self._draining: dict[str, None] = {}
         self._pods_synced = False
@@ -143,10 +145,51 @@ class SchedulingCore:
         self.binder.home_gate.answered()  # What it refuses for the sake of the former one says nothing of its link.
         for uid in [uid for uid, pod in self.pods.items() if pod.state is PodState.BOUND]:
             del self.pods[uid]
+        self.nodes.pods.set_back()
 
     def pods_synced(self) -> None:
         """All unbound pods have been seen once. Idempotent."""
         self._pods_synced = True
+
+    # ------------------------------------------------------------------------------------------- bound pods seen
+
+    @property
+    def looks_at_pods(self) -> bool:
+        """Whether pods on nodes can matter at all. Then tell it, by `bound_pods_say_something`, of those that do."""
+        return self._bound_pods.can_matter()
+
+    @property
+    def needs_bound_pods(self) -> bool:
+        """Pods wait for the view of bound, unfinished pods of the home partition, or have waited. Once it is True it
+        stays so, and all these pods and the namespaces are to be told of."""
+        return self.nodes.pods.wanted
+
+    def bound_pods_say_something(self) -> None:
+        """A bound pod of the home partition has affinity or anti-affinity to others. Idempotent."""
+        self._bound_pods.say_something()
+
+    def bound_pod_seen(self, obj: Object) -> None:
+        """A bound, unfinished pod has been added, or has changed."""
+        if self.nodes.pods.seen(obj):
+            self.queue.help()
+
+    def bound_pod_gone(self, uid: str) -> None:
+        """It has finished, or is gone."""
+        self.nodes.pods.gone(uid)
+        self.queue.help()
+
+    def bound_pods_seen_up_to(self, revision: Revision) -> None:
+        """All bound pods up to this revision of the home partition, and the namespaces, have been told of."""
+        self.nodes.pods.seen_up_to(revision)
+        self._bound_pods.synced()
+
+    def namespace_seen(self, namespace: Object) -> None:
+        self.nodes.pods.tallies.namespace_seen(namespace.tenant, namespace.name, dict(namespace.labels))
+        self.queue.help()
+
+    def namespace_gone(self, namespace: Object) -> None:
+        self.nodes.pods.tallies.namespace_gone(namespace.tenant, namespace.name)
+        self.queue.help()
 
     # ------------------------------------------------------------------------------------------- partitions change
 
@@ -283,11 +326,13 @@ class SchedulingCore:
         return self._pods_synced and self.binder.home_gate.is_open and any(view.synced for view in self.views.values())
 
     def _pick_batch(self, now: float) -> None:
-        partitions, views, pickers = self.nodes.partitions, self.views, self.pickers
+        partitions, views, pickers, known = self.nodes.partitions, self.views, self.pickers, self.nodes.pods
         for _ in range(self.options.batch_pods):
             pod = self.queue.pop()
             if pod is None:
                 return
+            if not known.complete and self._bound_pods.holds_up(pod):
+                continue
             self.binder.decisions.pods += 1
             try:
                 slot = pickers[pod.template.scheduler_name].pick(pod.shape)

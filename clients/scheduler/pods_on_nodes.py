@@ -2,8 +2,8 @@
 
 Only pods of the home partition: what a tenant has lives in one tenant partition, and no term of a pod means pods of
 another tenant. As long as no pod says anything about other pods nobody needs this, so it begins idle and empty. It is
-`wanted` from the moment that somebody asks (`core.py`); then it is told of every bound pod, and is `complete` when all
-of them have been seen once.
+`wanted` from the moment that somebody asks (`bound_pods.py`); then it is told of every bound pod, and is `complete`
+when all of them have been seen once.
 
 A pod placed by us is here at once, so that the next pick sees it. As in the ledger, such an assumption ends by
 observation only: the pod is seen bound (the two are one), or its claim is given up, or the view of bound pods has gone
@@ -97,12 +97,6 @@ class PodsOnNodes:
         """Those on one node."""
         return self._by_slot.get(slot, {}).values()
 
-    def want(self, placed: Iterable[PendingPod]) -> None:
-        """Somebody needs it from now on. `placed`: the pods that have been given a node and are not known as bound."""
-        self.wanted = True
-        for pod in placed:
-            self.assume(pod)
-
     # --------------------------------------------------------------------------------------------------- our own
 
     def assume(self, pod: PendingPod) -> None:
@@ -126,13 +120,13 @@ class PodsOnNodes:
 
     # -------------------------------------------------------------------------------------------------------- seen
 
-    def seen(self, obj: Object) -> None:
-        """A bound, unfinished pod has been added, or has changed."""
+    def seen(self, obj: Object) -> bool:
+        """A bound, unfinished pod has been added, or has changed. False: not in what others may say of it."""
         uid = obj.uid
         known = self._pods.get(uid)
         if known is not None and known.observed and _is_as_before(obj, known):
             known.object = obj
-            return
+            return False
         spec = decode(obj.message.spec)
         slot = self._nodes.slot(spec.get("resourcePartition") or "", spec.get("nodeName") or "")
         try:
@@ -140,6 +134,7 @@ class PodsOnNodes:
         except ValueError:
             affinity = NO_POD_AFFINITY  # It runs, and what it says of others makes no sense.
         self._put(obj, slot, affinity, observed=True)
+        return True
 
     def gone(self, uid: str) -> None:
         """A pod that was seen bound has finished, or is gone."""

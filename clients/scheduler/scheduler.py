@@ -30,6 +30,10 @@ from .scheduler_metrics import SchedulerMetrics
 from .sender import Sender
 
 UNBOUND: Final = "spec.nodeName=,status.phase!=Succeeded,status.phase!=Failed"
+BOUND: Final = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+NAMESPACES: Final = "namespaces"
+# Bound pods that say something of others; what most pods fail comes first.
+SAYING: Final = tuple(f"spec.affinity.{field}=true,{BOUND}" for field in ("podAffinity", "podAntiAffinity"))
 
 
 class Scheduler:
@@ -64,6 +68,17 @@ class Scheduler:
         self._pods.add_handler(self._pod_event)
         self._pods_history = ""
         self._pods.add_burst_handler(self._pods_burst)
+        self._saying = [
+            Informer(home_client, PODS, field_selector=selector, metadata_only=True)
+            for selector in SAYING
+            if self._core.looks_at_pods
+        ]
+        for informer in self._saying:
+            informer.add_handler(lambda _: self._core.bound_pods_say_something())
+            informer.add_burst_handler(self._pods_burst)
+        # Of bound pods, and of namespaces: from the moment that they are needed.
+        self._bound: Informer | None = None
+        self._namespaces: Informer | None = None
         self._nodes: dict[str, Informer] = {}
         self._placements: dict[str, PlacementFeed] = {}
 
@@ -91,13 +106,15 @@ class Scheduler:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pods.run)
+                for informer in self._saying:
+                    nursery.start_soon(informer.run)
                 nursery.start_soon(self._senders[self.home].run)
                 nursery.start_soon(self._clients.resource_clients.serve_each, self._span)
                 nursery.start_soon(self._clients.tenant_clients.serve_each, self._share)
                 nursery.start_soon(self._heed_draining)
                 if self._events is not None:
                     nursery.start_soon(self._events.run)
-                await self._decide()
+                await self._decide(nursery)
         finally:
             self._metrics.close()
 
@@ -154,8 +171,37 @@ class Scheduler:
             self._core.pod_seen(event.object, trio.current_time())
 
     def _pods_burst(self) -> None:
-        if self._pods.synced:
+        if self._pods.synced and all(informer.synced for informer in self._saying):
             self._core.pods_synced()
+        self._work.set()
+
+    def _follow_bound_pods(self, nursery: trio.Nursery) -> None:
+        home_client = self._clients.for_partition(self.home)
+        self._bound = Informer(home_client, PODS, field_selector=BOUND)
+        self._bound.add_handler(self._bound_pod_event)
+        self._namespaces = Informer(home_client, NAMESPACES)
+        self._namespaces.add_handler(self._namespace_event)
+        for informer in (self._bound, self._namespaces):
+            informer.add_burst_handler(self._bound_pods_burst)
+            nursery.start_soon(informer.run)
+
+    def _bound_pod_event(self, event: Event) -> None:
+        if event.type is EventType.DELETED:
+            self._core.bound_pod_gone(event.object.uid)
+        else:
+            self._core.bound_pod_seen(event.object)
+
+    def _namespace_event(self, event: Event) -> None:
+        if event.type is EventType.DELETED:
+            self._core.namespace_gone(event.object)
+        else:
+            self._core.namespace_seen(event.object)
+
+    def _bound_pods_burst(self) -> None:
+        assert self._bound is not None
+        assert self._namespaces is not None
+        if self._bound.synced and self._namespaces.synced:
+            self._core.bound_pods_seen_up_to(self._bound.revision)
         self._work.set()
 
     def _node_event(self, partition: str, event: Event) -> None:
@@ -186,9 +232,11 @@ class Scheduler:
 
     # --------------------------------------------------------------------------------------------------- deciding
 
-    async def _decide(self) -> None:
+    async def _decide(self, nursery: trio.Nursery) -> None:
         core = self._core
         while True:
+            if core.needs_bound_pods and self._bound is None:
+                self._follow_bound_pods(nursery)
             now = trio.current_time()
             self._notice_stalls(now)
             decisions = core.step(now)

@@ -93,6 +93,10 @@ class Plugin:
     # It looks at nothing of a pod but its `template`: pods that differ in labels and namespace share its answers.
     template_only: ClassVar[bool] = False
 
+    def needs_bound_pods(self, pod: Shape) -> bool:
+        """Of a plugin that depends on PODS: it can say nothing of this shape before all pods on nodes are known."""
+        return True
+
     def __init__(self, args: Mapping[str, Any] | None = None) -> None:
         if args:
             raise ValueError(f"{self.name} takes no arguments, not {sorted(args)}")

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from .calls import FilterCall, ScoreCall
 from .interface import Depends, NodeScorePlugin, Plugin, ScorePlugin
+from .shape import Shape
 
 _Point = TypeVar("_Point", bound=Plugin)
 
@@ -56,7 +57,14 @@ class Algorithm:
         self.cached_scores = [call for call in self.scores if not call.is_live]
         self.live_scores = [call for call in self.scores if call.is_live]
         self.asks_each_pod = bool(self.live_filters or self.live_scores)
+        live = dict.fromkeys([call.name for call in self.live_filters] + [call.name for call in self.live_scores])
+        points: list[Plugin] = [plugin for point in profile.points.values() for plugin in point]
+        self._live = [plugin for plugin in dict.fromkeys(points) if plugin.name in live]
         # Shapes of one template then share their columns.
         self.template_only = all(call.template_only for call in self.cached_filters) and all(
             call.template_only for call in self.cached_scores
         )
+
+    def needs_bound_pods(self, pod: Shape) -> bool:
+        """What some plugin says of this shape depends on them."""
+        return any(plugin.needs_bound_pods(pod) for plugin in self._live)

@@ -107,6 +107,9 @@ class InterPodAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugi
         if not isinstance(self._own_only, bool):
             raise ValueError(f"{self.name}: ignorePreferredTermsOfExistingPods must be true or false")
 
+    def needs_bound_pods(self, pod: Shape) -> bool:
+        return any(pod.template.pod_affinity)
+
     # ------------------------------------------------------------------------------------------------------ filter
 
     def pre_filter(self, pod: Shape, nodes: NodeColumns) -> Any:

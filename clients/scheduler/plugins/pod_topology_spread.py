@@ -150,9 +150,8 @@ class PodTopologySpread(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlug
         # Another profile may have other defaults.
         self._kept = {hard: f"{self.name} {hard} {self._defaults}" for hard in (True, False)}
 
-    def has_defaults(self) -> bool:
-        """Every pod is spread, also if it does not say so."""
-        return bool(self._defaults)
+    def needs_bound_pods(self, pod: Shape) -> bool:
+        return bool(pod.template.spread or (self._defaults and pod.labels))
 
     # ------------------------------------------------------------------------------------------------------ filter
 

@@ -157,7 +157,7 @@ class Twin:
     def __init__(self) -> None:
         self.cluster = Cluster()
         self.columns = NodeColumns()
-        self.columns.pods.want(())
+        self.columns.pods.wanted = True
         self.templates = Templates()
         self._shapes: dict[str, Shape] = {}
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from ursa.clients.scheduler.framework.interface import SKIP
 from ursa.clients.scheduler.plugins.pod_topology_spread import PodTopologySpread
 
-from .pod_worlds import Twin, change, mask_of, pods, specs, twins
+from .pod_worlds import TAINT, Twin, change, mask_of, pods, specs, twins
 from .reference import pod_topology_spread as reference
 from .reference.cluster import Node, Pod
 from .test_inter_pod_affinity import counted
 
-# Each with about ten questions.
-EXAMPLES = 12_000 if "URSA_SOAK" in os.environ else 150
+# Each with some sixteen questions: a pod, a cluster, and Filter or Score.
+EXAMPLES = 7_000 if "URSA_SOAK" in os.environ else 150
 
 SPECS = specs(spread=True)
 SYSTEM = [
@@ -135,6 +135,47 @@ def test_a_spread_that_suggests_gives_way_where_one_that_enforces_leaves_pods_un
         pod.node = ("rp-1", f"n-{zone}")
         twin.put_pod(pod)
     assert zones == placed
+
+
+def test_with_fewer_domains_than_wanted_no_domain_takes_more_than_the_skew() -> None:
+    twin, spec = Twin(), zone_spread("DoNotSchedule")
+    for zone in "ab":
+        twin.put_node(Node("rp-1", f"n-{zone}", {"zone": zone}))
+        twin.put_pod(Pod(f"web-{zone}", "acme", "default", {"app": "web"}, spec, ("rp-1", f"n-{zone}")))
+    fits = {}
+    for domains in (2, 3):
+        spec = zone_spread("DoNotSchedule")
+        spec["topologySpreadConstraints"][0]["minDomains"] = domains
+        pod = Pod("new", "acme", "default", {"app": "web"}, spec)
+        check_filter(PodTopologySpread(), twin, pod, [])
+        shape, nodes = twin.shape(pod), twin.columns
+        state = PodTopologySpread().pre_filter(shape, nodes)
+        fits[domains] = PodTopologySpread().filter(state, shape, nodes, slice(0, 2)).tolist()
+    assert fits == {2: [True, True], 3: [False, False]}
+
+
+@pytest.mark.parametrize(
+    ("policies", "fits"),
+    [
+        ({}, [False, True]),
+        ({"nodeTaintsPolicy": "Honor"}, [True, True]),
+        ({"nodeTaintsPolicy": "Honor", "nodeAffinityPolicy": "Ignore"}, [False, True]),
+    ],
+)
+def test_a_zone_whose_nodes_do_not_count_for_the_pod_is_none(policies: dict[str, str], fits: list[bool]) -> None:
+    """Zone a has a pod. b has none, and a taint; c has none, and the pod does not select it."""
+    twin, spec = Twin(), zone_spread("DoNotSchedule")
+    twin.put_node(Node("rp-1", "n-a", {"zone": "a", "disk": "ssd"}))
+    twin.put_node(Node("rp-1", "n-b", {"zone": "b", "disk": "ssd"}, [TAINT]))
+    twin.put_node(Node("rp-1", "n-c", {"zone": "c"}))
+    twin.put_pod(Pod("web", "acme", "default", {"app": "web"}, spec, ("rp-1", "n-a")))
+    spec = {**zone_spread("DoNotSchedule"), "nodeSelector": {"disk": "ssd"}}
+    spec["topologySpreadConstraints"][0].update(policies)
+    pod = Pod("new", "acme", "default", {"app": "web"}, spec)
+    check_filter(PodTopologySpread(), twin, pod, [])
+    shape, nodes = twin.shape(pod), twin.columns
+    state = PodTopologySpread().pre_filter(shape, nodes)
+    assert PodTopologySpread().filter(state, shape, nodes, slice(0, 2)).tolist() == fits
 
 
 @pytest.mark.parametrize(

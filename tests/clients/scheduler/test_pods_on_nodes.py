@@ -173,10 +173,8 @@ def test_a_binding_of_a_history_that_was_set_back_counts_no_longer() -> None:
 def test_nothing_is_kept_before_somebody_asks() -> None:
     twin = world()
     twin.columns.pods.wanted = False
-    pod = assumed(twin, "p", "n0")
+    assumed(twin, "p", "n0")
     assert len(twin.columns.pods) == 0
-    twin.columns.pods.want([pod])
-    assert zones(twin) == [1, 0]
 
 
 def test_the_slot_of_a_node_that_is_gone_is_not_given_away_while_a_pod_is_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
+from typing import Any
 
 import trio
 from ursa.clients.actor import Actor, Clock
@@ -183,6 +184,54 @@ def test_a_burst_of_pods_is_written_in_few_messages() -> None:
                 messages = read("ursa_client_batch_operations_count", {"host": partition})
                 assert messages is not None
                 assert messages <= 6
+
+    run(main)
+
+
+def test_pods_that_avoid_each_other_never_share_a_node_whoever_started_when() -> None:
+    web = {"app": "web"}
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": web}}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+    async def main() -> None:
+        async with Region().open() as region:
+            for partition, client in region.clients.resource_clients.items():
+                names = [f"{partition}-n{number}" for number in range(3)]
+                made = [node(name, labels={"kubernetes.io/hostname": name}) for name in names]
+                await region.write(client, [_without_uid(each) for each in made])
+            home = region.clients.tenant_clients["tp-1"]
+
+            async def create(prefix: str, count: int, **spec: Any) -> None:
+                made = [pod(f"{prefix}{number}", **spec).with_metadata(labels=web) for number in range(count)]
+                await region.write(home, [_without_uid(each) for each in made])
+
+            await region.start_scheduler("tp-1", "first")
+            await create("apart-", 4, affinity=apart)
+            await region.wait_bound("tp-1", 4)
+            region.kill("first")
+            scheduler = await region.start_scheduler("tp-1", "second")
+            # They say nothing of others, but the four that are there say something of them.
+            await create("plain-", 6)
+            await region.wait_bound("tp-1", 10)
+            bound = await home.list("pods")
+            where = {each.name: each.spec["nodeName"] for each in bound.items}
+            alone = [node for name, node in where.items() if name.startswith("apart")]
+            others = [node for name, node in where.items() if name.startswith("plain")]
+            assert len(dict.fromkeys(alone)) == 4
+            assert not any(node in alone for node in others)
+            assert scheduler._core.needs_bound_pods
+
+    run(main)
+
+
+def test_a_scheduler_of_plain_pods_does_not_follow_bound_pods() -> None:
+    async def main() -> None:
+        async with Region().open() as region:
+            await region.create_nodes(2)
+            scheduler = await region.start_scheduler("tp-1")
+            await region.create_pods("tp-1", "p", 5)
+            await region.wait_bound("tp-1", 5)
+            assert scheduler._bound is None
 
     run(main)
 

@@ -1,0 +1,79 @@
+"""Who waits for the view of bound pods, and when it is asked for at all.
+
+A pod that says something of other pods (affinity, anti-affinity, topology spread) can be placed only by who knows which
+pods run where. News of bound pods cost every scheduler some 25 us each, so they are followed from the moment that the
+first such pod comes; it and its like wait until the view is complete, which takes one list of the home partition.
+
+A pod on a node may say something of any pod that comes. Whether there are such pods is asked from the start, by two
+watches that as a rule have nothing to tell; as soon as there is one, every pod waits for the view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ..revisions import Revision
+from .framework.picker import Picker
+from .pending import QUEUED, PendingPod, PodState
+from .pod_queue import PodQueue
+from .pods_on_nodes import PodsOnNodes
+
+
+class BoundPods:
+    """`home`: the partition whose pods they are. `pods`: all that are on their way, by uid."""
+
+    def __init__(
+        self,
+        home: str,
+        known: PodsOnNodes,
+        pickers: Mapping[str, Picker],
+        queue: PodQueue,
+        pods: Mapping[str, PendingPod],
+    ) -> None:
+        self._home, self._known, self._pickers, self._queue, self._pods = home, known, pickers, queue, pods
+        self._concern_everybody = False
+        self._waiting: dict[str, None] = {}
+
+    def can_matter(self) -> bool:
+        """Some profile has a plugin that looks at pods on nodes."""
+        return any(picker.algorithm.asks_each_pod for picker in self._pickers.values())
+
+    def say_something(self) -> None:
+        """There is a pod on a node that says something of others."""
+        self._concern_everybody = True
+        self._want()
+
+    def holds_up(self, pod: PendingPod) -> bool:
+        """Whether a pod taken out of the queue must wait; then it is in the queue again."""
+        if self._known.complete:
+            return False
+        algorithm = self._pickers[pod.template.scheduler_name].algorithm
+        if not (self._concern_everybody and algorithm.asks_each_pod) and not algorithm.needs_bound_pods(pod.shape):
+            return False
+        self._want()
+        self._queue.back_off(pod, math.inf)
+        self._waiting[pod.uid] = None
+        return True
+
+    def synced(self) -> None:
+        """The view is complete. Idempotent."""
+        if not self._known.complete:
+            self._known.complete = True
+            for uid in self._waiting:
+                pod = self._pods.get(uid)
+                if pod is not None and pod.state is PodState.BACKOFF:
+                    self._queue.remove(pod)
+                    self._queue.push(pod)
+            self._waiting.clear()
+
+    def _want(self) -> None:
+        known = self._known
+        if known.wanted:
+            return
+        known.wanted = True
+        for pod in self._pods.values():
+            if pod.state not in QUEUED:
+                known.assume(pod)
+            if pod.state is PodState.BOUND:
+                known.bound(pod.uid, Revision(self._home, 1))  # Before the view begins: it is in it, or is gone.
