@@ -1,4 +1,4 @@
-"""What a scheduler would say of a pod: its core, given all nodes and placements as they are listed now.
+"""What a scheduler would say of a pod: its core, given all nodes, placements and pods as they are listed now.
 
 So no scheduler is asked, which may be busy, or down; and what is told holds for whoever schedules by these profiles.
 """
@@ -10,10 +10,13 @@ from random import Random
 from ..clients.client_set import ClientSet
 from ..clients.partition_client import PartitionClient
 from ..clients.placements import PLACEMENTS
+from ..clients.revisions import Revision
 from ..clients.scheduler import SchedulerOptions
+from ..clients.scheduler.actions import PODS
 from ..clients.scheduler.core import SchedulingCore
 from ..clients.scheduler.explanation import Explanation
 from ..clients.scheduler.framework.interface import PluginError
+from ..clients.scheduler.scheduler import BOUND, NAMESPACES
 from ..proto.errors import InputError, LinkError, UrsaError
 from ..proto.objects import Object, decode, encode
 from .objects.directory import ask_all
@@ -38,6 +41,8 @@ async def explain_pod(
             if placement.name != pod.uid:
                 core.placement_seen(partition, placement.message)
         core.partition_synced(partition)
+    if core.looks_at_pods:
+        await _tell_of_other_pods(core, clients, pod)
     core.pod_seen(_unbound(pod), 0.0)
     try:
         explanation = core.explain(pod.uid, pod.spec.get("resourcePartition") or "", pod.spec.get("nodeName") or "")
@@ -50,6 +55,19 @@ async def explain_pod(
             "give the right --scheduler-config"
         )
     return explanation, missing
+
+
+async def _tell_of_other_pods(core: SchedulingCore, clients: ClientSet, pod: Object) -> None:
+    """Those of its tenant: no other pod means anything to it."""
+    client = clients.for_partition(pod.partition)
+    for namespace in (await client.list(NAMESPACES, tenant=pod.tenant)).items:
+        core.namespace_seen(namespace)
+    core.bound_pods_say_something()
+    bound = await client.list(PODS, tenant=pod.tenant, field_selector=BOUND)
+    for other in bound.items:
+        if other.uid != pod.uid:
+            core.bound_pod_seen(other)
+    core.bound_pods_seen_up_to(Revision(pod.partition, bound.resource_version))
 
 
 async def _room(client: PartitionClient) -> tuple[list[Object], list[Object]]:

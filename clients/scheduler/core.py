@@ -364,7 +364,8 @@ class SchedulingCore:
         if not node and recent is not None:
             _, partition, node = recent
         slot = self.nodes.find(partition, node) if node else None
-        return explain_shape(self.pickers[shape.template.scheduler_name], shape, slot)
+        with self.nodes.pods.without(uid):
+            return explain_shape(self.pickers[shape.template.scheduler_name], shape, slot)
 
     def _fits_somewhere(self, shape: Shape) -> bool:
         return self.pickers[shape.template.scheduler_name].fits_somewhere(shape)

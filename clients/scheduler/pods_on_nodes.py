@@ -13,7 +13,8 @@ past the revision of its binding and it is not there: it has come and gone while
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...proto.objects import Object, decode
@@ -156,6 +157,20 @@ class PodsOnNodes:
             self.withdraw(self._bound.popleft()[1])
 
     # ------------------------------------------------------------------------------------------------------ changes
+
+    @contextmanager
+    def without(self, *uids: str) -> Iterator[None]:
+        """As if these pods were not there, for the moment."""
+        absent = [pod for pod in map(self._pods.get, uids) if pod is not None]
+        for pod in absent:
+            self._nodes.keep(pod.slot)
+            self._take(pod.uid)
+        try:
+            yield
+        finally:
+            for pod in absent:
+                self._put(pod.object, pod.slot, pod.affinity, pod.observed)
+                self._nodes.let_go(pod.slot)
 
     def _put(self, obj: Object, slot: int, affinity: PodAffinity, observed: bool) -> None:
         uid = obj.uid

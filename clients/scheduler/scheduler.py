@@ -235,13 +235,13 @@ class Scheduler:
     async def _decide(self, nursery: trio.Nursery) -> None:
         core = self._core
         while True:
-            if core.needs_bound_pods and self._bound is None:
-                self._follow_bound_pods(nursery)
             now = trio.current_time()
             self._notice_stalls(now)
             decisions = core.step(now)
             self._metrics.step_taken(decisions, trio.current_time() - now)
             self._hand_out(decisions)
+            if core.needs_bound_pods and self._bound is None:
+                self._follow_bound_pods(nursery)
             self._metrics.count(core.counts, core.queue)
             if core.has_more:
                 await trio.lowlevel.checkpoint()

@@ -55,6 +55,25 @@ def test_a_pod_is_told_what_each_plugin_says_of_the_nodes() -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
+def test_a_pod_that_avoids_others_is_told_of_those_on_the_nodes() -> None:
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+    async def main() -> None:
+        async with ursa.Cluster(nodes=3, processes=False) as cluster:
+            await cluster.apply(pod("first", "1"))
+            await cluster.wait_for_pods(1)
+            await cluster.apply(pod("apart", "1", affinity=apart))
+            await cluster.wait_for_pods(2)
+            client = cluster.tenant_client("default")
+            told = await cluster.explain(await client.get("pods", ursa.ObjectKey("default", "default", "apart")))
+            assert [(each.plugin, each.nodes) for each in told.refused] == [("InterPodAffinity", 1)]
+            assert told.feasible == 2
+            assert told.chosen is not None, "it does not stand in its own way"
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
 BAD = {
     "requiredDuringSchedulingIgnoredDuringExecution": {
         "nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "Is", "values": ["ssd"]}]}]

@@ -143,6 +143,20 @@ def test_a_pod_on_a_node_that_says_something_concerns_every_pod() -> None:
     assert nodes(step(scheduler)) == ["n-b"]
 
 
+def test_a_pod_does_not_stand_in_its_own_way_when_it_is_explained() -> None:
+    scheduler = core()
+    scheduler.pod_seen(labelled("apart", affinity=APART), 0.0)
+    step(scheduler)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    [taken] = nodes(step(scheduler))
+    told = scheduler.explain("uid-apart")
+    assert told is not None
+    assert told.feasible == 2
+    assert len(scheduler.nodes.pods) == 1
+    scheduler.pod_seen(labelled("second", affinity=APART), 0.0)
+    assert sorted([taken, *nodes(step(scheduler))]) == ["n-a", "n-b"]
+
+
 def test_a_pod_that_goes_makes_room_for_one_that_avoids_it() -> None:
     scheduler = core()
     scheduler.pod_seen(labelled("apart", affinity=APART), 0.0)

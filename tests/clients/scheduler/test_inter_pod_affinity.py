@@ -136,6 +136,17 @@ def test_a_namespace_is_known_by_its_name_as_a_label_and_by_labels_that_change()
     assert (fitting(twin, by_name), fitting(twin, by_team)) == (["b"], [])
 
 
+def test_a_term_of_a_pod_on_a_node_means_who_is_in_a_namespace_that_is_labelled_later() -> None:
+    twin = three_zones()
+    term = {"topologyKey": "zone", "labelSelector": {}, "namespaceSelector": {"matchLabels": {"team": "a"}}}
+    spec = {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
+    twin.put_pod(Pod("apart", "acme", "default", {}, spec, ("rp-1", "n-b")))
+    plain = Pod("plain", "acme", "prod", {}, {})
+    assert InterPodAffinity().pre_filter(twin.shape(plain), twin.columns) is SKIP
+    twin.put_namespace("acme", "prod", {"team": "a"})
+    assert fitting(twin, plain) == ["a", "c"]
+
+
 # ------------------------------------------------------------------------------------------------ the talks' case
 
 

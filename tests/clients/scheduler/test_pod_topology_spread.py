@@ -154,6 +154,35 @@ def test_with_fewer_domains_than_wanted_no_domain_takes_more_than_the_skew() -> 
     assert fits == {2: [True, True], 3: [False, False]}
 
 
+def test_a_pod_that_is_going_counts_no_longer() -> None:
+    twin, spec = Twin(), zone_spread("DoNotSchedule")
+    for zone in "ab":
+        twin.put_node(Node("rp-1", f"n-{zone}", {"zone": zone}))
+    going = Pod("web", "acme", "default", {"app": "web"}, spec, ("rp-1", "n-a"))
+    pod = Pod("new", "acme", "default", {"app": "web"}, spec)
+    shape, nodes, plugin = twin.shape(pod), twin.columns, PodTopologySpread()
+    for going.terminating, fits in ((False, [False, True]), (True, [True, True])):
+        twin.put_pod(going)
+        check_filter(plugin, twin, pod, [])
+        assert plugin.filter(plugin.pre_filter(shape, nodes), shape, nodes, slice(0, 2)).tolist() == fits
+
+
+def test_a_node_without_the_labels_is_no_domain_of_the_others_either() -> None:
+    """By the number of domains a constraint weighs."""
+    twin, spec = Twin(), zone_spread("ScheduleAnyway")
+    spec["topologySpreadConstraints"] *= 2
+    spec["topologySpreadConstraints"][1] = {**spec["topologySpreadConstraints"][0], "topologyKey": "rack"}
+    for number, zone in enumerate("aab"):
+        twin.put_node(Node("rp-1", f"n{number}", {"zone": zone, "rack": str(number)}))
+    for number, zone in enumerate("cdefgh", start=3):
+        twin.put_node(Node("rp-1", f"n{number}", {"zone": zone}))
+    for number in (0, 0, 0, 1, 2, 2):
+        twin.put_pod(
+            Pod(f"web-{len(twin.cluster.pods)}", "acme", "default", {"app": "web"}, spec, ("rp-1", f"n{number}"))
+        )
+    check_score(PodTopologySpread(), twin, Pod("new", "acme", "default", {"app": "web"}, spec), [], 0)
+
+
 @pytest.mark.parametrize(
     ("policies", "fits"),
     [
