@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 
-# As long as no change of the nodes has been counted.
-_NEVER: Final = (-1, -1)
+_NEVER: Final = -1  # no version
 
 
 class Inclusion:
@@ -77,40 +76,50 @@ class Tally:
 
 
 class DomainCounts:
-    """A tally by domain. Read `counts` after `catch_up`; entry 0 is not a domain.
+    """A tally by domain. Read `counts` after `refresh`; entry 0 is not a domain.
 
     `domains`: how many there are. One in which no node counts is none.
     """
 
-    __slots__ = ("_seen", "_there", "counts", "domains", "inclusion", "tally", "topology")
+    __slots__ = (
+        "_inclusion_version",
+        "_there",
+        "_topology_version",
+        "counts",
+        "domains",
+        "inclusion",
+        "tally",
+        "topology",
+    )
 
     def __init__(self, tally: Tally, topology: Topology, inclusion: Inclusion | None) -> None:
         self.tally, self.topology, self.inclusion = tally, topology, inclusion
         self.counts: Counts = np.zeros(1, np.int64)
         self.domains = 0
         self._there: Bools = np.zeros(0, np.bool_)
-        self._seen = _NEVER
+        # As they were when all was counted.
+        self._topology_version = self._inclusion_version = _NEVER
 
     def change(self, slot: int, amount: int) -> None:
-        if self._seen != self._versions() or slot >= len(self.topology.ids):
-            self._seen = _NEVER  # All will be counted before anybody looks.
-            return
         inclusion = self.inclusion
-        if inclusion is None or (slot < len(inclusion.mask) and inclusion.mask[slot]):
+        if not self._is_current() or slot >= len(self.topology.ids):
+            self._topology_version = _NEVER  # All will be counted before anybody looks.
+        elif inclusion is None or (slot < len(inclusion.mask) and inclusion.mask[slot]):
             self.counts[self.topology.ids[slot]] += amount
 
-    def catch_up(self) -> DomainCounts:
-        self.topology.catch_up()
-        if self.inclusion is not None:
-            self.inclusion.catch_up()
-        versions = self._versions()
-        if self._seen != versions:
-            self._seen = versions
+    def refresh(self) -> None:
+        """Take in what has changed of the nodes; the topology and the inclusion have done so."""
+        if not self._is_current():
+            self._topology_version = self.topology.version
+            if self.inclusion is not None:
+                self._inclusion_version = self.inclusion.version
             self._recount()
-        return self
 
-    def _versions(self) -> tuple[int, int]:
-        return (self.topology.version, 0 if self.inclusion is None else self.inclusion.version)
+    def _is_current(self) -> bool:
+        inclusion = self.inclusion
+        return self._topology_version == self.topology.version and (
+            inclusion is None or self._inclusion_version == inclusion.version
+        )
 
     def _recount(self) -> None:
         ids, size, inclusion = self.topology.ids, self.topology.size, self.inclusion

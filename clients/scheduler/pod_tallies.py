@@ -52,14 +52,30 @@ class TermKind(enum.Enum):
     PREFERRED = "preferred"
 
 
+_ClassKey = tuple[str, str, tuple[tuple[str, str], ...], bytes, bool]
+
+
 class PodClass:
     """Pods that are the same to all tallies; `slots`: how many of them are on each."""
 
-    __slots__ = ("affinity", "drops", "labels", "namespace", "selected_by", "slots", "tenant", "terminating", "terms")
+    __slots__ = (
+        "affinity",
+        "drops",
+        "key",
+        "labels",
+        "namespace",
+        "selected_by",
+        "slots",
+        "tenant",
+        "terminating",
+        "terms",
+    )
 
-    def __init__(self, tenant: str, namespace: str, labels: Labels, affinity: PodAffinity, terminating: bool) -> None:
-        self.tenant, self.namespace, self.labels = tenant, namespace, labels
-        self.affinity, self.terminating = affinity, terminating
+    def __init__(self, key: _ClassKey, affinity: PodAffinity) -> None:
+        self.key = key
+        self.tenant, self.namespace, labels, _, self.terminating = key
+        self.labels: Labels = dict(labels)
+        self.affinity = affinity
         self.slots: dict[int, int] = {}
         self.selected_by: list[SelectionTally] = []
         self.terms: list[tuple[TermTally, int]] = []
@@ -95,9 +111,6 @@ class _Concerning(NamedTuple):
     found: list[TermTally]
 
 
-_ClassKey = tuple[str, str, tuple[tuple[str, str], ...], PodAffinity, bool]
-
-
 class PodTallies:
     """All that is counted."""
 
@@ -121,10 +134,10 @@ class PodTallies:
     def class_of(
         self, tenant: str, namespace: str, labels: Labels, affinity: PodAffinity, terminating: bool
     ) -> PodClass:
-        key = (tenant, namespace, tuple(sorted(labels.items())), affinity, terminating)
+        key = (tenant, namespace, tuple(sorted(labels.items())), affinity.source, terminating)
         found = self._classes.get(key)
         if found is None:
-            found = self._classes[key] = PodClass(tenant, namespace, dict(labels), affinity, terminating)
+            found = self._classes[key] = PodClass(key, affinity)
             found.selected_by = [each for each in self._selections.values() if self._means(each.selections, found)]
             found.drops = self._drops
             found.terms = list(self._terms_of(found))
@@ -142,8 +155,7 @@ class PodTallies:
             del pods.slots[slot]
         self._change(pods, slot, -1)
         if not pods.slots:
-            labels = tuple(sorted(pods.labels.items()))
-            del self._classes[pods.tenant, pods.namespace, labels, pods.affinity, pods.terminating]
+            del self._classes[pods.key]
             for term, _ in pods.terms:
                 if not term.slots:
                     self._forget_idle(term.selection.tenant)
@@ -230,21 +242,19 @@ class PodTallies:
 
     def topology(self, key: str) -> Topology:
         """Of a label, or EACH_NODE. Those of one key are not always the same: each has numbers of its own."""
-        found = self._topologies.pop(key, None)
+        found = self._topologies.get(key)
         if found is None:
             _make_room(self._topologies, TOPOLOGIES_MAX)
-            found = Topology(self._nodes, key)
-        self._topologies[key] = found
+            found = self._topologies[key] = Topology(self._nodes, key)
         found.catch_up()
         return found
 
     def inclusion(self, key: str, decide: Callable[[], Bools]) -> Inclusion:
         """The nodes for which `decide` says so; `key` is equal for the same question."""
-        found = self._inclusions.pop(key, None)
+        found = self._inclusions.get(key)
         if found is None:
             _make_room(self._inclusions, INCLUSIONS_MAX)
-            found = Inclusion(self._nodes, key, decide)
-        self._inclusions[key] = found
+            found = self._inclusions[key] = Inclusion(self._nodes, key, decide)
         found.catch_up()
         return found
 
@@ -271,7 +281,8 @@ class PodTallies:
             found = DomainCounts(counted, topology, inclusion)
             counted.by_domain[topology_key, inclusion_key] = found
         self._counts[key] = found
-        return found.catch_up()
+        found.refresh()
+        return found
 
     def _drop(self, tally_key: str, topology_key: str, inclusion_key: str) -> None:
         found = self._counts.pop((tally_key, topology_key, inclusion_key))

@@ -87,11 +87,15 @@ class WeightedTerm(NamedTuple):
 
 
 class PodAffinity(NamedTuple):
-    """The `podAffinity` and the `podAntiAffinity` of a spec."""
+    """The `podAffinity` and the `podAntiAffinity` of a spec.
+
+    `source`: these two as written, encoded; equal ones say the same, and bytes remember their hash.
+    """
 
     required: tuple[PodTerm, ...] = ()
     required_anti: tuple[PodTerm, ...] = ()
     preferred: tuple[WeightedTerm, ...] = ()
+    source: bytes = b""
 
 
 NO_POD_AFFINITY: Final = PodAffinity()
@@ -158,7 +162,7 @@ def _read_pod_affinity(data: bytes) -> PodAffinity:
             weighted = _mapping(each, at)
             weight = _whole(weighted.get("weight"), f"{at}.weight", 1, WEIGHT_MAX)
             preferred.append(WeightedTerm(sign * weight, _pod_term(weighted.get("podAffinityTerm"), at)))
-    return PodAffinity(terms["podAffinity"], terms["podAntiAffinity"], tuple(preferred))
+    return PodAffinity(terms["podAffinity"], terms["podAntiAffinity"], tuple(preferred), data)
 
 
 def _pod_term(value: Any, place: str) -> PodTerm:

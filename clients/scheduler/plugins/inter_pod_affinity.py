@@ -101,6 +101,12 @@ class InterPodAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugi
         self._hard_weight: int = left.pop("hardPodAffinityWeight", 1)
         self._own_only: bool = left.pop("ignorePreferredTermsOfExistingPods", False)
         super().__init__(left)
+        # Of a term that a pod on a node carries; its tally has the weight of a preferred one in it.
+        self._weights = {
+            TermKind.PREFERRED: 1,
+            TermKind.REQUIRED: self._hard_weight,
+            TermKind.REQUIRED_ANTI: 0,
+        }
         weight = self._hard_weight
         if not isinstance(weight, int) or isinstance(weight, bool) or not 0 <= weight <= WEIGHT_MAX:
             raise ValueError(f"{self.name}: hardPodAffinityWeight must be from 0 to {WEIGHT_MAX}, not {weight!r}")
@@ -171,26 +177,20 @@ class InterPodAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugi
         if self._wants(pod, nodes).preferred:
             return False
         return self._own_only or not any(
-            self._weight_of(term.kind) and term.slots for term in nodes.pods.tallies.concerning(pod)
+            term.slots and self._weights[term.kind] for term in nodes.pods.tallies.concerning(pod)
         )
-
-    def _weight_of(self, kind: TermKind) -> int:
-        """Of a term that a pod on a node carries; its tally has the weight of a preferred one in it."""
-        return {TermKind.PREFERRED: 1, TermKind.REQUIRED: self._hard_weight, TermKind.REQUIRED_ANTI: 0}[kind]
 
     def pre_score(self, pod: Shape, nodes: NodeColumns, feasible: Bools) -> Any:
         wants, tallies = self._wants(pod, nodes), nodes.pods.tallies
-        if self.skips(pod, nodes):
-            return SKIP
         points: _Points = {}
         for weight, key, whom in wants.preferred:
             _add(points, tallies.of_selection(whom, key), weight)
         if not self._own_only:
             for term in tallies.concerning(pod):
-                weight = self._weight_of(term.kind)
+                weight = self._weights[term.kind]
                 if weight and term.slots:
                     _add(points, tallies.of_term(term), weight)
-        return points
+        return points or SKIP
 
     def score(self, state: _Points, pod: Shape, nodes: NodeColumns, slots: Slots) -> Scores:
         total: Scores | None = None

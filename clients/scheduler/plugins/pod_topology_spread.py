@@ -81,18 +81,22 @@ _IGNORED: Final = -1
 
 
 class _Counted(NamedTuple):
-    """A constraint of a shape. `itself`: 1 if it means the pod."""
+    """A constraint of a shape. `itself`: 1 if it means the pod. `included`: the key of the nodes that count for it;
+    empty: all that are in a domain."""
 
     constraint: SpreadConstraint
     selections: Selections
     itself: int
+    included: str
 
 
 class _Spread(NamedTuple):
-    """The hard or the soft constraints of a shape. `keys`: the labels a node must have to count at all."""
+    """The hard or the soft constraints of a shape. `keys`: the labels a node must have to count at all; `having` is the
+    key of the nodes that do."""
 
     counted: tuple[_Counted, ...]
     keys: tuple[str, ...]
+    having: str
 
 
 class _Skewed(NamedTuple):
@@ -200,7 +204,7 @@ class PodTopologySpread(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlug
             return SKIP
         scored, labelled = feasible[: nodes.high], None
         if spread.keys:
-            having = _having(spread.keys, nodes)
+            having = _having(spread, nodes)
             if not having.is_all:
                 labelled = having.mask
                 scored = scored & labelled
@@ -246,7 +250,7 @@ class PodTopologySpread(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlug
     # ------------------------------------------------------------------------------------------------------ counting
 
     def _counts(self, pod: Shape, nodes: NodeColumns, spread: _Spread, each: _Counted) -> DomainCounts:
-        inclusion = _inclusion(pod, nodes, spread.keys, each.constraint)
+        inclusion = _inclusion(pod, nodes, spread, each) if each.included else None
         return nodes.pods.tallies.of_selection(each.selections, each.constraint.topology_key, inclusion)
 
     def _spread(self, pod: Shape, nodes: NodeColumns, *, hard: bool) -> _Spread:
@@ -254,15 +258,16 @@ class PodTopologySpread(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlug
 
     def _read(self, pod: Shape, nodes: NodeColumns, hard: bool) -> _Spread:
         own = pod.template.spread
-        counted = []
-        for constraint in own or self._defaults_of(pod):
-            if constraint.hard == hard:
-                whom = Selections(constraint.of(pod.tenant, pod.namespace, pod.labels))
-                itself = nodes.pods.tallies.means(whom, pod.tenant, pod.namespace, pod.labels)
-                counted.append(_Counted(constraint, whom, int(itself)))
+        constraints = [each for each in own or self._defaults_of(pod) if each.hard == hard]
         all_needed = hard or bool(own) or not self._system
-        keys = dict.fromkeys(each.constraint.topology_key for each in counted) if all_needed else ()
-        return _Spread(tuple(counted), tuple(keys))
+        keys = tuple(dict.fromkeys(each.topology_key for each in constraints)) if all_needed else ()
+        having = f"having {keys}"
+        counted = []
+        for constraint in constraints:
+            whom = Selections(constraint.of(pod.tenant, pod.namespace, pod.labels))
+            itself = nodes.pods.tallies.means(whom, pod.tenant, pod.namespace, pod.labels)
+            counted.append(_Counted(constraint, whom, int(itself), _included(pod, constraint, keys, having)))
+        return _Spread(tuple(counted), keys, having)
 
     def _defaults_of(self, pod: Shape) -> tuple[SpreadConstraint, ...]:
         own = in_order(
@@ -286,34 +291,44 @@ def _domains_of(topology: Topology, scored: Bools) -> int:
     return int(np.count_nonzero(there[1:]))
 
 
-def _having(keys: tuple[str, ...], nodes: NodeColumns) -> Inclusion:
-    """The nodes that carry all these labels."""
+def _having(spread: _Spread, nodes: NodeColumns) -> Inclusion:
+    """The nodes that carry all the labels."""
 
     def decide() -> Bools:
         counts = nodes.present[: nodes.high].copy()
-        for key in keys:
+        for key in spread.keys:
             counts &= nodes.pods.tallies.topology(key).ids[: nodes.high] > 0
         return counts
 
-    return nodes.pods.tallies.inclusion(f"having {keys}", decide)
+    return nodes.pods.tallies.inclusion(spread.having, decide)
 
 
-def _inclusion(pod: Shape, nodes: NodeColumns, keys: tuple[str, ...], constraint: SpreadConstraint) -> Inclusion | None:
-    """The nodes that count; None: all that are in a domain of the constraint."""
+def _included(pod: Shape, constraint: SpreadConstraint, keys: tuple[str, ...], having: str) -> str:
+    """Equal where the same nodes count. Those without the label of the constraint itself are in no domain anyhow."""
+    chosen, tolerated = _is_chosen(pod, constraint), constraint.honor_taints
+    if chosen or tolerated:
+        return f"{pod.template.id} {chosen:d}{tolerated:d} {having}"
+    return having if len(keys) > 1 else ""
+
+
+def _is_chosen(pod: Shape, constraint: SpreadConstraint) -> bool:
     template = pod.template
-    chosen = bool(template.node_selector) or template.node_affinity.required is not None
-    chosen = chosen and constraint.honor_affinity
-    if not chosen and not constraint.honor_taints:
-        # Those without the label of the constraint itself are in no domain anyhow.
-        return _having(keys, nodes) if len(keys) > 1 else None
-    asked = (*((_BY_LABELS,) if chosen else ()), *(_BY_TAINTS if constraint.honor_taints else ()))
+    names_nodes = bool(template.node_selector) or template.node_affinity.required is not None
+    return names_nodes and constraint.honor_affinity
+
+
+def _inclusion(pod: Shape, nodes: NodeColumns, spread: _Spread, each: _Counted) -> Inclusion:
+    """The nodes that count."""
+    if each.included == spread.having:
+        return _having(spread, nodes)
 
     def decide() -> Bools:
-        counts = _having(keys, nodes).mask.copy()
-        for plugin in asked:
+        counts = _having(spread, nodes).mask.copy()
+        chosen, tolerated = _is_chosen(pod, each.constraint), each.constraint.honor_taints
+        for plugin in (*((_BY_LABELS,) if chosen else ()), *(_BY_TAINTS if tolerated else ())):
             state = plugin.pre_filter(pod, nodes)
             if state is not SKIP:
                 counts &= plugin.filter(state, pod, nodes, slice(0, nodes.high))
         return counts
 
-    return nodes.pods.tallies.inclusion(f"{template.id} {chosen:d}{constraint.honor_taints:d} {keys}", decide)
+    return nodes.pods.tallies.inclusion(each.included, decide)
