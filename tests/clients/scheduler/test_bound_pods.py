@@ -132,6 +132,27 @@ def test_a_pod_that_is_bound_is_known_until_it_is_seen_to_go() -> None:
     assert len(scheduler.nodes.pods) == 0
 
 
+def test_a_pod_that_was_bound_and_is_not_in_a_view_past_its_binding_is_gone() -> None:
+    scheduler = core()
+    scheduler.pod_seen(labelled("apart-0", affinity=APART), 0.0)
+    step(scheduler)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    answer(scheduler, step(scheduler))
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 5))
+    assert len(scheduler.nodes.pods) == 0
+
+
+def test_a_pod_bound_before_the_view_was_wanted_is_in_it_or_is_gone() -> None:
+    scheduler = core()
+    scheduler.pod_seen(labelled("plain"), 0.0)
+    answer(scheduler, step(scheduler))
+    scheduler.pod_seen(labelled("apart", affinity=APART), 0.0)
+    step(scheduler)
+    assert len(scheduler.nodes.pods) == 1
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 9))
+    assert len(scheduler.nodes.pods) == 0
+
+
 def test_a_pod_on_a_node_that_says_something_concerns_every_pod() -> None:
     """A scheduler that has just started knows no pod of its own."""
     scheduler = core()
