@@ -132,6 +132,19 @@ def test_a_pod_that_is_bound_is_known_until_it_is_seen_to_go() -> None:
     assert len(scheduler.nodes.pods) == 0
 
 
+def test_a_pod_seen_to_be_bound_before_the_answer_to_its_binding_stays_known() -> None:
+    scheduler = core()
+    scheduler.pod_seen(labelled("apart-0", affinity=APART), 0.0)
+    step(scheduler)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    scheduler.answered("rp-1", step(scheduler), [pb.Result(resource_version=1, uid="p")], 0.0)
+    binds = list(scheduler.step(0.0).binds)
+    scheduler.pod_gone("uid-apart-0")  # It has left the unbound ones.
+    scheduler.answered(HOME, binds, [pb.Result(resource_version=5)], 0.0)
+    assert scheduler.pods == {}
+    assert len(scheduler.nodes.pods) == 1
+
+
 def test_a_pod_that_was_bound_and_is_not_in_a_view_past_its_binding_is_gone() -> None:
     scheduler = core()
     scheduler.pod_seen(labelled("apart-0", affinity=APART), 0.0)
