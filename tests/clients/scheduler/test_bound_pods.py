@@ -12,7 +12,7 @@ from ursa.clients.scheduler.options import SchedulerOptions
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.objects import Object
 
-from .objects import node, pod
+from .objects import node, placement, pod
 
 HOME = "tp-1"
 WEB = {"app": "web"}
@@ -202,6 +202,30 @@ def test_a_pod_that_goes_makes_room_for_one_that_avoids_it() -> None:
     scheduler.bound_pod_gone("uid-web-b")
     claimed = scheduler.step(1.0).actions.get("rp-1", []) or scheduler.step(2.0).actions.get("rp-1", [])
     assert nodes(claimed) == ["n-b"]
+
+
+def test_a_pod_that_comes_helps_one_that_wants_to_be_near_it() -> None:
+    scheduler = core()
+    near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [TERM]}}
+    scheduler.pod_seen(pod("near", affinity=near), 0.0)
+    step(scheduler)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    assert step(scheduler) == []
+    scheduler.bound_pod_seen(bound(labelled("web"), "b"))
+    claimed = scheduler.step(1.0).actions.get("rp-1", []) or scheduler.step(2.0).actions.get("rp-1", [])
+    assert nodes(claimed) == ["n-b"]
+
+
+def test_a_pod_that_is_found_placed_while_it_waits_is_not_placed_again() -> None:
+    scheduler = core()
+    scheduler.pod_seen(labelled("apart", affinity=APART), 0.0)
+    step(scheduler)
+    made = placement("uid-apart", "n-a", {"pods": 1}, tenant_partition=HOME)
+    scheduler.placement_seen("rp-1", made.message)
+    assert len(scheduler.step(0.0).binds) == 1
+    assert len(scheduler.nodes.pods) == 1
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    assert step(scheduler) == []
 
 
 def test_a_term_that_makes_no_sense_is_one_clear_condition() -> None:
