@@ -136,6 +136,15 @@ def test_a_namespace_is_known_by_its_name_as_a_label_and_by_labels_that_change()
     assert (fitting(twin, by_name), fitting(twin, by_team)) == (["b"], [])
 
 
+def test_whether_a_pod_means_itself_changes_with_the_labels_of_its_namespace() -> None:
+    twin = three_zones()
+    spec = near(labelSelector={}, namespaceSelector={"matchLabels": {"team": "a"}})
+    first = Pod("first", "acme", "prod", {}, spec)
+    assert fitting(twin, first) == []
+    twin.put_namespace("acme", "prod", {"team": "a"})
+    assert fitting(twin, first) == ["a", "b", "c"]
+
+
 def test_a_term_of_a_pod_on_a_node_means_who_is_in_a_namespace_that_is_labelled_later() -> None:
     twin = three_zones()
     term = {"topologyKey": "zone", "labelSelector": {}, "namespaceSelector": {"matchLabels": {"team": "a"}}}

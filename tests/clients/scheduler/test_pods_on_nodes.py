@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.revisions import Revision
@@ -45,15 +46,13 @@ KEYS = ["zone", "rack", HOSTNAME, EACH_NODE]
 @given(st.data(), twins(SPECS), st.sampled_from([1, 3, 256]))
 def test_counts_kept_up_to_date_are_those_counted_anew(data: st.DataObject, twin: Twin, counts_max: int) -> None:
     """Also where most of them are dropped before they are asked for again."""
-    before = pod_tallies.COUNTS_MAX
-    pod_tallies.COUNTS_MAX = counts_max  # type: ignore[misc]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for bound in ("COUNTS_MAX", "TOPOLOGIES_MAX", "INCLUSIONS_MAX"):
+            patch.setattr(pod_tallies, bound, counts_max)
         for number in range(data.draw(st.integers(1, 6))):
             same_as_rebuilt(twin)
             change(data.draw, twin, SPECS, number)
         same_as_rebuilt(twin)
-    finally:
-        pod_tallies.COUNTS_MAX = before  # type: ignore[misc]
 
 
 def same_as_rebuilt(twin: Twin) -> None:
