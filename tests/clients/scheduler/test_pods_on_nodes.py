@@ -43,12 +43,14 @@ KEYS = ["zone", "rack", HOSTNAME, EACH_NODE]
 
 
 @settings(max_examples=EXAMPLES)
-@given(st.data(), twins(SPECS), st.sampled_from([1, 3, 256]))
-def test_counts_kept_up_to_date_are_those_counted_anew(data: st.DataObject, twin: Twin, counts_max: int) -> None:
+@given(st.data(), twins(SPECS), st.sampled_from([1, 3, 256]), st.sampled_from([1, 256]))
+def test_counts_kept_up_to_date_are_those_counted_anew(
+    data: st.DataObject, twin: Twin, counts_max: int, topologies_max: int
+) -> None:
     """Also where most of them are dropped before they are asked for again."""
     with pytest.MonkeyPatch.context() as patch:
-        for bound in ("COUNTS_MAX", "TOPOLOGIES_MAX", "INCLUSIONS_MAX"):
-            patch.setattr(pod_tallies, bound, counts_max)
+        patch.setattr(pod_tallies, "COUNTS_MAX", counts_max)
+        patch.setattr(pod_tallies, "TOPOLOGIES_MAX", topologies_max)
         for number in range(data.draw(st.integers(1, 6))):
             same_as_rebuilt(twin)
             change(data.draw, twin, SPECS, number)
