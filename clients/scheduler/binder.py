@@ -24,6 +24,7 @@ What makes it safe to lose any message, answer or process:
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final
@@ -81,7 +82,8 @@ class Binder:
         self.decisions = Decisions()
         self._home, self._nodes, self._views, self._queue = home, nodes, views, queue
         self._reporter, self._options = reporter, options
-        self._settled: dict[str, str] = {}
+        # Ordered: to find the oldest, a plain dict walks past all that were deleted before it.
+        self._settled: OrderedDict[str, str] = OrderedDict()
         self._repeats: list[tuple[float, int, Action]] = []
         self._repeats_made = 0
 
@@ -319,7 +321,7 @@ class Binder:
         self.decisions.scheduled.append(Scheduled(pod.object, now - pod.arrived_at, pod.attempts))
         pod.state, pod.action = PodState.BOUND, None
         if len(self._settled) >= SETTLED_MAX:
-            del self._settled[next(iter(self._settled))]
+            self._settled.popitem(last=False)
         self._settled[pod.uid] = pod.partition
         for view in self._views.values():
             if view.partition != pod.partition and (stray := view.ledger.observed.get(pod.uid)):
