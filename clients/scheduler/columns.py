@@ -129,8 +129,12 @@ class NodeColumns:
         """The slot of a node, or of something held on a node that is not there."""
         return self._slots.get((partition, node))
 
+    def names_of(self, partition: str) -> list[str]:
+        """The nodes that are there."""
+        return [name for (of, name), slot in self._slots.items() if of == partition and self.facts[slot] is not None]
+
     def slot(self, partition: str, node: str) -> int:
-        """The same, made if need be."""
+        """The slot of a node, made if need be."""
         found = self._slots.get((partition, node))
         return self._add_slot(partition, node) if found is None else found
 

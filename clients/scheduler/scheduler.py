@@ -24,8 +24,8 @@ from .actions import PODS, Action
 from .core import SchedulingCore
 from .decisions import Counts, Decisions
 from .explanation import Explanation
+from .feeds import NodeFeed, PlacementFeed
 from .options import SchedulerOptions
-from .placement_feed import PlacementFeed
 from .scheduler_metrics import SchedulerMetrics
 from .sender import Sender
 
@@ -79,7 +79,7 @@ class Scheduler:
         # Of bound pods, and of namespaces: from the moment that they are needed.
         self._bound: Informer | None = None
         self._namespaces: Informer | None = None
-        self._nodes: dict[str, Informer] = {}
+        self._nodes: dict[str, NodeFeed] = {}
         self._placements: dict[str, PlacementFeed] = {}
 
     @property
@@ -125,16 +125,16 @@ class Scheduler:
         name = client.partition
         if name not in self._core.views:
             self._core.partition_added(name)
-        nodes = self._nodes[name] = Informer(client, "nodes")
-        nodes.add_handler(partial(self._node_event, name))
-        nodes.add_burst_handler(partial(self._partition_burst, name))
-        keeper = FeedKeeper(client, self._actor)
-        placements = self._placements[name] = PlacementFeed(keeper, self._core, partial(self._partition_burst, name))
+        keeper, burst = FeedKeeper(client, self._actor), partial(self._partition_burst, name)
+        nodes = self._nodes[name] = NodeFeed(keeper, self._core, burst)
+        placements = self._placements[name] = PlacementFeed(keeper, self._core, burst)
         sender = self._senders[name] = Sender(client, self._answered, self._unanswered)
         try:
+            nodes.open()
             placements.open()
-            await run_all([nodes.run, keeper.run, sender.run])
+            await run_all([keeper.run, sender.run])
         finally:
+            nodes.stop()
             placements.stop()
             del self._nodes[name], self._placements[name], self._senders[name]
             self._core.partition_removed(name, trio.current_time())
@@ -203,12 +203,6 @@ class Scheduler:
         if self._bound.synced and self._namespaces.synced:
             self._core.bound_pods_seen_up_to(self._bound.revision)
         self._work.set()
-
-    def _node_event(self, partition: str, event: Event) -> None:
-        if event.type is EventType.DELETED:
-            self._core.node_gone(partition, event.object.name)
-        else:
-            self._core.node_seen(partition, event.object)
 
     def _partition_burst(self, partition: str) -> None:
         placements = self._placements[partition]

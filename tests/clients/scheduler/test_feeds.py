@@ -1,4 +1,4 @@
-"""What the scheduler holds of a resource partition, over lost links and full views."""
+"""What the scheduler knows of a resource partition, over lost links and full views."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import trio
 from ursa.clients.feed import FeedKeeper
 from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.core import SchedulingCore
-from ursa.clients.scheduler.placement_feed import PlacementFeed
+from ursa.clients.scheduler.feeds import NodeFeed, PlacementFeed
 from ursa.proto import ursa_pb2 as pb
 
 from ..kubelet.cluster import actor
 from ..scripted_watches import ScriptedClient
-from .objects import placement
+from .objects import node, placement
 
 
 class Followed:
@@ -94,5 +94,26 @@ def test_a_view_that_is_being_taken_reaches_as_far_as_the_one_before() -> None:
         followed.client.send(event("a", 1), event("b", 9))
         followed.client.last.bookmark = 20
         assert followed.feed.seen_up_to == Revision("rp-1", 5, "one")
+
+    run(story)
+
+
+def test_nodes_that_a_full_view_does_not_show_are_gone_and_those_of_other_partitions_are_not() -> None:
+    def story(followed: Followed) -> None:
+        core = followed.core
+        core.partition_added("rp-2")
+        core.node_seen("rp-2", node("elsewhere"))
+        nodes = NodeFeed(FeedKeeper(followed.client, actor("test")), core, followed._burst)  # type: ignore[arg-type]
+        nodes.open()
+        both = [pb.WatchEvent(type=pb.WatchEvent.ADDED, object=node(name).message) for name in ("a", "b")]
+        followed.client.send(*both, bookmark=5, end=True)
+        followed.client.send(error="Expired")
+        nodes.open()
+        assert core.nodes.names_of("rp-1") == ["a", "b"]
+        followed.client.send(both[1], bookmark=9, end=True)
+        assert core.nodes.names_of("rp-1") == ["b"]
+        followed.client.send(pb.WatchEvent(type=pb.WatchEvent.DELETED, resource_version=10, object=node("b").message))
+        assert core.nodes.names_of("rp-1") == []
+        assert core.nodes.names_of("rp-2") == ["elsewhere"]
 
     run(story)
