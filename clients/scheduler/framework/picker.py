@@ -8,12 +8,14 @@ the keys. Both choose what a loop over nodes would.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
 import numpy as np
 
 from ..columns import OWN_SHARD, TIE_BITS, NodeColumns
+from .calls import ScoreCall
 from .column import INFEASIBLE, Column
 from .interface import Bools, PluginError, Scores, Skip, Unresolvable
 from .profile import Algorithm, Profile
@@ -51,10 +53,10 @@ class Picker:
     def keys(self, shape: Shape) -> Scores:
         """A key for each slot in use: see `column.py`; INFEASIBLE where the shape does not fit. Not to be changed."""
         column = self.column(shape)
+        if not self._pods_matter(shape):
+            return column.live if column.decides else self._add_scores(shape, column, column.live, ())
         nodes, algorithm = self.nodes, self.algorithm
         filters: list[AskedFilter] = []
-        if column.decides and not algorithm.asks_each_pod:
-            return column.live
         for filtering in algorithm.live_filters:
             state = filtering.state(shape, nodes)
             if isinstance(state, Unresolvable):
@@ -66,9 +68,16 @@ class Picker:
             keys = keys.copy()
             for filtering, state in filters:
                 keys[~filtering.over(state, shape, nodes, slice(0, nodes.high))] = INFEASIBLE
-        return self._add_scores(shape, column, keys)
+        return self._add_scores(shape, column, keys, algorithm.live_scores)
 
-    def _add_scores(self, shape: Shape, column: Column, keys: Scores) -> Scores:
+    def _pods_matter(self, shape: Shape) -> bool:
+        """Whether those are to be asked that look at the pods on nodes: few pods say anything of others."""
+        algorithm = self.algorithm
+        if not algorithm.asks_each_pod:
+            return False
+        return algorithm.needs_bound_pods(shape) or bool(self.nodes.pods.tallies.concerning(shape))
+
+    def _add_scores(self, shape: Shape, column: Column, keys: Scores, live_scores: Sequence[ScoreCall]) -> Scores:
         """The keys with what is worked out anew for each pod."""
         nodes = self.nodes
         feasible: Bools | None = None
@@ -80,7 +89,7 @@ class Picker:
             return feasible
 
         scores: list[AskedScore] = []
-        for call in self.algorithm.live_scores:
+        for call in live_scores:
             state = call.state(shape, nodes, ask_feasible)
             if not isinstance(state, Skip):
                 scores.append(AskedScore(call, state))

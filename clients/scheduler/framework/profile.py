@@ -66,5 +66,7 @@ class Algorithm:
         )
 
     def needs_bound_pods(self, pod: Shape) -> bool:
-        """What some plugin says of this shape depends on them."""
-        return any(plugin.needs_bound_pods(pod) for plugin in self._live)
+        """What some plugin says of this shape depends on them. Asked once: a shape is of one profile."""
+        if pod.needs_bound_pods is None:
+            pod.needs_bound_pods = any(plugin.needs_bound_pods(pod) for plugin in self._live)
+        return pod.needs_bound_pods

@@ -15,10 +15,11 @@ SHAPES_MAX: Final = 16384
 class Shape:
     """Pods of one shape are one to the framework: the same scheduling constraints, namespace and labels.
 
-    `id` is its own; `template` says what its spec demands.
+    `id` is its own; `template` says what its spec demands. `needs_bound_pods`: what its profile's plugins say of it
+    depends on the pods on nodes (None: nobody has asked yet).
     """
 
-    __slots__ = ("id", "labels", "namespace", "template", "tenant")
+    __slots__ = ("id", "labels", "namespace", "needs_bound_pods", "template", "tenant")
 
     def __init__(
         self, shape_id: int, template: Template, tenant: str, namespace: str, labels: Mapping[str, str]
@@ -28,6 +29,7 @@ class Shape:
         self.tenant = tenant
         self.namespace = namespace
         self.labels = labels
+        self.needs_bound_pods: bool | None = None
 
 
 class Shapes:
