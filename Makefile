@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run install install-dev check format lint typecheck imports test soak bench-main bench-store bench-apiserver bench-span bench-simulation proto clean
+.PHONY: run install install-dev check format lint typecheck imports test soak bench-main bench-store bench-apiserver bench-span bench-scheduler bench-simulation proto clean
 
 ## run: install, then the main job: 2 tenant and 2 resource partitions, 200 hollow nodes, 2,000 pods, and a report
 run: install
@@ -64,6 +64,10 @@ bench-apiserver: install
 ## bench-span: the figures of spanning partitions, into build/bench/span.json
 bench-span: install-dev
 	$(BIN)/python benchmarks/span.py
+
+## bench-scheduler: the figures of the scheduler alone, into build/bench/scheduler.json
+bench-scheduler: install
+	$(BIN)/python benchmarks/scheduler.py
 
 ## bench-simulation: the figures of the simulation and of its judges, into build/bench/simulation.json
 bench-simulation: install

@@ -41,6 +41,7 @@ _COMMANDS: dict[str, _Row] = {
     "replay": _Row("replay", "replay", "Replay a trace of a real cluster, and report on it."),
     "simulate": _Row("simulate", "simulate_command", "Run a whole cluster from a seed, with faults, and judge it."),
     "check": _Row("check", "check", "Check what was recorded of a run."),
+    "bench": _Row("bench", "bench", "Measure one part alone."),
     "partition": _Row("partition", "partition", "Add, drain, remove and list partitions while all runs."),
     "fault": _Row("fault", "fault", "Cut, delay and freeze links between the parts of a cluster."),
     "tenant": _Row("tenant", "tenant", "Create, move, list and delete tenants."),

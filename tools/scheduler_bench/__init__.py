@@ -1,0 +1,9 @@
+"""The scheduler alone: no other component, so that what it can do is not hidden by what they can."""
+
+from __future__ import annotations
+
+from .alone import Alone
+from .measuring import Measured, measure
+from .workloads import WORKLOADS, Workload, workload_of
+
+__all__ = ["WORKLOADS", "Alone", "Measured", "Workload", "measure", "workload_of"]
