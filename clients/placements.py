@@ -38,10 +38,12 @@ def placement_spec(
     *,
     history: str = "",
     host_ports: Sequence[HostPort] = (),
+    devices: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The spec of a claim. `history`: the incarnation of the tenant partition in which it was decided on."""
     return {
         **({"history": history} if history else {}),
+        **({"devices": list(devices)} if devices else {}),
         **({"hostPorts": [port.written() for port in host_ports]} if host_ports else {}),
         "node": node,
         "nodeUID": node_uid,

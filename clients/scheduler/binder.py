@@ -25,11 +25,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import HeldDevices
 from ...proto.errors import (
     AlreadyExists,
     Conflict,
@@ -48,10 +49,12 @@ from ..revisions import Revision
 from .actions import Action, Bind, Claim, Probe, Release
 from .columns import NodeColumns
 from .decisions import Counts, Decisions, Scheduled
+from .framework.calls import asked
 from .ledger import Hold
 from .options import SchedulerOptions
 from .partition_view import Gate, PartitionView, retry_seconds
 from .pending import QUEUED, PendingPod, PodState
+from .plugins.gpu_share import DeviceChoice
 from .pod_queue import PodQueue
 from .reports import Reporter
 
@@ -74,6 +77,7 @@ class Binder:
         queue: PodQueue,
         reporter: Reporter,
         options: SchedulerOptions,
+        device_choices: Mapping[str, DeviceChoice],
     ) -> None:
         self.pods: dict[str, PendingPod] = {}
         self.history = ""  # Of the home partition, as its pods were seen last.
@@ -82,6 +86,7 @@ class Binder:
         self.decisions = Decisions()
         self._home, self._nodes, self._views, self._queue = home, nodes, views, queue
         self._reporter, self._options = reporter, options
+        self._device_choices = device_choices
         # Ordered: to find the oldest, a plain dict walks past all that were deleted before it.
         self._settled: OrderedDict[str, str] = OrderedDict()
         self._repeats: list[tuple[float, int, Action]] = []
@@ -89,8 +94,21 @@ class Binder:
 
     # ------------------------------------------------------------------------------------------------- new work
 
-    def claim(self, pod: PendingPod, slot: int) -> None:
-        """Claim the node in this slot for a pod taken out of the queue."""
+    def claim(self, pod: PendingPod, slot: int) -> bool:
+        """Claim the node in this slot for a pod taken out of the queue. False: no devices of the node would do for it,
+        and it is back there.
+
+        Raises:
+            PluginError: the one that chooses its devices has failed, and nothing is claimed.
+        """
+        devices: HeldDevices | None = None
+        if pod.template.devices.amount:
+            devices = self._choose_devices(pod, slot)
+            if not devices.numbers:
+                # All its GPUs together have the room, none of them alone: Filter did not ask for that.
+                self._nodes.refuse(slot, pod.template.id)
+                self._queue.push(pod)
+                return False
         nodes = self._nodes
         facts = nodes.facts[slot]
         assert facts is not None, "a slot without a node was picked"
@@ -109,14 +127,22 @@ class Binder:
             template.requests,
             history=self.history,
             host_ports=template.host_ports,
+            devices=() if devices is None else devices.numbers,
         )
         spec = encode(placement)
         charges = template.charges
         if charges is None:
             charges = template.charges = nodes.charges(template.requests)
         nodes.pods.assume(pod)
-        view.ledger.assume(pod.uid, slot, charges, spec, facts.uid, self.history, template.host_ports)
+        view.ledger.assume(pod.uid, slot, charges, spec, facts.uid, self.history, template.host_ports, devices)
         self._send_claim(Claim(pod, spec))
+        return True
+
+    def _choose_devices(self, pod: PendingPod, slot: int) -> HeldDevices:
+        """Of no numbers: none that would do."""
+        choice = self._device_choices[pod.template.scheduler_name]
+        numbers = asked(choice.name, choice.choose_devices, pod.shape, self._nodes, slot)
+        return HeldDevices(tuple(numbers), pod.template.devices)
 
     def _send_claim(self, claim: Claim) -> None:
         pod = claim.pod

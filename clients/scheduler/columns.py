@@ -26,8 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...proto import quantities
+from ...proto.devices import HeldDevices, device_count
 from ...proto.host_ports import HostPort
 from .change_log import ChangeLog
+from .devices import DeviceColumns
 from .images import ImageIndex
 from .labels import LabelColumns
 from .node_facts import NodeFacts
@@ -111,6 +113,7 @@ class NodeColumns:
         self.taint_sets: list[tuple[Taint, ...]] = [()]
         self._taint_ids: dict[tuple[Taint, ...], int] = {(): 0}
         self.labels = LabelColumns(self.facts)
+        self.devices = DeviceColumns(CAPACITY_MIN)
         self.images = ImageIndex()
         self.nodes = 0  # How many are present.
         self.pods = PodsOnNodes(self)
@@ -177,6 +180,7 @@ class NodeColumns:
         if self.facts[slot] == facts:
             return False
         self._set_allocatable(slot, facts.allocatable)
+        self.devices.set_count(slot, device_count(facts.allocatable))
         self._count(slot, facts)
         self.facts[slot] = facts
         self.present[slot] = True
@@ -191,6 +195,7 @@ class NodeColumns:
     def clear_node(self, slot: int) -> None:
         """The node is gone; what is held on it stays held."""
         self._set_allocatable(slot, {})
+        self.devices.set_count(slot, 0)
         self._count(slot, None)
         self.facts[slot] = None
         self.present[slot] = self.ready[slot] = False
@@ -274,16 +279,22 @@ class NodeColumns:
             found = self._charges[items] = (*known, (NONZERO_CPU, cpu), (NONZERO_MEMORY, memory))
         return found
 
-    def hold(self, slot: int, charges: Charges, ports: Sequence[HostPort] = ()) -> None:
+    def hold(
+        self, slot: int, charges: Charges, ports: Sequence[HostPort] = (), devices: HeldDevices | None = None
+    ) -> None:
         cells = self.free_cells
         for column, amount in charges:
             cells[column][slot] -= amount
         self._holds[slot] += 1
         if ports:
             self.ports.setdefault(slot, []).extend(ports)
+        if devices is not None:
+            self.devices.hold(slot, devices)
         self._touch(slot)
 
-    def unhold(self, slot: int, charges: Charges, ports: Sequence[HostPort] = ()) -> None:
+    def unhold(
+        self, slot: int, charges: Charges, ports: Sequence[HostPort] = (), devices: HeldDevices | None = None
+    ) -> None:
         cells = self.free_cells
         for column, amount in charges:
             cells[column][slot] += amount
@@ -293,6 +304,8 @@ class NodeColumns:
                 self.ports[slot].remove(port)
             if not self.ports[slot]:
                 del self.ports[slot]
+        if devices is not None:
+            self.devices.unhold(slot, devices)
         self._touch(slot)
         if not self._holds[slot]:
             self._free_if_unused(slot)
@@ -383,6 +396,7 @@ class NodeColumns:
         self.taint_set = _doubled(self.taint_set)
         self.tie = _doubled(self.tie)
         self.labels.resize(self.capacity)
+        self.devices.resize(self.capacity)
         self._take_cells()
 
     def _take_cells(self) -> None:

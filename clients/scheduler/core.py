@@ -33,6 +33,7 @@ from .node_facts import read_node
 from .options import SchedulerOptions
 from .partition_view import PartitionView
 from .pending import QUEUED, PendingPod, PodState
+from .plugins.gpu_share import device_choice
 from .pod_queue import PodQueue
 from .profiles import profiles_of
 from .reports import Reporter
@@ -71,11 +72,12 @@ class SchedulingCore:
         self.pickers = {
             profile.scheduler_name: Picker(self.nodes, random, columns_max, profile) for profile in profiles_of(options)
         }
+        choices = {name: device_choice(picker.algorithm.profile) for name, picker in self.pickers.items()}
         self._turns = Turns(self.nodes)
         self.queue = PodQueue()
         self.views = {name: PartitionView(name, home, self.nodes) for name in resource_partitions}
         self._reporter = Reporter(self.pickers, self._unseen_partitions, columns_max)
-        self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options)
+        self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options, choices)
         self.pods = self.binder.pods
         self._recent = RecentDecisions()
         self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
@@ -336,18 +338,17 @@ class SchedulingCore:
             self.binder.decisions.pods += 1
             try:
                 slot = pickers[pod.template.scheduler_name].pick(pod.shape)
+                if slot == INFEASIBLE:
+                    self._park(pod, now)
+                elif views[partitions[slot]].outstanding < self.options.claims_outstanding_max:
+                    if self.binder.claim(pod, slot):
+                        self._recent.note(pod.uid, pod.shape, pod.partition, pod.node)
+                else:
+                    self.queue.push(pod)
+                    self._blocked = True
+                    return
             except PluginError as error:
                 self.binder.cannot_decide(pod, str(error), now)
-                continue
-            if slot == INFEASIBLE:
-                self._park(pod, now)
-            elif views[partitions[slot]].outstanding < self.options.claims_outstanding_max:
-                self.binder.claim(pod, slot)
-                self._recent.note(pod.uid, pod.shape, pod.partition, pod.node)
-            else:
-                self.queue.push(pod)
-                self._blocked = True
-                return
 
     def explain(self, uid: str, partition: str = "", node: str = "") -> Explanation | None:
         """Why a pod that waits, or has lately been given a node, goes there or nowhere, as things are now; None: it

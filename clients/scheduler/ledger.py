@@ -15,8 +15,11 @@ placement is not there: it has come and gone while we did not look.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import HeldDevices, held_devices
 from ...proto.host_ports import HostPort, read_written
 from ...proto.objects import decode
 from ..revisions import Revision
@@ -26,7 +29,7 @@ from .columns import Charges, NodeColumns
 class Hold:
     """One pod's share of one node. `placement_uid` is empty as long as nothing but our own wish is known."""
 
-    __slots__ = ("bound", "charges", "history", "home", "node_uid", "placement_uid", "ports", "slot", "spec")
+    __slots__ = ("bound", "charges", "devices", "history", "home", "node_uid", "placement_uid", "ports", "slot", "spec")
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Hold:
         history: str = "",
         bound: bool = False,
         ports: tuple[HostPort, ...] = (),
+        devices: HeldDevices | None = None,
     ) -> None:
         self.slot = slot
         self.charges = charges
@@ -49,6 +53,7 @@ class Hold:
         self.home = home  # of a pod of our own tenant partition
         self.history = history  # of our own tenant partition, in which it was claimed; empty: it does not say
         self.ports = ports
+        self.devices = devices
         self.bound = bound  # made by a controller, after this partition had said that the pod is bound there
 
 
@@ -73,15 +78,16 @@ class Ledger:
         node_uid: str,
         history: str = "",
         ports: tuple[HostPort, ...] = (),
+        devices: HeldDevices | None = None,
     ) -> None:
         """A claim has been decided. It counts at once, unless its placement is there already."""
         assert pod_uid not in self.assumed, f"pod {pod_uid} is claimed twice"
         seen = self.observed.get(pod_uid)
         if seen is None or seen.slot != slot:
             self.assumed[pod_uid] = Hold(
-                slot, charges, spec=spec, node_uid=node_uid, home=True, history=history, ports=ports
+                slot, charges, spec=spec, node_uid=node_uid, home=True, history=history, ports=ports, devices=devices
             )
-            self._nodes.hold(slot, charges, ports)
+            self._nodes.hold(slot, charges, ports, devices)
 
     def accept(self, pod_uid: str, revision: Revision) -> None:
         """The partition has taken the claim, at this revision (of number 0: it does not say)."""
@@ -93,12 +99,12 @@ class Ledger:
         """The partition has said that there is no such claim."""
         hold = self.assumed.pop(pod_uid, None)
         if hold is not None:
-            self._nodes.unhold(hold.slot, hold.charges, hold.ports)
+            self._nodes.unhold(hold.slot, hold.charges, hold.ports, hold.devices)
 
     def clear(self) -> None:
         """The partition is none any more, and holds nothing."""
         for hold in (*self.assumed.values(), *self.observed.values()):
-            self._nodes.unhold(hold.slot, hold.charges, hold.ports)
+            self._nodes.unhold(hold.slot, hold.charges, hold.ports, hold.devices)
         self.assumed.clear()
         self.observed.clear()
         self._accepted.clear()
@@ -115,7 +121,7 @@ class Ledger:
             self.observed[pod_uid] = self.assumed.pop(pod_uid)
             return assumed
         hold = self._read(message.metadata.uid, message.spec)
-        self._nodes.hold(hold.slot, hold.charges, hold.ports)
+        self._nodes.hold(hold.slot, hold.charges, hold.ports, hold.devices)
         self.lose(pod_uid)
         if assumed is not None and assumed.slot == hold.slot:
             self.withdraw(pod_uid)
@@ -135,6 +141,7 @@ class Ledger:
             history=spec.get("history", ""),
             bound=bool(spec.get("bound")),
             ports=read_written(spec.get("hostPorts") or ()),
+            devices=_devices(spec),
         )
 
     def lose(self, pod_uid: str) -> bool:
@@ -144,7 +151,7 @@ class Ledger:
             return False
         self._nodes.view_changed(hold.slot)
         self._nodes.room_made(hold.slot)
-        self._nodes.unhold(hold.slot, hold.charges, hold.ports)
+        self._nodes.unhold(hold.slot, hold.charges, hold.ports, hold.devices)
         return True
 
     def seen_up_to(self, revision: Revision) -> bool:
@@ -160,3 +167,11 @@ class Ledger:
                 self.withdraw(pod_uid)
                 ended = True
         return ended
+
+
+def _devices(spec: Mapping[str, Any]) -> HeldDevices | None:
+    try:
+        return held_devices(spec)
+    except ValueError:
+        # The apiserver lets no such placement in. If one is there all the same, its partition is the one to judge it.
+        return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
+from ...proto.devices import NO_DEVICES, device_request
 from ...proto.host_ports import HostPort, read_host_ports
 from ...proto.objects import decode, encode
 from ...proto.quantities import PODS
@@ -34,6 +35,7 @@ class Template:
 
     __slots__ = (
         "charges",
+        "devices",
         "error",
         "host_ports",
         "id",
@@ -70,6 +72,7 @@ class Template:
     ) -> None:
         self.id = template_id
         self.requests = requests
+        self.devices = NO_DEVICES if error else device_request(requests)
         self.node_selector = node_selector
         self.tolerations = tolerations
         self.node_affinity = node_affinity
@@ -110,6 +113,7 @@ class Templates:
         errors: list[str] = []
         requests = _attempt(errors, {PODS: 1}, placed_requests, spec)
         errors.extend(_too_many(requests))
+        _attempt(errors, NO_DEVICES, device_request, requests)
         written = {field: spec[field] for field in READ_AS_WRITTEN if spec.get(field)}
         affinity = (spec.get("affinity") or {}).get("nodeAffinity")
         read: dict[str, Any] = {

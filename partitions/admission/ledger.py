@@ -22,6 +22,15 @@ that was never set back has lost nothing, and asks for nothing.
     placement b: 600m      -> admitted, 600 used
     placement c: 600m, bound -> admitted, 1200 used
     placement d: cpu 1m    -> Conflict: wants 1m, 0 is free
+
+Of `ursa.dev/gpu-milli` a placement also says which devices it holds, and each of them must have the room (see
+proto/devices.py). One that is `bound` may not know; as long as it is there, its node gives no GPU to anybody else.
+
+    node n2, two devices
+    placement e: gpu-milli 600, devices [0]   -> admitted, device 0 has 400 left
+    placement f: gpu-milli 600, devices [0]   -> Conflict: device 0 has 400
+    placement f: gpu-milli 600, devices [1]   -> admitted
+    placement g: gpu-milli 600, devices [0]   -> Conflict, though 800 are left of both
 """
 
 from __future__ import annotations
@@ -29,11 +38,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import HeldDevices, device_count, device_request, held_devices
 from ...proto.errors import AlreadyExists, Conflict, NotFound
 from ...proto.host_ports import HostPort, read_written
 from ...proto.objects import decode_shared
-from ...proto.quantities import format_quantity, resource_list
+from ...proto.quantities import GPU_MILLI, format_quantity, resource_list
 from ...proto.restores import TOLD_ANNOTATION
+from .node_devices import NO_DEVICES_HELD, NodeDevices
 
 
 class _Claim(NamedTuple):
@@ -41,6 +52,7 @@ class _Claim(NamedTuple):
     requests: dict[str, int]
     ports: tuple[HostPort, ...]
     history: str  # Of the tenant partition; empty: it does not say.
+    devices: HeldDevices | None = None
 
 
 class Ledger:
@@ -51,6 +63,7 @@ class Ledger:
         self._used: dict[str, dict[str, int]] = {}
         self._claims: dict[str, _Claim] = {}
         self._ports: dict[str, list[HostPort]] = {}  # Taken, by node.
+        self._devices: dict[str, NodeDevices] = {}  # By node; those of which any device was ever held.
         self._told: dict[str, str] = {}  # By node: the incarnation to which its kubelet has said what runs there.
         self._incarnation = ""
 
@@ -111,6 +124,19 @@ class Ledger:
                     f"{format_quantity(resource, wanted)}, {format_quantity(resource, free)} is free",
                     key=f"nodes///{node}",
                 )
+        if spec["requests"].get(GPU_MILLI):
+            self._check_devices(spec, node, device_count(allocatable))
+
+    def _check_devices(self, spec: Any, node: str, count: int) -> None:
+        held = held_devices(spec)
+        problem = self._devices.get(node, NO_DEVICES_HELD).why_not(held, count)
+        if problem:
+            raise Conflict(f"node {node!r} has no room for pod {_pod_name(spec)}: {problem}", key=f"nodes///{node}")
+
+    def choose_devices(self, node: str, requests: dict[str, int]) -> tuple[int, ...]:
+        """For a pod that no scheduler places; none: it wants none, or there is no room for it."""
+        _, allocatable = self._allocatable.get(node, ("", {}))
+        return self._devices.get(node, NO_DEVICES_HELD).choose(device_request(requests), device_count(allocatable))
 
     def _check_ports(self, spec: Any, node: str) -> None:
         wanted = read_written(spec.get("hostPorts") or ())
@@ -136,13 +162,15 @@ class Ledger:
     def placement_created(self, placement: pb.Object) -> None:
         spec = decode_shared(placement.spec)
         ports = read_written(spec.get("hostPorts") or ())
-        claim = _Claim(spec["node"], spec["requests"], ports, spec.get("history", ""))
+        claim = _Claim(spec["node"], spec["requests"], ports, spec.get("history", ""), held_devices(spec))
         self._claims[placement.metadata.name] = claim
         if ports:
             self._ports.setdefault(claim.node, []).extend(ports)
         used = self._used.setdefault(claim.node, {})
         for resource, units in claim.requests.items():
             used[resource] = used.get(resource, 0) + units
+        if claim.requests.get(GPU_MILLI):
+            self._devices.setdefault(claim.node, NodeDevices()).change(claim.devices, 1)
 
     def placement_deleted(self, placement: pb.Object) -> None:
         claim = self._claims.pop(placement.metadata.name)
@@ -151,6 +179,8 @@ class Ledger:
             used[resource] -= units
         for port in claim.ports:
             self._ports[claim.node].remove(port)
+        if claim.requests.get(GPU_MILLI):
+            self._devices[claim.node].change(claim.devices, -1)
 
 
 def _pod_name(spec: Any) -> str:

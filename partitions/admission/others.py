@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import device_request, held_devices
 from ...proto.objects import decode, decode_shared, encode
+from ...proto.quantities import GPU_MILLI
 from .strategy import Strategy
 from .validation import Causes, check_quantities, mapping, sequence
 
@@ -120,6 +122,8 @@ class PlacementStrategy(Strategy):
                 causes.add(f"spec.requests[{name}]", f"must be a whole number of units, not negative, not {units!r}")
         for number, port in enumerate(sequence(spec.get("hostPorts"), "spec.hostPorts", causes)):
             _check_host_port(port, f"spec.hostPorts[{number}]", causes)
+        if isinstance(spec.get("requests"), dict):
+            _check_devices(spec, causes)
         if not isinstance(spec.get("history", ""), str):
             causes.add("spec.history", f"must be an incarnation, not {spec['history']!r}")
         if not isinstance(spec.get("bound", False), bool):
@@ -145,6 +149,21 @@ def _check_host_port(entry: Any, field: str, causes: Causes) -> None:
     for name in ("protocol", "address"):
         if not isinstance(port.get(name), str) or not port[name]:
             causes.require(f"{field}.{name}")
+
+
+def _check_devices(spec: Any, causes: Causes) -> None:
+    wanted = spec["requests"].get(GPU_MILLI, 0)
+    if not isinstance(wanted, int):
+        return
+    try:
+        device_request(spec["requests"])
+        devices = held_devices(spec)
+    except ValueError as error:
+        causes.add("spec.devices", str(error))
+        return
+    # Who makes a lost one again does not know them.
+    if wanted > 0 and devices is None and spec.get("bound") is not True:
+        causes.require("spec.devices")
 
 
 def _check_data_key(key: Any, field: str, causes: Causes) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from ..framework.interface import Plugin
+from .gpu_fragmentation import GpuFragmentation
+from .gpu_packing import DotProduct, GpuBestFit, GpuClustering, GpuPacking, RandomNode
+from .gpu_share import GpuShare
+from .gpu_stranding import GpuStranding
 from .image_locality import ImageLocality
 from .inter_pod_affinity import InterPodAffinity
 from .node_affinity import NodeAffinity
@@ -28,6 +32,14 @@ _PLUGINS: Final[tuple[type[Plugin], ...]] = (
     ImageLocality,
     PodTopologySpread,
     InterPodAffinity,
+    GpuShare,
+    GpuFragmentation,
+    GpuStranding,
+    GpuBestFit,
+    GpuPacking,
+    GpuClustering,
+    DotProduct,
+    RandomNode,
 )
 BUILT_IN: Final = {plugin.name: plugin for plugin in _PLUGINS}
 # What is on where a configuration says nothing, with the weights of its scores.
@@ -42,4 +54,5 @@ DEFAULT_WEIGHTS: Final = {
     "ImageLocality": 1,
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
+    "GpuShare": 1,
 }

@@ -23,7 +23,8 @@ CASES = 100_000 if os.environ.get("URSA_SOAK") else 400
 
 GI = 1024**3
 MB = 1024**2
-GPU, FPGA = "ursa.dev/gpu-milli", "example.com/fpga"
+# Plain resources: shares of GPUs have rules of their own, and tests of their own.
+GPU, FPGA = "nvidia.com/gpu", "example.com/fpga"
 KEYS = ("zone", "disk", "rank", "kubernetes.io/hostname")
 VALUES = {
     "zone": ("a", "b", "c"),
