@@ -40,6 +40,7 @@ _COMMANDS: dict[str, _Row] = {
     "density": _Row("density", "density", "Fill a cluster with pods, and report on it."),
     "replay": _Row("replay", "replay", "Replay a trace of a real cluster, and report on it."),
     "simulate": _Row("simulate", "simulate_command", "Run a whole cluster from a seed, with faults, and judge it."),
+    "compare": _Row("compare", "compare", "Compare profiles of the scheduler on the same pods."),
     "check": _Row("check", "check", "Check what was recorded of a run."),
     "bench": _Row("bench", "bench", "Measure one part alone."),
     "partition": _Row("partition", "partition", "Add, drain, remove and list partitions while all runs."),

@@ -1,0 +1,1 @@
+"""The same pods on the same nodes under different profiles of the scheduler, side by side."""
