@@ -28,7 +28,17 @@ from ..proto.objects import Object, decode, encode, new_uid
 from ..proto.restores import HISTORY_LEASE, history_spec, restores_of
 from ..storage import Change as StoreChange
 from ..storage import InvalidKey, Record, Store, ValueTooLarge
-from .admission import Hooks, Ledger, Quotas, ServiceStrategy, Session, Tenants, Unanswered
+from .admission import (
+    Hooks,
+    Ledger,
+    PodStrategy,
+    PriorityClassStrategy,
+    Quotas,
+    ServiceStrategy,
+    Session,
+    Tenants,
+    Unanswered,
+)
 from .admission.contents import check_decodes
 from .admission.tenants import check_arrival, is_born
 from .admission.validation import Causes, check_scope
@@ -61,6 +71,7 @@ _LEASE = BY_KIND["Lease"]
 _POD = BY_KIND["Pod"]
 _BUDGET = BY_KIND["PodDisruptionBudget"]
 _SERVICE = BY_KIND["Service"]
+_PRIORITY_CLASS = BY_KIND["PriorityClass"]
 DEFAULT_NAMESPACE = "default"
 _SYSTEM_NAMESPACES = (DEFAULT_NAMESPACE, "kube-system")
 # Kubernetes leaves out vowels and look-alikes, so that no made-up name is a word.
@@ -573,6 +584,17 @@ class State:
             assert isinstance(strategy, ServiceStrategy)
             assert either is not None
             strategy.observe(either, deleted=new is None)
+        elif kind is _PRIORITY_CLASS:
+            either = new or old
+            assert either is not None
+            self._observe_priority_class(either.metadata.name, new)
+
+    def _observe_priority_class(self, name: str, new: pb.Object | None) -> None:
+        classes, pods = self._strategies[_PRIORITY_CLASS.resource], self._strategies[_POD.resource]
+        assert isinstance(classes, PriorityClassStrategy)
+        assert isinstance(pods, PodStrategy)
+        classes.classes.observe(name, new)
+        pods.classes_changed()
 
 
 def _forgotten_kind(record: Record) -> Kind:

@@ -142,6 +142,7 @@ URSA_GROUP = "ursa.dev"
 EXTENSIONS_GROUP = "apiextensions.k8s.io"
 BATCH_GROUP = "batch"
 DISCOVERY_GROUP = "discovery.k8s.io"
+SCHEDULING_GROUP = "scheduling.k8s.io"
 ADMISSION_GROUP = "admissionregistration.k8s.io"
 
 KINDS: tuple[Kind, ...] = (
@@ -188,6 +189,16 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("Endpoints", "endpoints", "v1", short_names=("ep",), has_status=False),
     Kind("EndpointSlice", "endpointslices", "v1", DISCOVERY_GROUP, has_status=False),
+    Kind(
+        "PriorityClass",
+        "priorityclasses",
+        "v1",
+        SCHEDULING_GROUP,
+        Scope.CLUSTER,
+        TENANT_ONLY,
+        ("pc",),
+        has_status=False,
+    ),
     Kind("PodDisruptionBudget", "poddisruptionbudgets", "v1", "policy", short_names=("pdb",)),
     Kind("ConfigMap", "configmaps", "v1", short_names=("cm",), has_status=False),
     Kind("Secret", "secrets", "v1", fields={"type": ("type",)}, has_status=False),

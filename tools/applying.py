@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..clients.client import ClientSet, PartitionClient
-from ..proto.custom_kinds import DEFINITION
 from ..proto.errors import BadRequest, NotFound
 from ..proto.kinds import RESOURCE_ONLY, Kind, KindTable, Scope, kind_of
 from ..proto.objects import Object, ObjectKey
 from .bootstrap import DEFAULT_TENANT
-from .objects.directory import is_of_nodes, tenant_for
+from .objects.directory import is_of_all_tenants, is_of_nodes, tenant_for
 from .objects.kinds import learn_kinds
 from .tenants import TENANTS, TenantDirectory
 
@@ -32,7 +31,7 @@ async def apply_object(obj: Object, clients: ClientSet, tenants: TenantDirectory
     """
     kind = await _kind_of(obj, clients)
     obj = with_defaults(obj, kind)
-    if kind is DEFINITION:
+    if is_of_all_tenants(kind):
         return await _apply_in_all(kind, obj, clients.tenant_clients)  # A tenant may live in any of them.
     if is_of_nodes(kind):
         return await _apply_in_all(kind, obj, clients.resource_clients)  # Each has its own nodes.

@@ -24,6 +24,7 @@ from .others import (
 )
 from .partition_entries import PartitionEntryStrategy
 from .pods import PodStrategy
+from .priorities import PriorityClassStrategy
 from .quota_rules import QuotaStrategy
 from .quotas import Quotas
 from .reviews import MutatingPlugin, Plugin, Review, ValidatingPlugin
@@ -45,6 +46,8 @@ __all__ = [
     "Ledger",
     "MutatingPlugin",
     "Plugin",
+    "PodStrategy",
+    "PriorityClassStrategy",
     "Quotas",
     "Review",
     "ServiceStrategy",
@@ -72,6 +75,7 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "Job": JobStrategy,
     "CronJob": CronJobStrategy,
     "PodDisruptionBudget": BudgetStrategy,
+    "PriorityClass": PriorityClassStrategy,
     "Service": ServiceStrategy,
     "Endpoints": EndpointsStrategy,
     "EndpointSlice": EndpointSliceStrategy,
@@ -93,7 +97,10 @@ _STRATEGIES: dict[str, type[Strategy]] = {
 def strategies(role: Role, partition: str) -> dict[str, Strategy]:
     """A strategy for every kind, by resource, as it is in this partition."""
     found = {kind.resource: _STRATEGIES.get(kind.kind, Strategy)(kind) for kind in KINDS}
+    pods, classes = BY_KIND["Pod"], found[BY_KIND["PriorityClass"].resource]
     if role is Role.RESOURCE:
-        pods = BY_KIND["Pod"]
         found[pods.resource] = NodePodStrategy(pods, partition)
+    else:
+        assert isinstance(classes, PriorityClassStrategy)
+        found[pods.resource] = PodStrategy(pods, classes.classes)
     return found

@@ -9,6 +9,8 @@ from ...proto import ursa_pb2 as pb
 from ...proto.kinds import Kind
 from ...proto.objects import decode_shared, encode
 from ...proto.quantities import parse_quantity
+from .contents import decoded
+from .priorities import NEVER, PREEMPT, PriorityClasses
 from .strategy import Strategy
 from .twins import Twins
 from .validation import (
@@ -28,7 +30,9 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 PORT_MAX = 65_535
 FINISHED_PHASES = ("Succeeded", "Failed")
 # What an update of a pod may change; the rest of its spec is fixed.
-MUTABLE_FIELDS = ("activeDeadlineSeconds", "tolerations")
+MUTABLE_FIELDS = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
+
+_RESOLVED = ("priorityClassName", "priority", "preemptionPolicy")
 
 _PENDING = encode({"phase": "Pending"})
 
@@ -38,9 +42,26 @@ class PodStrategy(Strategy):
 
     graceful = True
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, classes: PriorityClasses | None = None) -> None:
         super().__init__(kind)
         self.twins = Twins()
+        self._classes = classes
+
+    def classes_changed(self) -> None:
+        """What was worked out for one new pod no longer holds for others like it."""
+        if self.twins is not None:
+            self.twins.clear()
+
+    def prepare_create(self, message: pb.Object) -> None:
+        if self._classes is None:
+            return
+        wrong = Causes()
+        spec = decoded(message.spec, "spec", wrong)
+        if wrong.found:
+            return  # That is told when it is checked.
+        resolved = self._classes.resolve(spec)
+        if resolved is not None:
+            message.spec = encode(resolved)
 
     def default_spec(self, spec: dict[str, Any]) -> None:
         default_pod_spec(spec)
@@ -55,6 +76,8 @@ class PodStrategy(Strategy):
                 causes.add(f"spec.{field}", "is set by a binding; select a node with nodeSelector instead")
 
     def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
+        _keep_priority(new, old)
+        _check_fewer_gates(new, old, causes)
         if _fixed_part(new.spec) != _fixed_part(old.spec):
             fields = ", ".join(("the images of containers", *MUTABLE_FIELDS))
             causes.add("spec", f"of a pod is fixed but for {fields}; delete it and create another")
@@ -70,6 +93,25 @@ class PodStrategy(Strategy):
             return asked
         grace = spec.get("terminationGracePeriodSeconds")
         return int(DEFAULT_GRACE_SECONDS if grace is None else grace)
+
+
+def _keep_priority(new: pb.Object, old: pb.Object) -> None:
+    """A manifest that leaves out what admission has filled in means what is there."""
+    after, before = decode_shared(new.spec), decode_shared(old.spec)
+    kept = {name: before[name] for name in _RESOLVED if name in before and after.get(name) is None}
+    if kept:
+        new.spec = encode({**after, **kept})
+
+
+def _check_fewer_gates(new: pb.Object, old: pb.Object, causes: Causes) -> None:
+    before = _gates(decode_shared(old.spec))
+    for name in _gates(decode_shared(new.spec)):
+        if name not in before:
+            causes.add("spec.schedulingGates", f"may only lose gates once the pod is there; {name!r} is new")
+
+
+def _gates(spec: Mapping[str, Any]) -> list[str]:
+    return [gate["name"] for gate in spec.get("schedulingGates") or ()]
 
 
 def _fixed_part(data: bytes) -> dict[str, Any]:
@@ -115,6 +157,11 @@ def check_pod_spec(spec: Any, field: str, causes: Causes) -> None:
     priority = spec.get("priority")
     if priority is not None and (not isinstance(priority, int) or isinstance(priority, bool)):
         causes.add(f"{field}.priority", f"must be a whole number, not {priority!r}")
+    if not isinstance(spec.get("priorityClassName"), str | None):
+        causes.add(f"{field}.priorityClassName", "must be a string")
+    if spec.get("preemptionPolicy") not in (None, "", PREEMPT, NEVER):
+        causes.add(f"{field}.preemptionPolicy", f"must be {PREEMPT} or {NEVER}, not {spec['preemptionPolicy']!r}")
+    _check_gates(spec, field, causes)
     if spec.get("restartPolicy") not in (None, *RESTART_POLICIES):
         causes.add(f"{field}.restartPolicy", f"must be one of {', '.join(RESTART_POLICIES)}")
 
@@ -202,6 +249,19 @@ def _check_volumes(spec: Mapping[str, Any], field: str, causes: Causes) -> None:
                     causes.add(f"{place}[{count}].name", f"there is no volume {mount.get('name')!r}")
                 if not mount.get("mountPath"):
                     causes.require(f"{place}[{count}].mountPath")
+
+
+def _check_gates(spec: Mapping[str, Any], field: str, causes: Causes) -> None:
+    names: dict[str, None] = {}
+    for number, entry in enumerate(sequence(spec.get("schedulingGates"), f"{field}.schedulingGates", causes)):
+        place = f"{field}.schedulingGates[{number}].name"
+        name = mapping(entry, f"{field}.schedulingGates[{number}]", causes).get("name")
+        if not isinstance(name, str) or not name:
+            causes.add(place, f"must be a name, not {name!r}")
+        elif name in names:
+            causes.add(place, f"{name!r} is there twice")
+        else:
+            names[name] = None
 
 
 def _check_limits(resources: Mapping[str, Any], field: str, causes: Causes) -> None:

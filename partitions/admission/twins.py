@@ -33,6 +33,9 @@ class Twins:
     def __init__(self) -> None:
         self._known: dict[bytes, Twin] = {}
 
+    def clear(self) -> None:
+        self._known.clear()
+
     def find(self, likeness: bytes) -> Twin | None:
         return self._known.get(likeness)
 

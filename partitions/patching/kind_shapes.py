@@ -122,6 +122,7 @@ _BY_KIND: dict[str, Shape] = {
             conditions=CONDITIONS,
         ),
     ),
+    "PriorityClass": _kind("value globalDefault preemptionPolicy description"),
     "Service": _kind(
         spec=struct(
             "type clusterIP externalName sessionAffinity publishNotReadyAddresses internalTrafficPolicy "

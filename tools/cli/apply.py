@@ -16,7 +16,7 @@ from ...proto.kinds import Kind, Role, Scope
 from ...proto.objects import Object
 from ...proto.tenants import TENANTS
 from ..applying import FIELD_MANAGER, configuration
-from ..objects.directory import ask, ask_all, chosen, is_of_nodes, tenant_client, tenant_for
+from ..objects.directory import ask, ask_all, chosen, is_of_all_tenants, is_of_nodes, tenant_client, tenant_for
 from ..objects.manifests import Manifest, read_manifests
 from ..objects.printing import name_of
 from ..tenant_acts import emptiest, survey
@@ -92,7 +92,7 @@ def apply(
             claimed = not dry_run and target.kind.resource == TENANTS and await _claimed(clients, client, target)
             done = await _put(client, target, options, dry_run=dry_run)
             done = "created" if claimed else done
-            if target.kind is DEFINITION or is_of_nodes(target.kind):
+            if is_of_all_tenants(target.kind) or is_of_nodes(target.kind):
                 done += f" in {client.partition}"
             click.echo(f"{name_of(target.object)} {done}{' (dry run)' if dry_run else ''}")
 
@@ -135,9 +135,9 @@ class _Planner:
         return target.kind.resource in self._new_kinds
 
     async def targets(self, manifest: Manifest, kind: Kind, obj: Object) -> list[_Target]:
-        """Mostly one. A definition goes to all tenant partitions: a tenant may live in any of them; and a DaemonSet to
-        all resource partitions: each has its own nodes."""
-        if kind is DEFINITION and not self._partition:
+        """Mostly one. A definition or a PriorityClass goes to all tenant partitions: a tenant may live in any of them;
+        and a DaemonSet to all resource partitions: each has its own nodes."""
+        if is_of_all_tenants(kind) and not self._partition:
             return [_Target(manifest, kind, obj, client) for client in self._clients.tenant_clients.values()]
         if is_of_nodes(kind) and not self._partition:
             return [_Target(manifest, kind, obj, client) for client in self._clients.resource_clients.values()]

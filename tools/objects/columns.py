@@ -237,6 +237,13 @@ _COLUMNS: dict[str, Sequence[Column]] = {
         Column("ALLOWED DISRUPTIONS", _field("status", "disruptionsAllowed", default="0")),
         AGE,
     ),
+    "PriorityClass": (
+        NAME,
+        Column("VALUE", _field("rest", "value")),
+        Column("GLOBAL-DEFAULT", _field("rest", "globalDefault", default="false")),
+        Column("PREEMPTIONPOLICY", _field("rest", "preemptionPolicy", default="PreemptLowerPriority")),
+        AGE,
+    ),
     "Service": (
         NAME,
         Column("TYPE", _field("spec", "type")),

@@ -15,10 +15,13 @@ import trio
 from ...clients.client_set import ClientSet
 from ...clients.partition_client import PartitionClient
 from ...clients.tenants.whereabouts import Sight, judge
+from ...proto.custom_kinds import DEFINITION
 from ...proto.errors import InputError, LinkError, NotFound, Unreachable
-from ...proto.kinds import RESOURCE_ONLY, SYSTEM_TENANT, Kind, Role, Scope
+from ...proto.kinds import BY_KIND, RESOURCE_ONLY, SYSTEM_TENANT, Kind, Role, Scope
 from ...proto.objects import Object, ObjectKey
 from ...proto.tenants import TENANTS
+
+_PRIORITY_CLASS = BY_KIND["PriorityClass"]
 
 # How long a command waits for a partition. Someone is sitting in front of it.
 PARTITION_SECONDS = 10.0
@@ -101,6 +104,12 @@ def is_of_nodes(kind: Kind) -> bool:
     """Whether objects of a kind live in resource partitions though they have a namespace, as DaemonSets do: of the
     system tenant, each for the nodes of its own partition. What is to be on all nodes is in all of them."""
     return kind.custom is None and kind.roles == RESOURCE_ONLY and kind.scope is Scope.NAMESPACE
+
+
+def is_of_all_tenants(kind: Kind) -> bool:
+    """Whether each tenant partition is to have the same objects of a kind, whoever lives there: definitions of custom
+    kinds, and PriorityClasses."""
+    return kind is DEFINITION or kind is _PRIORITY_CLASS
 
 
 def tenant_for(kind: Kind, tenant: str) -> str:

@@ -102,6 +102,14 @@ MANIFESTS: list[dict[str, Any]] = [
         "metadata": {"name": "a", "tenant": "system"},
         "spec": _QUOTA,
     },
+    {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": "a"},
+        "value": 1000,
+        "globalDefault": True,
+        "preemptionPolicy": "Never",
+    },
 ]
 
 
