@@ -1,4 +1,4 @@
-"""What the scheduler asks of partitions: the claim of a node, the binding of a pod, the release of a claim.
+"""What the scheduler asks of partitions: claims of nodes, bindings of pods, releases of claims, and evictions.
 
 Each may be repeated any number of times: a claim of the same pod for the same node, a binding of the same pod to the
 same node and the deletion of the same Placement all succeed again, or say that they have happened.
@@ -6,7 +6,10 @@ same node and the deletion of the same Placement all succeed again, or say that 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ...proto import ursa_pb2 as pb
+from ...proto.objects import Object, encode
 from ..placements import PLACEMENTS, create_placement
 from .pending import PendingPod
 
@@ -17,6 +20,9 @@ class Action:
     """`partition`: whom it is for. `history`: its incarnation that this was decided on; empty: it does not matter."""
 
     __slots__ = ("failures", "history", "in_doubt", "partition", "waiting")
+
+    # Without an answer it is asked again until there is one.
+    repeats: ClassVar[bool] = True
 
     def __init__(self, partition: str) -> None:
         self.partition = partition
@@ -87,10 +93,54 @@ class Release(Action):
         return operation
 
 
+class Evict(Action):
+    """Delete a bound pod, this very one, gracefully, to make room for another."""
+
+    __slots__ = ("key", "uid")
+
+    def __init__(self, home: str, victim: Object, history: str) -> None:
+        super().__init__(home)
+        self.key, self.uid, self.history = victim.key, victim.uid, history
+
+    def operation(self) -> pb.Operation:
+        operation = pb.Operation(resource=PODS)
+        delete = operation.delete
+        target = delete.target
+        target.resource = PODS
+        target.tenant, target.namespace, target.name = self.key
+        delete.preconditions.uid = self.uid
+        return operation
+
+
+class Nominate(Action):
+    """Say in a pod's status for which node room is being made; empty: for none any more. Only people read it, so it is
+    not repeated."""
+
+    __slots__ = ("key", "node")
+
+    repeats = False
+
+    def __init__(self, home: str, pod: PendingPod, node: str, history: str) -> None:
+        super().__init__(home)
+        self.key, self.node, self.history = pod.object.key, node, history
+
+    def operation(self) -> pb.Operation:
+        operation = pb.Operation(resource=PODS)
+        patch = operation.patch
+        target = patch.target
+        target.resource = PODS
+        target.tenant, target.namespace, target.name = self.key
+        patch.type, patch.subresource = pb.Patch.MERGE, "status"
+        patch.body = encode({"status": {"nominatedNodeName": self.node or None}})
+        return operation
+
+
 class Probe(Action):
     """Ask a resource partition for anything at all, on the way that claims take, to learn whether it answers again."""
 
     __slots__ = ()
+
+    repeats = False
 
     def operation(self) -> pb.Operation:
         operation = pb.Operation(resource=PLACEMENTS, dry_run=True)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
@@ -46,14 +46,17 @@ from ...proto.objects import encode
 from ...proto.tenants import is_not_here
 from ..placements import placement_spec
 from ..revisions import Revision
-from .actions import Action, Bind, Claim, Probe, Release
+from .actions import Action, Bind, Claim, Evict, Release
 from .columns import NodeColumns
 from .decisions import Counts, Decisions, Scheduled
 from .framework.calls import asked
+from .hints import ROOM_MADE
+from .hooks import Hooks
 from .ledger import Hold
 from .options import SchedulerOptions
 from .partition_view import Gate, PartitionView, retry_seconds
 from .pending import QUEUED, PendingPod, PodState
+from .permits import Permits
 from .plugins.gpu_share import DeviceChoice
 from .pod_queue import PodQueue
 from .reports import Reporter
@@ -91,12 +94,18 @@ class Binder:
         self._settled: OrderedDict[str, str] = OrderedDict()
         self._repeats: list[tuple[float, int, Action]] = []
         self._repeats_made = 0
+        self.hooks = Hooks({})
+        self.permits = Permits(self._bind_claimed, lambda pod, uid, now: self._release(pod, pod.partition, uid, now))
+        # Told of pods that are no more on their way, without having been bound.
+        self.forgotten: Callable[[str], None] = lambda _uid: None
+        # Told of pods that were to be evicted, and were not.
+        self.stays: Callable[[str], None] = lambda _uid: None
 
     # ------------------------------------------------------------------------------------------------- new work
 
-    def claim(self, pod: PendingPod, slot: int) -> bool:
+    def claim(self, pod: PendingPod, slot: int, now: float) -> bool:
         """Claim the node in this slot for a pod taken out of the queue. False: no devices of the node would do for it,
-        and it is back there.
+        or a plugin does not want it there, and it is back there.
 
         Raises:
             PluginError: the one that chooses its devices has failed, and nothing is claimed.
@@ -110,6 +119,10 @@ class Binder:
                 self._queue.push(pod)
                 return False
         nodes = self._nodes
+        problem = self.hooks.reserve(pod, slot)
+        if problem:
+            self.cannot_decide(pod, problem, now)
+            return False
         facts = nodes.facts[slot]
         assert facts is not None, "a slot without a node was picked"
         view = self._views[nodes.partitions[slot]]
@@ -149,6 +162,15 @@ class Binder:
         pod.state, pod.action = PodState.CLAIMING, claim
         self._views[claim.partition].outstanding += 1
         self.decisions.for_partition(claim.partition).append(claim)
+
+    def _bind_claimed(self, pod: PendingPod, placement_uid: str, now: float, *, adopted: bool) -> None:
+        """Its claim holds, and it may be bound. What an earlier process has claimed is bound whatever plugins say."""
+        problem = "" if adopted else self.hooks.pre_bind(pod)
+        if problem:
+            self._complain(pod, problem, now)
+            self._release(pod, pod.partition, placement_uid, now)
+        else:
+            self._bind(pod, placement_uid)
 
     def _bind(self, pod: PendingPod, placement_uid: str) -> None:
         bind = Bind(self._home, pod, placement_uid, self.history)
@@ -222,12 +244,12 @@ class Binder:
             # way: it names the placement, so it does not reach another one.
             self._give_up(pod, view.partition, hold.placement_uid)
         else:
-            self._bind(pod, hold.placement_uid)
+            self.permits.claimed(pod, hold.placement_uid, adopted=True)
 
     def _found_accepted(self, pod: PendingPod, hold: Hold) -> None:
         """A claim without an answer has happened."""
         self.counts.accepted += 1
-        self._bind(pod, hold.placement_uid)
+        self.permits.claimed(pod, hold.placement_uid)
 
     def _give_back(self, view: PartitionView, pod_uid: str, hold: Hold) -> None:
         """Delete a second Placement, of a pod that is bound by another."""
@@ -240,7 +262,8 @@ class Binder:
         no answer comes. A pod that is being bound there is its home partition's to decide on."""
         self.decisions.actions.pop(partition, None)
         for pod in [pod for pod in self.pods.values() if pod.partition == partition]:
-            if pod.state is PodState.CLAIMING:
+            if pod.state in (PodState.CLAIMING, PodState.WAITING):
+                self.permits.forget(pod)
                 self._requeue(pod)
             elif pod.state is PodState.RELEASING and isinstance(pod.action, Release):
                 self._released(pod, pod.action.placement_uid, now)
@@ -255,6 +278,8 @@ class Binder:
                 self._bind_answered(action, result, now)
             elif isinstance(action, Release):
                 self._release_answered(action, result, now)
+            elif isinstance(action, Evict):
+                self._evict_answered(action, result, now)
 
     def unanswered(self, actions: Sequence[Action], error: LinkError | None, now: float) -> None:
         """No answer came (`error` says whether they may have been done), or they were never sent (None)."""
@@ -264,7 +289,7 @@ class Binder:
                 action.in_doubt = True
             if isinstance(action, Claim):
                 self._claim_unanswered(action, now)
-            elif not isinstance(action, Probe):
+            elif action.repeats:
                 self._repeat_later(action, now)
 
     def _claim_unanswered(self, claim: Claim, now: float) -> None:
@@ -274,6 +299,7 @@ class Binder:
         if not claim.in_doubt:
             # Nothing was ever asked of the partition: the pod is free to go elsewhere.
             view.ledger.withdraw(pod.uid)
+            self._queue.help(ROOM_MADE, pod.slot)
             self._requeue(pod)
         elif hold is not None and hold.slot == pod.slot:
             self._found_accepted(pod, hold)
@@ -286,7 +312,7 @@ class Binder:
         if not result.HasField("error"):
             self.counts.accepted += 1
             view.ledger.accept(pod.uid, Revision(view.partition, result.resource_version))
-            self._bind(pod, result.uid)
+            self.permits.claimed(pod, result.uid)
             return
         error = result.error
         if error.reason in ASK_AGAIN:
@@ -295,6 +321,7 @@ class Binder:
             return
         self.counts.rejected += 1
         view.ledger.withdraw(pod.uid)
+        self._queue.help(ROOM_MADE, pod.slot)  # Others may have been parked because of it.
         if pod.gone:
             self._forget(pod)
         elif error.reason in (Conflict.reason, NotFound.reason):
@@ -346,6 +373,7 @@ class Binder:
         self.counts.scheduled += 1
         self.decisions.scheduled.append(Scheduled(pod.object, now - pod.arrived_at, pod.attempts))
         pod.state, pod.action = PodState.BOUND, None
+        self.hooks.post_bind(pod)
         if len(self._settled) >= SETTLED_MAX:
             self._settled.popitem(last=False)
         self._settled[pod.uid] = pod.partition
@@ -363,6 +391,7 @@ class Binder:
         if pod is None:
             return
         self._views[release.partition].ledger.withdraw(pod.uid)
+        self._queue.help(ROOM_MADE, pod.slot)
         self._released(pod, release.placement_uid, now)
 
     def _released(self, pod: PendingPod, placement_uid: str, now: float) -> None:
@@ -372,13 +401,22 @@ class Binder:
         else:
             self._back_off(pod, now)
 
+    def _evict_answered(self, evict: Evict, result: pb.Result, now: float) -> None:
+        if not result.HasField("error"):
+            return
+        if result.error.reason in ASK_AGAIN:
+            self._repeat_later(evict, now, result.error)
+        else:
+            self.stays(evict.uid)  # Or is gone, or another one: that is seen by itself.
+
     # --------------------------------------------------------------------------------------------- once again
 
     def next_repeat(self) -> float:
         """When `repeat_due` next has something to do; infinity: never."""
-        return self._repeats[0][0] if self._repeats else math.inf
+        return min(self._repeats[0][0] if self._repeats else math.inf, self.permits.next_deadline())
 
     def repeat_due(self, now: float) -> None:
+        self.permits.due(now)
         while self._repeats and self._repeats[0][0] <= now:
             _, _, action = heappop(self._repeats)
             action.waiting = False
@@ -388,6 +426,8 @@ class Binder:
                     self._send_claim(action)
             elif isinstance(action, Bind):
                 self._bind_again(action, now)
+            elif isinstance(action, Evict):
+                self.decisions.evictions.append(action)
             elif action.partition in self._views:
                 self.decisions.for_partition(action.partition).append(action)
 
@@ -415,6 +455,8 @@ class Binder:
         pod.action = None
         if pod.state is not PodState.BOUND:
             self._nodes.pods.withdraw(pod.uid)
+            self.forgotten(pod.uid)
+            self.hooks.unreserve(pod, pod.slot)
         del self.pods[pod.uid]
 
     def _requeue(self, pod: PendingPod) -> None:
@@ -423,6 +465,7 @@ class Binder:
             return
         pod.action = None
         self._nodes.pods.withdraw(pod.uid)
+        self.hooks.unreserve(pod, pod.slot)
         # While it was being claimed here, a claim of an earlier process may have turned up elsewhere.
         if not self.adopt(pod):
             self._queue.push(pod)
@@ -431,6 +474,8 @@ class Binder:
         pod.action = None
         pod.failures += 1
         self._nodes.pods.withdraw(pod.uid)
+        if pod.slot >= 0:
+            self.hooks.unreserve(pod, pod.slot)
         if not self.adopt(pod):
             self._queue.back_off(pod, now + self._options.backoff_seconds(pod.failures))
 

@@ -310,6 +310,10 @@ class NodeColumns:
         if not self._holds[slot]:
             self._free_if_unused(slot)
 
+    def generation(self, slot: int) -> int:
+        """Changes with everything that is kept of the slot."""
+        return self._generations[slot]
+
     def keep(self, slot: int) -> None:
         """Somebody knows of something there: the slot stays that of this node."""
         self._holds[slot] += 1

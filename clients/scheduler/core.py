@@ -11,9 +11,9 @@ trio's time; nothing here reads a clock.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
@@ -24,17 +24,28 @@ from .binder import Binder
 from .bound_pods import BoundPods
 from .columns import NodeColumns, Shard
 from .decisions import Counts, Decisions
+from .entrance import Entrance
 from .explanation import Explanation, RecentDecisions, explain_shape
 from .framework.column import INFEASIBLE
-from .framework.interface import PluginError
+from .framework.interface import (
+    ClusterEvent,
+    EventResource,
+    PluginError,
+    QueueSortPlugin,
+)
 from .framework.picker import Picker
+from .framework.profile import Profile
 from .framework.shape import Shape, Shapes
-from .node_facts import read_node
+from .hints import ROOM_MADE, Refusers, refusers_of, with_room
+from .hooks import Hooks
+from .node_facts import read_node, what_changed
 from .options import SchedulerOptions
 from .partition_view import PartitionView
 from .pending import QUEUED, PendingPod, PodState
 from .plugins.gpu_share import device_choice
-from .pod_queue import PodQueue
+from .plugins.priority_sort import PrioritySort
+from .pod_queue import PodQueue, by_priority
+from .preemption.preemptor import Preemptor
 from .profiles import profiles_of
 from .reports import Reporter
 from .template import Templates
@@ -74,11 +85,16 @@ class SchedulingCore:
         }
         choices = {name: device_choice(picker.algorithm.profile) for name, picker in self.pickers.items()}
         self._turns = Turns(self.nodes)
-        self.queue = PodQueue()
+        profiles = {name: picker.algorithm.profile for name, picker in self.pickers.items()}
+        self.queue = PodQueue(self._refusers_of, _sort_key(next(iter(profiles.values()))))
         self.views = {name: PartitionView(name, home, self.nodes) for name in resource_partitions}
         self._reporter = Reporter(self.pickers, self._unseen_partitions, columns_max)
         self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options, choices)
         self.pods = self.binder.pods
+        self.preemptor = Preemptor(home, self.nodes, self.views, self.pickers, self.queue)
+        self.binder.stays = self.preemptor.stays
+        self.binder.hooks = Hooks(profiles)
+        self._entrance = Entrance(profiles, self.queue, self.binder, options)
         self._recent = RecentDecisions()
         self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
         self._templates, self._shapes = Templates(), Shapes()
@@ -88,6 +104,7 @@ class SchedulingCore:
         self._blocked = False
         self._leftovers_at = -math.inf
         self._settled_at = math.inf
+        self._now = 0.0
 
     @property
     def counts(self) -> Counts:
@@ -111,20 +128,19 @@ class SchedulingCore:
         if pod is None:
             self._arrivals += 1
             pod = self.pods[uid] = PendingPod(obj, shape, self._arrivals, now)
-            if not self.binder.adopt(pod):
-                self.queue.push(pod)
+            self._entrance.arrived(pod, now)
         else:
-            self._pod_changed(pod, obj, shape)
+            self._pod_changed(pod, obj, shape, now)
 
-    def _pod_changed(self, pod: PendingPod, obj: Object, shape: Shape) -> None:
+    def _pod_changed(self, pod: PendingPod, obj: Object, shape: Shape, now: float) -> None:
         pod.object, pod.gone = obj, False
-        if shape is not pod.shape:
+        if shape is not pod.shape or pod.state is PodState.GATED:
             queued = pod.state in QUEUED
             if queued:
                 self.queue.remove(pod)
             pod.shape, pod.template = shape, shape.template
             if queued:
-                self.queue.push(pod)
+                self._entrance.enqueue(pod, now)
 
     def pod_gone(self, uid: str) -> None:
         """A pod has left the unbound ones: bound (by us or another), finished or deleted."""
@@ -134,11 +150,15 @@ class SchedulingCore:
         if pod.state in QUEUED:
             self.queue.remove(pod)
             del self.pods[uid]
+            self.preemptor.forget(uid)
+            self._entrance.left(uid)
         elif pod.state is PodState.BOUND:
             del self.pods[uid]
         else:
             # Its claim must be settled first: the answer to its Bind will say what has become of it.
             pod.gone = True
+            if pod.state is PodState.WAITING:
+                self.binder.permits.gone(pod, self._now)
 
     def home_set_back(self, history: str = "") -> None:
         """The home partition begins a history, or goes on from an older snapshot in another. What was bound may be
@@ -193,6 +213,37 @@ class SchedulingCore:
         self.nodes.pods.tallies.namespace_gone(namespace.tenant, namespace.name)
         self.queue.help()
 
+    # ----------------------------------------------------------------------- pods that may be evicted, or are grouped
+
+    @property
+    def needs_running_pods(self) -> bool:
+        """A pod has come that might preempt. Once it is True it stays so, and all bound, unfinished pods of the home
+        partition and its PodDisruptionBudgets are to be told of."""
+        return self.preemptor.wanted or self._entrance.needs_running_pods
+
+    def running_pod_seen(self, obj: Object) -> None:
+        """A bound, unfinished pod has been added, or has changed."""
+        self.preemptor.running.seen(obj)
+        self._entrance.runs(obj)
+
+    def running_pod_gone(self, uid: str) -> None:
+        """It has finished, or is gone."""
+        self.preemptor.running.gone(uid)
+        self._entrance.ended(uid)
+
+    def budget_seen(self, budget: Object) -> None:
+        self.preemptor.running.budget_seen(budget)
+
+    def budget_gone(self, budget: Object) -> None:
+        self.preemptor.running.budget_gone(budget)
+
+    def running_pods_synced(self) -> None:
+        """All bound pods and all budgets have been told of once. Idempotent."""
+        if not self.preemptor.running.complete:
+            self.preemptor.running.complete = True
+            self.queue.wake_all()
+        self._entrance.ask_again(self._now)
+
     # ------------------------------------------------------------------------------------------- partitions change
 
     def partition_added(self, partition: str) -> None:
@@ -220,8 +271,11 @@ class SchedulingCore:
     # ------------------------------------------------------------------------------------ nodes and placements seen
 
     def node_seen(self, partition: str, node: Object) -> None:
-        if self.nodes.set_node(partition, node.name, read_node(node)):
-            self.queue.help()
+        slot, facts = self.nodes.find(partition, node.name), read_node(node)
+        before = None if slot is None else self.nodes.facts[slot]
+        if self.nodes.set_node(partition, node.name, facts):
+            event = ClusterEvent(EventResource.NODE, what_changed(before, facts))
+            self.queue.help(event, self.nodes.slot(partition, node.name))
 
     def node_gone(self, partition: str, name: str) -> None:
         slot = self.nodes.find(partition, name)
@@ -232,16 +286,19 @@ class SchedulingCore:
         view = self.views[partition]
         hold = view.ledger.see(placement)
         if hold.home:
+            self.preemptor.running.held(placement.metadata.name, held=True)
             self.binder.placement_found(view, placement.metadata.name, hold)
 
     def placement_gone(self, partition: str, pod_uid: str) -> None:
-        if self.views[partition].ledger.lose(pod_uid):
-            self.queue.help()
+        hold = self.views[partition].ledger.observed.get(pod_uid)
+        if hold is not None and self.views[partition].ledger.lose(pod_uid):
+            self.queue.help(ROOM_MADE, hold.slot)
+            self.preemptor.room_is_free(pod_uid)
 
     def placements_seen_up_to(self, revision: Revision) -> None:
         """All placements up to this revision of their partition have been reported."""
         if self.views[revision.partition].ledger.seen_up_to(revision):
-            self.queue.help()
+            self.queue.help(ROOM_MADE)
 
     def partition_synced(self, partition: str) -> None:
         """The nodes and the placements of a resource partition are known: its nodes may be used. Idempotent."""
@@ -288,6 +345,7 @@ class SchedulingCore:
 
     def step(self, now: float) -> Decisions:
         """Decide on at most `options.batch_pods` pods, and hand out all that is to be done by now."""
+        self._now = now
         # The home partition needs no probe: a binding without an answer is repeated until there is one.
         for view in self.views.values():
             if view.gate.probe_due(now):
@@ -303,6 +361,9 @@ class SchedulingCore:
         self._blocked = False
         if self._may_pick():
             self._settled_at = min(self._settled_at, now + SETTLE_SECONDS)
+            self.preemptor.retry(now)
+            if self.preemptor.nominations:
+                self.preemptor.sweep()
             self.queue.move(now, self._fits_somewhere)
             self._pick_batch(now)
         decisions, self.binder.decisions = self.binder.decisions, Decisions()
@@ -320,6 +381,7 @@ class SchedulingCore:
         if self._may_pick():
             due = min(due, self.queue.next_deadline())
             if self.queue.unschedulable:
+                due = min(due, self.preemptor.next_retry())
                 due = min(due, self._leftovers_at, self._turns.next_deadline())
         return due
 
@@ -337,18 +399,21 @@ class SchedulingCore:
                 continue
             self.binder.decisions.pods += 1
             try:
-                slot = pickers[pod.template.scheduler_name].pick(pod.shape)
+                picker = pickers[pod.template.scheduler_name]
+                slot = self.preemptor.pick(pod, picker) if self.preemptor.nominations else picker.pick(pod.shape)
                 if slot == INFEASIBLE:
-                    self._park(pod, now)
-                elif views[partitions[slot]].outstanding < self.options.claims_outstanding_max:
-                    if self.binder.claim(pod, slot):
-                        self._recent.note(pod.uid, pod.shape, pod.partition, pod.node)
-                else:
+                    self.preemptor.make_room(pod, self.binder.decisions, self.binder.history)
+                elif views[partitions[slot]].outstanding >= self.options.claims_outstanding_max:
                     self.queue.push(pod)
                     self._blocked = True
                     return
+                elif self.binder.claim(pod, slot, now):
+                    self._recent.note(pod.uid, pod.shape, pod.partition, pod.node)
             except PluginError as error:
                 self.binder.cannot_decide(pod, str(error), now)
+                continue
+            if slot == INFEASIBLE:
+                self._park(pod, now)
 
     def explain(self, uid: str, partition: str = "", node: str = "") -> Explanation | None:
         """Why a pod that waits, or has lately been given a node, goes there or nowhere, as things are now; None: it
@@ -368,6 +433,12 @@ class SchedulingCore:
         with self.nodes.pods.without(uid):
             return explain_shape(self.pickers[shape.template.scheduler_name], shape, slot)
 
+    def _refusers_of(self, shape: Shape, before: Refusers) -> Refusers:
+        algorithm = self.pickers[shape.template.scheduler_name].algorithm
+        if before is None:
+            return refusers_of(self.nodes, algorithm, shape)
+        return with_room(before, algorithm.profile.points.get("filter", ()))
+
     def _fits_somewhere(self, shape: Shape) -> bool:
         return self.pickers[shape.template.scheduler_name].fits_somewhere(shape)
 
@@ -377,7 +448,8 @@ class SchedulingCore:
             return
         pod.attempts += 1
         self.counts.unschedulable += 1
-        self.queue.park(pod)
+        if not self._entrance.backs_off_with_group(pod, now):
+            self.queue.park(pod)
         report = self._reporter.does_not_fit(pod, now) if self.options.events else None
         if report is not None:
             self.binder.decisions.reports.append(report)
@@ -395,3 +467,11 @@ class SchedulingCore:
 
 def _shard(home: str, tenant_partitions: Sequence[str]) -> Shard:
     return Shard(sorted(tenant_partitions).index(home), len(tenant_partitions))
+
+
+def _sort_key(profile: Profile) -> Callable[[PendingPod], Any]:
+    """All profiles have the same."""
+    for plugin in profile.points["queueSort"]:
+        if isinstance(plugin, QueueSortPlugin) and not isinstance(plugin, PrioritySort):
+            return plugin.sort_key
+    return by_priority

@@ -10,10 +10,12 @@ from .actions import Action, Bind
 
 
 class Report(NamedTuple):
-    """A pod could not be scheduled, and why; for a FailedScheduling event."""
+    """What is to be said of a pod, as an Event: as a rule that it could not be scheduled, and why."""
 
     pod: Object
     message: str
+    reason: str = "FailedScheduling"
+    type: str = "Warning"
 
 
 class Scheduled(NamedTuple):
@@ -26,10 +28,12 @@ class Scheduled(NamedTuple):
 
 @dataclass
 class Decisions:
-    """`actions` are for resource partitions, by name; `binds` for the home partition; `pods` were looked at."""
+    """`actions` are for resource partitions, by name; `binds` and then `evictions` (and what is said of them) for the
+    home partition; `pods` were looked at."""
 
     actions: dict[str, list[Action]] = field(default_factory=dict)
     binds: list[Bind] = field(default_factory=list)
+    evictions: list[Action] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     scheduled: list[Scheduled] = field(default_factory=list)
     pods: int = 0

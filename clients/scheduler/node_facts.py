@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from ...proto.objects import Object, decode
 from ...proto.quantities import resource_list
+from .framework.interface import EventAction
 from .taints import ALL_EFFECTS, Taint, read_taints
 
 # The columns are floats, which hold whole numbers exactly up to this. A node that has more counts as if it had this
@@ -42,6 +43,22 @@ def read_node(node: Object) -> NodeFacts:
         unschedulable=bool(spec.get("unschedulable")),
         images=_images(status.get("images")),
     )
+
+
+def what_changed(before: NodeFacts | None, after: NodeFacts) -> EventAction:
+    """For those that the node has refused; `before` is None where there was none, or another of its name."""
+    if before is None or before.uid != after.uid:
+        return EventAction.ADD
+    changed = EventAction(0)
+    if before.labels != after.labels:
+        changed |= EventAction.UPDATE_LABELS
+    if before.taints != after.taints or before.unschedulable != after.unschedulable:
+        changed |= EventAction.UPDATE_TAINTS
+    if before.allocatable != after.allocatable:
+        changed |= EventAction.UPDATE_ALLOCATABLE
+    if before.ready != after.ready or before.images != after.images:
+        changed |= EventAction.UPDATE_CONDITIONS
+    return changed
 
 
 def _allocatable(quantities: Mapping[str, str] | None) -> dict[str, int]:

@@ -13,21 +13,24 @@ if TYPE_CHECKING:
 
 
 class PodState(enum.Enum):
-    """Where a pod stands. Only the first three are in a queue.
+    """Where a pod stands. Only the first four are in a queue.
 
-    ACTIVE -> CLAIMING -> BINDING -> BOUND, with ways back to a queue from CLAIMING (refused) and from RELEASING.
+    ACTIVE -> CLAIMING -> (WAITING ->) BINDING -> BOUND, with ways back to a queue from CLAIMING (refused) and from
+    RELEASING.
     """
 
+    GATED = "gated"  # not to be queued yet, as a PreEnqueue plugin says
     ACTIVE = "active"  # to be looked at as soon as its turn comes
     BACKOFF = "backoff"  # after a failure, until its time has come
     UNSCHEDULABLE = "unschedulable"  # fits nowhere, until something changes
     CLAIMING = "claiming"  # a Placement is being created, or its outcome is unknown
+    WAITING = "waiting"  # the claim holds; a Permit plugin does not let it be bound yet
     BINDING = "binding"  # the claim holds; the Bind is on its way, or its outcome is unknown
     RELEASING = "releasing"  # the pod cannot be bound; its Placement is being deleted
     BOUND = "bound"  # done; waiting for the informer to see it leave
 
 
-QUEUED = (PodState.ACTIVE, PodState.BACKOFF, PodState.UNSCHEDULABLE)
+QUEUED = (PodState.GATED, PodState.ACTIVE, PodState.BACKOFF, PodState.UNSCHEDULABLE)
 
 
 class PendingPod:

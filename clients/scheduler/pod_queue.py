@@ -1,9 +1,13 @@
-"""The pods that wait to be scheduled: active, backing off, unschedulable.
+"""The pods that wait to be scheduled: gated, active, backing off, unschedulable.
 
-Active pods come in order of priority, then of arrival. A pod that failed backs off for a while. A pod that fits
-nowhere is parked with all others of its shape until something happens that could help: then, at most every 50 ms,
-the shape is asked once whether it fits anywhere now, and only if it does its pods become active again, a batch at a
-time. So ten thousand pods that fit nowhere cost no more at every event than one.
+Active pods come in order of priority, then of arrival. A pod that failed backs off for a while; one that a PreEnqueue
+plugin keeps out is gated. A pod that fits nowhere is parked with all others of its shape until something happens that
+may help it (`hints.py`): then, at most every 50 ms, the shape is asked once whether it fits anywhere now, and only if
+it does its pods become active again, a batch at a time. So ten thousand pods that fit nowhere cost no more at every
+event than one.
+
+Kubernetes wakes each pod by itself, and has it back off first. Here a pod comes back without, because it is known to
+fit; and all are asked again after a minute (`core.py`), not after five, because that costs a question a shape.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ import math
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
+from .framework.interface import ClusterEvent
 from .framework.shape import Shape
+from .hints import Happened, Refusers
 from .pending import PendingPod, PodState
 
 # How often parked shapes are asked again, so that asking takes a small part of the time even if all have changed.
@@ -24,19 +30,45 @@ MOVE_SHAPES_MAX: Final = 64
 # Pods of one shape made active in one go: a batch of the scheduler. What of them does not fit is parked again.
 MOVE_PODS_MAX: Final = 256
 
-_Heap = list[tuple[float, int, int, PendingPod]]
+_Heap = list[tuple[Any, int, int, PendingPod]]
+
+
+def by_priority(pod: PendingPod) -> int:
+    return -pod.template.priority
+
+
+class _Parked:
+    """The pods of one shape, and who refused it."""
+
+    __slots__ = ("pods", "refusers", "shape")
+
+    def __init__(self, shape: Shape, refusers: Refusers) -> None:
+        self.shape, self.refusers = shape, refusers
+        self.pods: dict[str, PendingPod] = {}
 
 
 class PodQueue:
-    """`active`, `backing_off`, `unschedulable` count the pods in each part."""
+    """`active`, `backing_off`, `unschedulable`, `gated` count the pods in each part.
 
-    def __init__(self) -> None:
-        self.active = self.backing_off = self.unschedulable = 0
-        self._active: _Heap = []  # (-priority, order, ticket, pod)
+    Args:
+        refusers_of: who refuses a shape that fits nowhere; `before` are those known to have refused it, where nothing
+            has happened since but that room has been made.
+        sort_key: active pods come in ascending order of it, and of arrival where it is equal.
+    """
+
+    def __init__(
+        self,
+        refusers_of: Callable[[Shape, Refusers], Refusers] = lambda _shape, _before: None,
+        sort_key: Callable[[PendingPod], Any] = by_priority,
+    ) -> None:
+        self.active = self.backing_off = self.unschedulable = self.gated = 0
+        self._refusers_of, self._sort_key = refusers_of, sort_key
+        self._active: _Heap = []  # (sort key, order, ticket, pod)
         self._backoff: _Heap = []  # (until, order, ticket, pod)
-        self._parked: dict[int, tuple[Shape, dict[str, PendingPod]]] = {}
-        self._helped = False
-        self._to_ask: dict[int, None] = {}
+        self._parked: dict[int, _Parked] = {}
+        self._happened = Happened()
+        # Shapes to be asked; True: after something else than that room has been made.
+        self._to_ask: dict[int, bool] = {}
         self._next_move = -math.inf
         self._tickets = 0
 
@@ -46,7 +78,7 @@ class PodQueue:
         """Make a pod that is in no part of the queue active."""
         pod.state = PodState.ACTIVE
         self.active += 1
-        heappush(self._active, (-pod.template.priority, pod.order, self._ticket(pod), pod))
+        heappush(self._active, (self._sort_key(pod), pod.order, self._ticket(pod), pod))
 
     def pop(self) -> PendingPod | None:
         """The next active pod; it is in no part of the queue any more."""
@@ -68,7 +100,15 @@ class PodQueue:
         """It fits nowhere."""
         pod.state = PodState.UNSCHEDULABLE
         self.unschedulable += 1
-        self._parked.setdefault(pod.shape.id, (pod.shape, {}))[1][pod.uid] = pod
+        parked = self._parked.get(pod.shape.id)
+        if parked is None:
+            parked = self._parked[pod.shape.id] = _Parked(pod.shape, self._refusers_of(pod.shape, None))
+        parked.pods[pod.uid] = pod
+
+    def gate(self, pod: PendingPod) -> None:
+        """It is not to be queued yet."""
+        pod.state = PodState.GATED
+        self.gated += 1
 
     def remove(self, pod: PendingPod) -> None:
         """Take a pod out of whichever part it is in."""
@@ -79,6 +119,8 @@ class PodQueue:
             self.backing_off -= 1
         elif pod.state is PodState.UNSCHEDULABLE:
             self._unpark(pod)
+        elif pod.state is PodState.GATED:
+            self.gated -= 1
 
     def _ticket(self, pod: PendingPod) -> int:
         self._tickets += 1
@@ -87,7 +129,7 @@ class PodQueue:
 
     def _unpark(self, pod: PendingPod) -> None:
         self.unschedulable -= 1
-        pods = self._parked[pod.shape.id][1]
+        pods = self._parked[pod.shape.id].pods
         del pods[pod.uid]
         if not pods:
             del self._parked[pod.shape.id]
@@ -95,9 +137,24 @@ class PodQueue:
 
     # -------------------------------------------------------------------------------------------------- back again
 
-    def help(self) -> None:
-        """Something has happened that may make room for pods that fitted nowhere."""
-        self._helped = True
+    def help(self, event: ClusterEvent | None = None, slot: int = -1) -> None:
+        """Something has happened that may help pods that fitted nowhere: see `Happened.note`."""
+        self._happened.note(event, slot)
+
+    def wake_all(self) -> None:
+        """Have all unschedulable pods looked at."""
+        for parked in list(self._parked.values()):
+            self._activate(list(parked.pods.values()))
+
+    def wake_some(self, shape_id: int) -> None:
+        """Have unschedulable pods of a shape looked at, a batch of them."""
+        parked = self._parked.get(shape_id)
+        if parked is not None:
+            self._activate(list(islice(parked.pods.values(), MOVE_PODS_MAX)))
+
+    def wake(self, pod: PendingPod) -> None:
+        """Have an unschedulable pod looked at, whatever is known of its shape."""
+        self._activate([pod])
 
     def release_due(self, now: float) -> None:
         """Make pods active whose backoff is over."""
@@ -112,19 +169,23 @@ class PodQueue:
         """Ask the parked shapes again, if something has happened, and make active what may fit now."""
         if now < self._next_move:
             return
-        if self._helped:
-            self._helped = False
-            for shape_id in self._parked:
-                self._to_ask.setdefault(shape_id)
+        if self._happened:
+            of_nodes = self._happened.of_nodes
+            for shape_id, parked in self._parked.items():
+                if self._happened.may_help(parked.shape, parked.refusers):
+                    self._to_ask[shape_id] = self._to_ask.get(shape_id, False) or of_nodes
+            self._happened.clear()
         if self._to_ask:
             self._next_move = now + MOVE_SECONDS_MIN
             for shape_id in list(self._to_ask)[:MOVE_SHAPES_MAX]:
-                del self._to_ask[shape_id]
-                shape, pods = self._parked[shape_id]
-                if fits(shape):
-                    if len(pods) > MOVE_PODS_MAX:
-                        self._to_ask[shape_id] = None
-                    self._activate(list(islice(pods.values(), MOVE_PODS_MAX)))
+                of_nodes = self._to_ask.pop(shape_id)
+                parked = self._parked[shape_id]
+                if not fits(parked.shape):
+                    parked.refusers = self._refusers_of(parked.shape, None if of_nodes else parked.refusers)
+                    continue
+                if len(parked.pods) > MOVE_PODS_MAX:
+                    self._to_ask[shape_id] = of_nodes
+                self._activate(list(islice(parked.pods.values(), MOVE_PODS_MAX)))
 
     def _activate(self, pods: list[PendingPod]) -> None:
         for pod in pods:
@@ -136,6 +197,6 @@ class PodQueue:
         while self._backoff and self._backoff[0][3].ticket != self._backoff[0][2]:
             heappop(self._backoff)
         due = self._backoff[0][0] if self._backoff else math.inf
-        if self._to_ask or (self._helped and self._parked):
+        if self._to_ask or (self._happened and self._parked):
             due = min(due, self._next_move)
         return due

@@ -14,6 +14,7 @@ import trio
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
+from ...proto.kinds import BY_KIND
 from ..actor import Actor
 from ..client import ClientSet, PartitionClient
 from ..events import EventRecorder
@@ -32,6 +33,7 @@ from .sender import Sender
 UNBOUND: Final = "spec.nodeName=,status.phase!=Succeeded,status.phase!=Failed"
 BOUND: Final = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 NAMESPACES: Final = "namespaces"
+BUDGETS: Final = BY_KIND["PodDisruptionBudget"].resource
 # Bound pods that say something of others; what most pods fail comes first.
 SAYING: Final = tuple(f"spec.affinity.{field}=true,{BOUND}" for field in ("podAffinity", "podAntiAffinity"))
 
@@ -79,6 +81,8 @@ class Scheduler:
         # Of bound pods, and of namespaces: from the moment that they are needed.
         self._bound: Informer | None = None
         self._namespaces: Informer | None = None
+        # Of bound pods as they may be evicted or are grouped, and of budgets.
+        self._running: list[Informer] = []
         self._nodes: dict[str, NodeFeed] = {}
         self._placements: dict[str, PlacementFeed] = {}
 
@@ -175,6 +179,34 @@ class Scheduler:
             self._core.pods_synced()
         self._work.set()
 
+    def _follow_running_pods(self, nursery: trio.Nursery) -> None:
+        home_client = self._clients.for_partition(self.home)
+        bound = Informer(home_client, PODS, field_selector=BOUND)
+        bound.add_handler(self._running_pod_event)
+        budgets = Informer(home_client, BUDGETS)
+        budgets.add_handler(self._budget_event)
+        self._running = [bound, budgets]
+        for informer in self._running:
+            informer.add_burst_handler(self._running_pods_burst)
+            nursery.start_soon(informer.run)
+
+    def _running_pod_event(self, event: Event) -> None:
+        if event.type is EventType.DELETED:
+            self._core.running_pod_gone(event.object.uid)
+        else:
+            self._core.running_pod_seen(event.object)
+
+    def _budget_event(self, event: Event) -> None:
+        if event.type is EventType.DELETED:
+            self._core.budget_gone(event.object)
+        else:
+            self._core.budget_seen(event.object)
+
+    def _running_pods_burst(self) -> None:
+        if all(informer.synced for informer in self._running):
+            self._core.running_pods_synced()
+        self._work.set()
+
     def _follow_bound_pods(self, nursery: trio.Nursery) -> None:
         home_client = self._clients.for_partition(self.home)
         self._bound = Informer(home_client, PODS, field_selector=BOUND)
@@ -229,6 +261,8 @@ class Scheduler:
     async def _decide(self, nursery: trio.Nursery) -> None:
         core = self._core
         while True:
+            if core.needs_running_pods and not self._running:
+                self._follow_running_pods(nursery)
             now = trio.current_time()
             self._notice_stalls(now)
             decisions = core.step(now)
@@ -250,9 +284,11 @@ class Scheduler:
             self._senders[partition].add(actions)
         if decisions.binds:
             self._senders[self.home].add(decisions.binds)
+        if decisions.evictions:
+            self._senders[self.home].add(decisions.evictions)
         if self._events is not None:
             for report in decisions.reports:
-                self._events.event(report.pod, "Warning", "FailedScheduling", report.message)
+                self._events.event(report.pod, report.type, report.reason, report.message)
 
     def _notice_stalls(self, now: float) -> None:
         for partition, sender in self._senders.items():

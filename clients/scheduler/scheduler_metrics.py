@@ -42,7 +42,7 @@ class SchedulerMetrics:
             buckets=ALGORITHM_BUCKETS,
         )
         pending = gauge(registry, "scheduler_pending_pods", "Pods waiting to be scheduled.", ["queue"])
-        self._pending = {queue: pending.labels(queue) for queue in ("active", "backoff", "unschedulable")}
+        self._pending = {queue: pending.labels(queue) for queue in ("active", "backoff", "unschedulable", "gated")}
         self._pending_told = dict.fromkeys(self._pending, 0)
         tried = counter(
             registry, "scheduler_schedule_attempts_total", "Attempts to schedule a pod.", ["result", "profile"]
@@ -74,11 +74,11 @@ class SchedulerMetrics:
             if value != self._counted[name]:
                 child.inc(value - self._counted[name])
                 self._counted[name] = value
-        self._tell_pending(queue.active, queue.backing_off, queue.unschedulable)
+        self._tell_pending(queue.active, queue.backing_off, queue.unschedulable, queue.gated)
 
     def close(self) -> None:
         """The scheduler has ended: nothing waits for it any more."""
-        self._tell_pending(0, 0, 0)
+        self._tell_pending(0, 0, 0, 0)
 
     def _tell_pending(self, *lengths: int) -> None:
         for (queue, child), length in zip(self._pending.items(), lengths, strict=True):

@@ -241,6 +241,14 @@ class PermitPlugin(Plugin, abc.ABC):
     def permit(self, pod: PendingPod, slot: int) -> Allow | Wait | Deny:
         """Its claim holds. May it be bound?"""
 
+    def allows(self, pod: PendingPod) -> Sequence[str]:
+        """Now that this one is to be bound: the uids of those that need wait no longer."""
+        return ()
+
+    def gives_up(self, pod: PendingPod) -> Sequence[str]:
+        """This one fits nowhere, or has waited for too long: the uids of those whose claims are to be given up."""
+        return ()
+
 
 class PreBindPlugin(Plugin, abc.ABC):
     @abc.abstractmethod

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from ..framework.interface import Plugin
+from .coscheduling import Coscheduling
+from .default_preemption import DefaultPreemption
 from .gpu_fragmentation import GpuFragmentation
 from .gpu_packing import DotProduct, GpuBestFit, GpuClustering, GpuPacking, RandomNode
 from .gpu_share import GpuShare
@@ -18,6 +20,8 @@ from .node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from .node_resources_fit import NodeResourcesFit
 from .node_unschedulable import NodeUnschedulable
 from .pod_topology_spread import PodTopologySpread
+from .priority_sort import PrioritySort
+from .scheduling_gates import SchedulingGates
 from .taint_toleration import TaintToleration
 
 # In the order in which they are asked: what refuses many nodes cheaply comes first.
@@ -40,6 +44,10 @@ _PLUGINS: Final[tuple[type[Plugin], ...]] = (
     GpuClustering,
     DotProduct,
     RandomNode,
+    SchedulingGates,
+    PrioritySort,
+    DefaultPreemption,
+    Coscheduling,
 )
 BUILT_IN: Final = {plugin.name: plugin for plugin in _PLUGINS}
 # What is on where a configuration says nothing, with the weights of its scores.
@@ -55,4 +63,7 @@ DEFAULT_WEIGHTS: Final = {
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
     "GpuShare": 1,
+    "SchedulingGates": 1,
+    "PrioritySort": 1,
+    "DefaultPreemption": 1,
 }

@@ -44,6 +44,14 @@ class PreemptionArgs(NamedTuple):
         return max(nodes * self.min_candidate_nodes_percentage // 100, self.min_candidate_nodes_absolute)
 
 
+class Looked(NamedTuple):
+    """What was found of a node, as of some version of it."""
+
+    version: tuple[int, int]
+    victims: Victims | None
+    cost: tuple[int, ...]
+
+
 class Preemption(NamedTuple):
     """The pod is to have the room of this node when the victims are gone; there may be none left to evict."""
 
@@ -60,6 +68,8 @@ def choose_node(
     allowed: NDArray[np.bool_],
     spare: Mapping[str, int],
     args: PreemptionArgs = PreemptionArgs(),  # noqa: B008  # immutable
+    version_of: Callable[[int], tuple[int, int]] | None = None,
+    looked: dict[int, Looked] | None = None,
 ) -> Preemption | None:
     """For a pod that fits nowhere. None: no evictions of lower priority would help it.
 
@@ -67,6 +77,8 @@ def choose_node(
         needs: (column, units) of its requests.
         allowed: by slot, whether everything but the room is right for the pod.
         spare: by budget, how many more pods it can do without.
+        version_of: of a node, what changes with its room and its pods.
+        looked: what was found of nodes for the same needs, priority and budgets; kept up to date.
     """
     begins = levels.begins(needs, priority, allowed)
     found = np.flatnonzero(begins.fits)
@@ -77,12 +89,18 @@ def choose_node(
     candidates = 0
     columns = [column for column, _ in needs]
     for slot in order[: max(wanted, SEARCHED_MAX)].tolist():
-        free = {column: nodes.free_cells[column][slot] for column in columns}
-        victims = victims_on(pods_on(slot), free, needs, priority, spare)
+        version = (0, 0) if version_of is None else version_of(slot)
+        known = None if looked is None else looked.get(slot)
+        if known is None or known.version != version:
+            free = {column: nodes.free_cells[column][slot] for column in columns}
+            victims = victims_on(pods_on(slot), free, needs, priority, spare)
+            known = Looked(version, victims, () if victims is None else victims.cost())
+            if looked is not None:
+                looked[slot] = known
+        _, victims, cost = known
         if victims is None:
             continue
         candidates += 1
-        cost = victims.cost()
         if best is None or cost < best[0]:
             best = cost, Preemption(slot, victims)
         if candidates >= wanted and not best[1].victims.violations:

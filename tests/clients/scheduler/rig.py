@@ -16,7 +16,7 @@ from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.actions import Action, Bind, Claim, Release
 from ursa.clients.scheduler.core import SchedulingCore
 from ursa.clients.scheduler.options import SchedulerOptions
-from ursa.clients.scheduler.scheduler import UNBOUND
+from ursa.clients.scheduler.scheduler import BOUND, BUDGETS, UNBOUND
 from ursa.partitions import ApiServer
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, LinkError, OutcomeUnknown, Unreachable
@@ -168,6 +168,27 @@ class Rig:
                 self.partitions[name], pb.Selection(resource="placements.ursa.dev"), placement_event
             )
 
+    def _follow_running_pods(self) -> None:
+        """Once the core asks for it, as the scheduler does."""
+        core, home = self.core, self.partitions[HOME]
+        if not core.needs_running_pods or (HOME, "running") in self.feeds:
+            return
+
+        def running(event: Event) -> None:
+            if event.type is EventType.DELETED:
+                core.running_pod_gone(event.object.uid)
+            else:
+                core.running_pod_seen(event.object)
+
+        def budget(event: Event) -> None:
+            if event.type is EventType.DELETED:
+                core.budget_gone(event.object)
+            else:
+                core.budget_seen(event.object)
+
+        self.feeds[HOME, "running"] = Feed(home, pb.Selection(resource="pods", field_selector=BOUND), running)
+        self.feeds[HOME, "budgets"] = Feed(home, pb.Selection(resource=BUDGETS), budget)
+
     def restart_scheduler(self) -> None:
         """Kill it. What it had sent may still be carried out."""
         self.lost += [batch.actions for batch in self.in_flight.values() if batch.results is None]
@@ -201,6 +222,10 @@ class Rig:
             if feed.synced:
                 self.core.pods_synced()
             return True
+        if resource in ("running", "budgets"):
+            if self.feeds[HOME, "running"].synced and self.feeds[HOME, "budgets"].synced:
+                self.core.running_pods_synced()
+            return True
         placements = self.feeds[partition, "placements"]
         if placements.synced:
             self.core.placements_seen_up_to(Revision(partition, placements.revision))
@@ -209,7 +234,7 @@ class Rig:
         return True
 
     def deliver_all(self) -> None:
-        for name in self.feeds:
+        for name in list(self.feeds):
             while self.deliver(*name):
                 pass
 
@@ -218,7 +243,9 @@ class Rig:
         for name, actions in decisions.actions.items():
             self.outbox[name] += actions
         self.outbox[HOME] += decisions.binds
+        self.outbox[HOME] += decisions.evictions
         self.reports += [report.message for report in decisions.reports]
+        self._follow_running_pods()
 
     # --------------------------------------------------------------------------------------------------- messages
 
@@ -387,6 +414,15 @@ class Rig:
                 for resource, units in placement.spec["requests"].items():
                     left[resource] = left.get(resource, 0) - units
         return free
+
+    def end_deleted(self) -> list[str]:
+        """What kubelets do: pods that are being deleted have ended, and are gone. Their names."""
+        ended = [pod.name for pod in self.partitions[HOME].objects("pods") if pod.deletion_ms]
+        for name in ended:
+            operation = _delete("pods", ObjectKey("acme", "default", name))
+            operation.delete.grace_seconds = 0
+            self.apply(HOME, operation)
+        return ended
 
     def collect_garbage(self) -> None:
         """What a resource partition's controller does: release what the home partition says is gone."""

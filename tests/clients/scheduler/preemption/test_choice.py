@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from ursa.clients.scheduler.columns import NodeColumns
 from ursa.clients.scheduler.node_facts import read_node
 from ursa.clients.scheduler.preemption import levels
-from ursa.clients.scheduler.preemption.choice import Preemption, PreemptionArgs, choose_node
+from ursa.clients.scheduler.preemption.choice import Looked, Preemption, PreemptionArgs, choose_node
 from ursa.clients.scheduler.preemption.levels import LEVELS_MAX, NO_LEVEL, PriorityLevels
 from ursa.clients.scheduler.preemption.victims import RunningPod, Victims
 
@@ -193,6 +194,31 @@ def test_what_pods_take_is_known_after_the_node_table_has_grown() -> None:
         nodes.set_node("rp-1", f"m{number}", read_node(node_object(f"m{number}", cpu="0")))
     begins = columns.begins(((0, 500),), 2, nodes.present)
     assert np.flatnonzero(begins.fits).tolist() == [slot]
+
+
+@given(clusters(st.integers(-2, 4)), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=4))
+def test_what_was_found_of_a_node_before_is_no_other_answer(
+    cluster: list[Node], changes: list[tuple[int, int]]
+) -> None:
+    world = World(cluster)
+    versions = dict.fromkeys(world.pods, 0)
+    looked: dict[int, Looked] = {}
+    needs = world.charges({"cpu": 1, "memory": 1})
+
+    def choose(**memory: Any) -> Preemption | None:
+        return choose_node(
+            world.nodes, world.levels, world.pods.__getitem__, needs, 3, world.allowed, {"a": 0, "b": 1}, **memory
+        )
+
+    for number, priority in [(0, 0), *changes]:
+        slot = list(world.pods)[number % len(cluster)]
+        charges = ((0, 1),)
+        world.nodes.hold(slot, charges)
+        world.levels.add(priority, slot, charges, leaving=False)
+        world.pods[slot].append(RunningPod(f"x{len(world.pods[slot])}", priority, charges))
+        versions[slot] += 1
+        kept = choose(version_of=lambda slot: (world.nodes.generation(slot), versions[slot]), looked=looked)
+        assert kept == choose()
 
 
 def pods_world(pods: list[Pod], cpu: int = 4) -> World:

@@ -1,0 +1,107 @@
+"""Who may be queued yet, as PreEnqueue plugins say, and the groups that Coscheduling makes of pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...proto.objects import Object
+from .binder import Binder
+from .framework.calls import asked
+from .framework.interface import PermitPlugin, PluginError, PreEnqueuePlugin
+from .framework.profile import Profile
+from .options import SchedulerOptions
+from .pending import PendingPod, PodState
+from .plugins.coscheduling import Coscheduling
+from .pod_queue import PodQueue
+
+
+class Entrance:
+    """`profiles`: by the name that pods give."""
+
+    def __init__(
+        self, profiles: Mapping[str, Profile], queue: PodQueue, binder: Binder, options: SchedulerOptions
+    ) -> None:
+        self._queue, self._binder, self._options = queue, binder, options
+        self._gates = {
+            name: [plugin for plugin in profile.points["preEnqueue"] if isinstance(plugin, PreEnqueuePlugin)]
+            for name, profile in profiles.items()
+        }
+        permits = {
+            name: [plugin for plugin in profile.points["permit"] if isinstance(plugin, PermitPlugin)]
+            for name, profile in profiles.items()
+        }
+        self._gangs = {
+            name: plugin for name, plugins in permits.items() for plugin in plugins if isinstance(plugin, Coscheduling)
+        }
+        binder.permits.plugins = permits
+        binder.forgotten = self.left
+
+    @property
+    def needs_running_pods(self) -> bool:
+        """There are groups, whose members may run already."""
+        return any(gang.has_groups for gang in self._gangs.values())
+
+    # ------------------------------------------------------------------------------------------------- PreEnqueue
+
+    def arrived(self, pod: PendingPod, now: float) -> None:
+        """A pod has come that is in no part of the queue; if it has no claim, it is queued."""
+        gang = self._gangs.get(pod.template.scheduler_name)
+        if gang is not None:
+            gang.arrived(pod)
+        if not self._binder.adopt(pod):
+            self.enqueue(pod, now)
+        if gang is not None and gang.has_groups:
+            self.ask_again(now)
+
+    def enqueue(self, pod: PendingPod, now: float) -> None:
+        """Make a pod that is in no part of the queue active, unless a plugin keeps it out."""
+        for gate in self._gates[pod.template.scheduler_name]:
+            try:
+                reason = asked(gate.name, gate.pre_enqueue, pod)
+            except PluginError as error:
+                self._binder.cannot_decide(pod, str(error), now)
+                return
+            if reason:
+                self._queue.gate(pod)
+                return
+        self._queue.push(pod)
+
+    def ask_again(self, now: float) -> None:
+        """Whether the pods that were kept out may be queued now."""
+        if self._queue.gated:
+            for pod in [pod for pod in self._binder.pods.values() if pod.state is PodState.GATED]:
+                self._queue.remove(pod)
+                self.enqueue(pod, now)
+
+    # ------------------------------------------------------------------------------------------------------ groups
+
+    def left(self, uid: str) -> None:
+        """A pod waits no more, and has not been bound by us."""
+        for gang in self._gangs.values():
+            gang.left(uid)
+
+    def runs(self, obj: Object) -> None:
+        """A bound pod has been seen."""
+        for gang in self._gangs.values():
+            gang.runs(obj)
+
+    def ended(self, uid: str) -> None:
+        """A bound pod has finished, or is gone."""
+        for gang in self._gangs.values():
+            gang.ended(uid)
+
+    def backs_off_with_group(self, pod: PendingPod, now: float) -> bool:
+        """A pod, in no queue, fits nowhere. If it is of a group that needs it, all of that backs off."""
+        gang = self._gangs.get(pod.template.scheduler_name)
+        failures, members = gang.failed(pod) if gang is not None else (0, [])
+        if not members:
+            return False
+        until = now + self._options.backoff_seconds(failures)
+        for member in members:
+            member.failures = failures - 1  # Those whose claims are given back back off for as long.
+            if member is not pod and member.state in (PodState.ACTIVE, PodState.BACKOFF, PodState.UNSCHEDULABLE):
+                self._queue.remove(member)
+                self._queue.back_off(member, until)
+        self._binder.permits.give_up(pod, now)
+        self._queue.back_off(pod, until)
+        return True

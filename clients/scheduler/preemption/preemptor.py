@@ -1,0 +1,299 @@
+"""From a pod that fits nowhere to the room that is made for it: nominations, and the evictions they need. No I/O.
+
+    fits nowhere ──a node is chosen──> nominated: its victims are deleted, gracefully; its room is held for it
+                                            │
+           each time a victim's room is free, and whenever it may fit elsewhere: it is picked, or goes on waiting
+                                            │
+           picked, gone, or its node is gone: the nomination ends
+
+The room of a nominated pod counts as taken for all pods but those of higher priority: if one of these fits nowhere
+else, it takes the room, and the nomination ends. As long as one of its victims is still there, a pod does not preempt
+again; so nobody evicts twice for one pod. Others' schedulers know nothing of a nomination: one of them may claim the
+room first; then the pod is unschedulable as before. After a restart nothing is known of nominations, but pods that are
+leaving are: their room is found first, and nobody else is evicted for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from ..actions import Evict, Nominate
+from ..columns import Charges, NodeColumns
+from ..decisions import Decisions, Report
+from ..framework.column import INFEASIBLE
+from ..framework.interface import Bools, Skip, Unresolvable
+from ..framework.picker import Picker
+from ..framework.shape import Shape
+from ..hints import ROOM_MADE
+from ..partition_view import PartitionView
+from ..pending import QUEUED, PendingPod, PodState
+from ..plugins.default_preemption import DefaultPreemption
+from ..plugins.node_resources_fit import NodeResourcesFit
+from ..pod_queue import PodQueue
+from .choice import Looked, Preemption, choose_node
+from .running import RunningPods
+
+NEVER: Final = "Never"
+# How often those are looked at again for whom nobody could be evicted: a pass over all nodes for each shape.
+RETRY_SECONDS: Final = 1.0
+FUTILE_MAX: Final = 4096  # Shapes remembered.
+
+
+class Nomination:
+    """`victims`: those whose room is not free yet."""
+
+    __slots__ = ("charges", "pod", "slot", "victims")
+
+    def __init__(self, pod: PendingPod, slot: int, charges: Charges, victims: dict[str, None]) -> None:
+        self.pod, self.slot, self.charges, self.victims = pod, slot, charges, victims
+
+
+class Preemptor:
+    """For all profiles that have DefaultPreemption at PostFilter."""
+
+    def __init__(
+        self,
+        home: str,
+        nodes: NodeColumns,
+        views: Mapping[str, PartitionView],
+        pickers: Mapping[str, Picker],
+        queue: PodQueue,
+    ) -> None:
+        self._home, self._nodes, self._pickers, self._queue = home, nodes, pickers, queue
+        self.running = RunningPods(
+            nodes, lambda partition, uid: partition in views and uid in views[partition].ledger.observed
+        )
+        self.nominations: dict[str, Nomination] = {}
+        self._for_whom: dict[str, dict[str, None]] = {}  # By the uid of a victim, those of the pods that wait for it.
+        self._plugins = {
+            name: plugin
+            for name, picker in pickers.items()
+            for plugin in picker.algorithm.profile.points["postFilter"]
+            if isinstance(plugin, DefaultPreemption)
+        }
+        # By shape, as of when nothing could be done for it.
+        self._futile: dict[int, tuple[int, int, int]] = {}
+        self._offered: dict[int, None] = {}
+        self._looked_for: tuple[object, ...] = ()
+        self._looked: dict[int, Looked] = {}
+        self._retry_at = -math.inf
+        self._retried = 0  # As of which change of the running pods.
+        self.wanted = False  # The view of bound pods: for a pod that might preempt.
+
+    # -------------------------------------------------------------------------------------------------- at its turn
+
+    def pick(self, pod: PendingPod, picker: Picker) -> int:
+        """As `Picker.pick`, and with the room that is held for the pod, or for others of lower priority.
+
+        Raises:
+            PluginError
+        """
+        try:
+            return self._pick(pod, picker)
+        finally:
+            # What was withheld is so for others until their turn.
+            for slot in self._offered:
+                self._nodes.withhold(slot)
+            self._offered.clear()
+
+    def _pick(self, pod: PendingPod, picker: Picker) -> int:
+        nomination = self.nominations.get(pod.uid)
+        if nomination is not None:
+            self._lift(nomination)
+            keys = picker.keys(pod.shape)
+            slot = nomination.slot if keys[nomination.slot] >= 0 else picker.pick(pod.shape)
+            if slot == INFEASIBLE and nomination.victims:
+                self._hold(nomination)
+                return INFEASIBLE
+            self._end(nomination)
+            if slot != INFEASIBLE:
+                return slot
+        slot = picker.pick(pod.shape)
+        return slot if slot != INFEASIBLE else self._pick_over_others(pod, picker)
+
+    def _pick_over_others(self, pod: PendingPod, picker: Picker) -> int:
+        lower = self._lower(pod)
+        if not lower:
+            return INFEASIBLE
+        for each in lower:
+            self._lift(each)
+        slot = picker.pick(pod.shape)
+        self._hold_but_at(slot, lower)
+        return slot
+
+    def _lower(self, pod: PendingPod) -> list[Nomination]:
+        return [each for each in self.nominations.values() if each.pod.template.priority < pod.template.priority]
+
+    def _hold_but_at(self, slot: int, nominations: list[Nomination]) -> None:
+        """Again, those that were lifted; who was to have room at `slot` gives way."""
+        for each in nominations:
+            if each.slot != slot:
+                self._hold(each)
+                continue
+            self._end(each)
+            if each.pod.state is PodState.UNSCHEDULABLE:
+                self._queue.wake(each.pod)  # It may have room made elsewhere.
+
+    def _lift(self, nomination: Nomination) -> None:
+        slot = nomination.slot
+        self._nodes.unhold(slot, nomination.charges)
+        if slot in self._nodes.withheld:
+            # Room that was made for this pod is not offered to others first.
+            self._nodes.offer(slot)
+            self._offered[slot] = None
+
+    def _hold(self, nomination: Nomination) -> None:
+        self._nodes.hold(nomination.slot, nomination.charges)
+
+    def _end(self, nomination: Nomination) -> None:
+        """Its room is held no more."""
+        del self.nominations[nomination.pod.uid]
+        for uid in nomination.victims:
+            waiting = self._for_whom[uid]
+            del waiting[nomination.pod.uid]
+            if not waiting:
+                del self._for_whom[uid]
+
+    def sweep(self) -> None:
+        """End the nominations of pods that wait no more, and of nodes that are gone."""
+        for nomination in list(self.nominations.values()):
+            if nomination.pod.state not in QUEUED or self._nodes.facts[nomination.slot] is None:
+                self.forget(nomination.pod.uid)
+
+    def forget(self, pod_uid: str) -> None:
+        """The pod waits no more, or not for this node."""
+        nomination = self.nominations.get(pod_uid)
+        if nomination is not None:
+            self._nodes.unhold(nomination.slot, nomination.charges)
+            self._end(nomination)
+            self._queue.help(ROOM_MADE, nomination.slot)
+
+    # -------------------------------------------------------------------------------------------- it fits nowhere
+
+    def make_room(self, pod: PendingPod, decisions: Decisions, history: str) -> None:
+        """Choose a node for a pod that fits nowhere, and have its victims evicted.
+
+        Raises:
+            PluginError
+        """
+        plugin = self._plugins.get(pod.template.scheduler_name)
+        if plugin is None or pod.uid in self.nominations or pod.template.error:
+            return
+        if pod.object.spec.get("preemptionPolicy") == NEVER:
+            return
+        if not self.running.complete:
+            self.wanted = self.wanted or pod.template.priority > 0
+            return
+        if self._futile.get(pod.shape.id) == self._state():
+            return
+        lower = self._lower(pod)
+        for each in lower:
+            self._nodes.unhold(each.slot, each.charges)
+        lowest = self.running.levels.lowest
+        found = None if lowest is None or lowest >= pod.template.priority else self._choose(pod, plugin)
+        self._hold_but_at(INFEASIBLE if found is None else found.slot, lower)
+        if found is None:
+            if len(self._futile) >= FUTILE_MAX:
+                self._futile.clear()
+            self._futile[pod.shape.id] = self._state()
+            return
+        self._nominate(pod, found, decisions, history)
+
+    def _state(self) -> tuple[int, int, int]:
+        return self._nodes.changes.end, self._nodes.static_changes.end, self.running.changes
+
+    def _choose(self, pod: PendingPod, plugin: DefaultPreemption) -> Preemption | None:
+        nodes, running = self._nodes, self.running
+        columns = nodes.resource_columns
+        requests = {name: units for name, units in pod.template.requests.items() if units}
+        if any(name not in columns for name in requests):
+            return None
+        needs = tuple((columns[name], units) for name, units in requests.items())
+        allowed = right_but_for_room(self._pickers[pod.template.scheduler_name], nodes, pod.shape)
+        # The next pod is mostly one like this: only the nodes that have changed are looked at closely again.
+        key = (needs, pod.template.priority, running.budget_changes)
+        if key != self._looked_for:
+            self._looked_for, self._looked = key, {}
+        return choose_node(
+            nodes,
+            running.levels,
+            running.on,
+            needs,
+            pod.template.priority,
+            allowed,
+            running.spare,
+            plugin.args,
+            running.version,
+            self._looked,
+        )
+
+    def _nominate(self, pod: PendingPod, found: Preemption, decisions: Decisions, history: str) -> None:
+        nodes, slot = self._nodes, found.slot
+        charges = pod.template.charges
+        if charges is None:
+            charges = pod.template.charges = nodes.charges(pod.template.requests)
+        # Those that were leaving already are waited for as well.
+        leaving = [each.uid for each in self.running.on(slot) if each.leaving and each.charges]
+        victims = dict.fromkeys((*(each.uid for each in found.victims.pods), *leaving))
+        nomination = self.nominations[pod.uid] = Nomination(pod, slot, charges, victims)
+        for uid in victims:
+            self._for_whom.setdefault(uid, {})[pod.uid] = None
+        self._hold(nomination)
+        for victim in found.victims.pods:
+            evicted = self.running.object(victim.uid)
+            self.running.asked_to_go(victim.uid)
+            decisions.evictions.append(Evict(self._home, evicted, history))
+            told = f"Preempted by pod {pod.uid} on node {nodes.names[slot]}"
+            decisions.reports.append(Report(evicted, told, "Preempted", "Normal"))
+        decisions.evictions.append(Nominate(self._home, pod, nodes.names[slot], history))
+
+    def retry(self, now: float) -> None:
+        """Have those looked at again for whom nothing could be done, if other pods run by now."""
+        if now < self._retry_at or self._retried == self.running.changes:
+            return
+        self._retry_at, self._retried = now + RETRY_SECONDS, self.running.changes
+        futile, self._futile = self._futile, {}
+        for shape_id in futile:
+            self._queue.wake_some(shape_id)
+
+    def next_retry(self) -> float:
+        """When `retry` next has something to do; infinity: not before something happens."""
+        return self._retry_at if self._futile and self._retried != self.running.changes else math.inf
+
+    # ------------------------------------------------------------------------------------------------ what happens
+
+    def room_is_free(self, pod_uid: str) -> None:
+        """The placement of a pod is gone."""
+        self.running.held(pod_uid, held=False)
+        self._no_victim(pod_uid)
+
+    def _no_victim(self, pod_uid: str) -> None:
+        """Nobody waits for it any more."""
+        for waiting in self._for_whom.pop(pod_uid, {}):
+            nomination = self.nominations[waiting]
+            del nomination.victims[pod_uid]
+            if nomination.pod.state is PodState.UNSCHEDULABLE:
+                self._queue.wake(nomination.pod)
+
+    def stays(self, pod_uid: str) -> None:
+        """A pod was not evicted after all."""
+        self.running.stays(pod_uid)
+        self._no_victim(pod_uid)
+
+
+def right_but_for_room(picker: Picker, nodes: NodeColumns, shape: Shape) -> Bools:
+    """By slot in use: all filters but the one of resources pass, as things are. (What victims do to other filters, as
+    their ports and their anti-affinity, is not foreseen.)"""
+    high = nodes.high
+    right = nodes.present[:high] & nodes.ready[:high] & nodes.open[:high]
+    for call in picker.algorithm.filters:
+        state = call.state(shape, nodes)
+        if isinstance(state, Unresolvable):
+            return np.zeros(high, np.bool_)
+        if call.name != NodeResourcesFit.name and not isinstance(state, Skip):
+            right &= call.over(state, shape, nodes, slice(0, high))
+    return right

@@ -1,0 +1,172 @@
+"""The bound pods of the home partition by node, and the budgets that guard them: who may be evicted, and at what price.
+
+Only pods that have been seen bound: what is merely on its way to a node is nobody's victim. What they take is given
+back by their Placement, of which another partition tells, sooner or later than home tells of the pod. So a pod without
+one takes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ....proto.objects import Object, ObjectKey, parse_time
+from ....proto.selectors import Selector, label_selector_of, selects
+from ...placements import placed_requests
+from ..columns import Charges, NodeColumns
+from .levels import Level, PriorityLevels
+from .victims import NOT_STARTED_MS, RunningPod
+
+
+class _Running:
+    __slots__ = ("budgets_at", "level", "object", "pod", "slot", "takes")
+
+    def __init__(self, obj: Object, pod: RunningPod, slot: int, level: Level, takes: Charges) -> None:
+        self.object, self.pod, self.slot, self.level = obj, pod, slot, level
+        self.takes = takes  # As long as its placement is there.
+        self.budgets_at = -1  # As of which change of budgets `pod.budgets` are known.
+
+
+class _Budget(NamedTuple):
+    selector: Selector | None
+    spare: int
+
+
+class RunningPods:
+    """`complete`: all bound pods have been seen once. `changes` counts what may make another choice of victims.
+
+    `is_held` says whether a partition has, as far as is known, the placement of a pod (by uid).
+    """
+
+    def __init__(self, nodes: NodeColumns, is_held: Callable[[str, str], bool]) -> None:
+        self._nodes, self._is_held = nodes, is_held
+        self.levels = PriorityLevels(nodes)
+        self.complete = False
+        self.changes = 0
+        self._pods: dict[str, _Running] = {}
+        self._by_slot: dict[int, dict[str, _Running]] = {}
+        self._versions: dict[int, int] = {}
+        self._budgets: dict[ObjectKey, _Budget] = {}
+        self.budget_changes = 0
+
+    def seen(self, obj: Object) -> None:
+        """A bound, unfinished pod has been added, or has changed."""
+        self.changes += 1
+        uid, spec = obj.uid, obj.spec
+        known = self._pods.get(uid)
+        # What has been asked to go is going, until it is seen to stay after all: see `stays`.
+        leaving = bool(obj.deletion_ms) or (known is not None and known.pod.leaving)
+        self._take(uid)
+        partition = spec.get("resourcePartition") or ""
+        slot = self._nodes.slot(partition, spec.get("nodeName") or "")
+        takes = self._charges(placed_requests(spec))
+        started = obj.status.get("startTime")
+        pod = RunningPod(
+            uid,
+            int(spec.get("priority") or 0),
+            takes if self._is_held(partition, uid) else (),
+            parse_time(started) if started else NOT_STARTED_MS,
+            (),
+            leaving,
+        )
+        self._put(obj, pod, slot, takes)
+
+    def held(self, uid: str, *, held: bool) -> None:
+        """The placement of a pod has come, or is gone."""
+        known = self._pods.get(uid)
+        if known is not None and bool(known.pod.charges) != held:
+            self._replace(known, known.pod._replace(charges=known.takes if held else ()))
+
+    def gone(self, uid: str) -> None:
+        """It has finished, or is gone."""
+        self.changes += 1
+        self._take(uid)
+
+    def asked_to_go(self, uid: str) -> None:
+        """Its deletion is on its way."""
+        self._mark(uid, leaving=True)
+
+    def stays(self, uid: str) -> None:
+        """Its deletion was refused."""
+        known = self._pods.get(uid)
+        self._mark(uid, leaving=known is not None and bool(known.object.deletion_ms))
+
+    def _mark(self, uid: str, *, leaving: bool) -> None:
+        known = self._pods.get(uid)
+        if known is not None and known.pod.leaving != leaving:
+            self._replace(known, known.pod._replace(leaving=leaving))
+
+    def _replace(self, known: _Running, pod: RunningPod) -> None:
+        self.changes += 1
+        self._take(pod.uid)
+        self._put(known.object, pod, known.slot, known.takes)
+
+    def version(self, slot: int) -> tuple[int, int]:
+        """Changes with the room of a node and with its pods."""
+        return self._nodes.generation(slot), self._versions.get(slot, 0)
+
+    def object(self, uid: str) -> Object:
+        return self._pods[uid].object
+
+    def on(self, slot: int) -> list[RunningPod]:
+        """With the budgets that select them now."""
+        return [self._guarded(running) for running in self._by_slot.get(slot, {}).values()]
+
+    def _guarded(self, running: _Running) -> RunningPod:
+        if running.budgets_at != self.budget_changes:
+            obj, labels = running.object, running.object.labels
+            running.budgets_at = self.budget_changes
+            running.pod = running.pod._replace(
+                budgets=tuple(
+                    str(key)
+                    for key, budget in self._budgets.items()
+                    if (key.tenant, key.namespace) == (obj.tenant, obj.namespace)
+                    and budget.selector is not None
+                    and selects(budget.selector, labels.get)
+                )
+            )
+        return running.pod
+
+    # ----------------------------------------------------------------------------------------------------- budgets
+
+    def budget_seen(self, budget: Object) -> None:
+        selector = budget.spec.get("selector")
+        read = None if selector is None else label_selector_of(selector)
+        self._budgets[budget.key] = _Budget(read, int(budget.status.get("disruptionsAllowed") or 0))
+        self.changes += 1
+        self.budget_changes += 1
+
+    def budget_gone(self, budget: Object) -> None:
+        self._budgets.pop(budget.key, None)
+        self.changes += 1
+        self.budget_changes += 1
+
+    @property
+    def spare(self) -> dict[str, int]:
+        """By budget, how many more pods it can do without."""
+        return {str(key): budget.spare for key, budget in self._budgets.items()}
+
+    # ----------------------------------------------------------------------------------------------------- changes
+
+    def _charges(self, requests: Mapping[str, int]) -> Charges:
+        columns = self._nodes.resource_columns
+        return tuple((columns[name], units) for name, units in requests.items() if name in columns and units)
+
+    def _put(self, obj: Object, pod: RunningPod, slot: int, takes: Charges) -> None:
+        level = self.levels.add(pod.priority, slot, pod.charges, leaving=pod.leaving)
+        running = self._pods[pod.uid] = _Running(obj, pod, slot, level, takes)
+        self._by_slot.setdefault(slot, {})[pod.uid] = running
+        self._versions[slot] = self._versions.get(slot, 0) + 1
+        self._nodes.keep(slot)
+
+    def _take(self, uid: str) -> None:
+        running = self._pods.pop(uid, None)
+        if running is None:
+            return
+        self.levels.remove(running.level, running.slot, running.pod.charges)
+        self._versions[running.slot] += 1
+        here = self._by_slot[running.slot]
+        del here[uid]
+        if not here:
+            del self._by_slot[running.slot]
+        self._nodes.let_go(running.slot)
