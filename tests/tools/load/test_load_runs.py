@@ -87,7 +87,7 @@ PODS = """\
 name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time
 short,1000,1024,0,0,,LS,Running,0,1,0
 giant,9000,1024,0,0,,BE,Pending,1000,400000,
-share,1000,1024,1,460,,LS,Running,2000,400000,2000
+share,1000,1024,1,460,T4,LS,Running,2000,400000,2000
 whole,1000,1024,8,1000,,BE,Running,3000,300000,3000
 waits,1000,1024,8,1000,,Guaranteed,Pending,4000,200000,
 after,1000,1024,8,1000,,LS,Running,310000,390000,310000

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.columns import NodeColumns
 from ursa.clients.scheduler.core import SchedulingCore
 from ursa.clients.scheduler.framework.interface import (
@@ -168,6 +169,7 @@ def core_with(plugin: type[Any]) -> SchedulingCore:
         core.node_seen("rp-1", node(f"n{number}", cpu="64"))
     core.partition_synced("rp-1")
     core.pods_synced()
+    core.bound_pods_seen_up_to(Revision("tp-1", 1))  # There are none.
     return core
 
 
