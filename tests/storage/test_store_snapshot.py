@@ -260,7 +260,8 @@ def test_a_copy_by_a_thread_that_is_broken_off_by_closing_says_so_and_leaves_not
     for number, start in enumerate((lambda s, done: s.snapshot(tmp_path / "copy", done), LmdbStore.defragment)):
         path = tmp_path / f"store-{number}"
         store = open_store(path, ThreadCommitter(lambda _: None))
-        store.stage([Change(f"key-{each}", bytes(100)) for each in range(100)])
+        # So many that a copy is not over before the close, however the threads take turns.
+        store.stage([Change(f"key-{each}", bytes(100)) for each in range(3000)])
         outcomes: list[BaseException | None] = []
         start(store, outcomes.append)
         store.close()
