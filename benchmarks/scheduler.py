@@ -17,20 +17,25 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from statistics import median
+from typing import Any, TypeVar
 
 from _bench import Figure, at_least, at_most, print_figures, save_figures
+from _gpu_trace import OWN, PUBLISHED, SEEDS, figures_of
+from _gpu_trace import measure as measure_trace
 from ursa.tools.scheduler_bench import WORKLOADS, Measured, measure, workload_of
 from ursa.tools.scheduler_bench.memory import bytes_a_node
 from ursa.tools.scheduler_bench.workloads import filling
 
 BASIC = "SchedulingBasic"
 SIZES = (100, 1_000, 5_000, 50_000)
+_T = TypeVar("_T")
+
 # Pods a second of one core.
 RATES_MIN = {5_000: 1_000.0}
 BASIC_RATES_MIN = {5_000: 10_000.0, 50_000: 3_000.0}
@@ -53,7 +58,7 @@ def alone(names: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
         rate = round(median(run.pods_per_second for run in runs))
         bounds = BASIC_RATES_MIN if name == BASIC else RATES_MIN
         bound = at_least(bounds[nodes]) if nodes in bounds else None
-        note = f"{runs[0].pods:,} pods, {1e6 / rate:.0f} us each"
+        note = f"{runs[0].pods:,} pods, {1e6 * runs[0].cpu_seconds / runs[0].pods:.0f} us each"
         note += f"; {runs[0].evicted:,} evicted" if runs[0].evicted else ""
         note += f"; Arktos {ARKTOS[nodes]}" if name == BASIC and nodes in ARKTOS else ""
         unbound = sum(run.unbound for run in runs)
@@ -85,8 +90,13 @@ def memory(nodes: int) -> Iterator[Figure]:
     yield Figure(f"memory of a node, {nodes:,} nodes", round(value), "bytes", at_most(BYTES_MAX))
 
 
-def _processes(call, arguments):  # type: ignore[no-untyped-def]
-    """One at a time: two would share the caches of two cores."""
+def trace(seeds: int, profiles: Sequence[str]) -> Iterator[Figure]:
+    [measured] = _processes(partial(measure_trace, profiles=profiles), [seeds])
+    yield from figures_of(measured)
+
+
+def _processes(call: Callable[[Any], _T], arguments: Sequence[Any]) -> list[_T]:
+    """In fresh processes, one at a time: two would share the caches of two cores."""
     results = []
     for argument in arguments:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -104,6 +114,7 @@ def main() -> int:
         "alone": lambda: alone(WORKLOADS, (100,) if quick else SIZES),
         "filling": lambda: fills(50 if quick else FILLING_NODES),
         "memory": lambda: memory(2_000 if quick else MEMORY_NODES),
+        "trace": lambda: trace(1, ("random",)) if quick else trace(SEEDS, (*PUBLISHED, OWN)),
     }
     figures: list[Figure] = []
     for name, part in parts.items():
