@@ -1,4 +1,4 @@
-"""Who waits for the view of bound pods, and when it is asked for at all.
+"""Who waits for the view of bound pods, and when it is asked for at all. There is one view, for all that need it.
 
 A pod that says something of other pods (affinity, anti-affinity, topology spread) can be placed only by who knows which
 pods run where. News of bound pods cost every scheduler some 25 us each, so they are followed from the moment that the
@@ -6,6 +6,9 @@ first such pod comes; it and its like wait until the view is complete, which tak
 
 A pod on a node may say something of any pod that comes. Whether there are such pods is asked from the start, by two
 watches that as a rule have nothing to tell; as soon as there is one, every pod waits for the view.
+
+Others that want it, and wait for it in their own ways: a pod that may preempt (`preemption/preemptor.py`), and groups,
+whose members may run already (`entrance.py`).
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class BoundPods:
     def say_something(self) -> None:
         """There is a pod on a node that says something of others."""
         self._concern_everybody = True
-        self._want()
+        self.want()
 
     def holds_up(self, pod: PendingPod) -> bool:
         """Whether a pod taken out of the queue must wait; then it is in the queue again."""
@@ -51,7 +54,7 @@ class BoundPods:
         algorithm = self._pickers[pod.template.scheduler_name].algorithm
         if not (self._concern_everybody and algorithm.asks_each_pod) and not algorithm.needs_bound_pods(pod.shape):
             return False
-        self._want()
+        self.want()
         self._queue.back_off(pod, math.inf)
         self._waiting[pod.uid] = None
         return True
@@ -66,8 +69,10 @@ class BoundPods:
                     self._queue.remove(pod)
                     self._queue.push(pod)
             self._waiting.clear()
+            self._queue.wake_all()  # Some may preempt now.
 
-    def _want(self) -> None:
+    def want(self) -> None:
+        """Ask for the view. Idempotent."""
         known = self._known
         if known.wanted:
             return

@@ -36,7 +36,7 @@ from .framework.interface import (
 from .framework.picker import Picker
 from .framework.profile import Profile
 from .framework.shape import Shape, Shapes
-from .hints import ROOM_MADE, Refusers, refusers_of, with_room
+from .hints import POD_GONE, POD_SEEN, ROOM_MADE, Refusers, refusers_of, with_room
 from .hooks import Hooks
 from .node_facts import read_node, what_changed
 from .options import SchedulerOptions
@@ -91,12 +91,12 @@ class SchedulingCore:
         self._reporter = Reporter(self.pickers, self._unseen_partitions, columns_max)
         self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options, choices)
         self.pods = self.binder.pods
-        self.preemptor = Preemptor(home, self.nodes, self.views, self.pickers, self.queue)
+        self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
+        self.preemptor = Preemptor(home, self.nodes, self.views, self.pickers, self.queue, self._bound_pods)
         self.binder.stays = self.preemptor.stays
         self.binder.hooks = Hooks(profiles)
-        self._entrance = Entrance(profiles, self.queue, self.binder, options)
+        self._entrance = Entrance(profiles, self.queue, self.binder, self._bound_pods, options)
         self._recent = RecentDecisions()
-        self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
         self._templates, self._shapes = Templates(), Shapes()
         self._draining: dict[str, None] = {}
         self._pods_synced = False
@@ -182,8 +182,8 @@ class SchedulingCore:
 
     @property
     def needs_bound_pods(self) -> bool:
-        """Pods wait for the view of bound, unfinished pods of the home partition, or have waited. Once it is True it
-        stays so, and all these pods and the namespaces are to be told of."""
+        """A pod says something of others, might preempt, or is of a group, or one did. Once it is True it stays so, and
+        all bound, unfinished pods of the home partition, its namespaces and PodDisruptionBudgets are to be told of."""
         return self.nodes.pods.wanted
 
     def bound_pods_say_something(self) -> None:
@@ -193,17 +193,23 @@ class SchedulingCore:
     def bound_pod_seen(self, obj: Object) -> None:
         """A bound, unfinished pod has been added, or has changed."""
         if self.nodes.pods.seen(obj):
-            self.queue.help()
+            self.queue.help(POD_SEEN)
+        self.preemptor.running.seen(obj.uid)
+        self._entrance.runs(obj)
 
     def bound_pod_gone(self, uid: str) -> None:
         """It has finished, or is gone."""
         self.nodes.pods.gone(uid)
-        self.queue.help()
+        self.queue.help(POD_GONE)
+        self.preemptor.running.gone(uid)
+        self._entrance.ended(uid)
 
     def bound_pods_seen_up_to(self, revision: Revision) -> None:
-        """All bound pods up to this revision of the home partition, and the namespaces, have been told of."""
-        self.nodes.pods.seen_up_to(revision)
+        """All bound pods up to this revision of the home partition, the namespaces and budgets have been told of."""
+        if self.nodes.pods.seen_up_to(revision):
+            self.queue.help(POD_GONE)
         self._bound_pods.synced()
+        self._entrance.ask_again(self._now)
 
     def namespace_seen(self, namespace: Object) -> None:
         self.nodes.pods.tallies.namespace_seen(namespace.tenant, namespace.name, dict(namespace.labels))
@@ -213,36 +219,11 @@ class SchedulingCore:
         self.nodes.pods.tallies.namespace_gone(namespace.tenant, namespace.name)
         self.queue.help()
 
-    # ----------------------------------------------------------------------- pods that may be evicted, or are grouped
-
-    @property
-    def needs_running_pods(self) -> bool:
-        """A pod has come that might preempt. Once it is True it stays so, and all bound, unfinished pods of the home
-        partition and its PodDisruptionBudgets are to be told of."""
-        return self.preemptor.wanted or self._entrance.needs_running_pods
-
-    def running_pod_seen(self, obj: Object) -> None:
-        """A bound, unfinished pod has been added, or has changed."""
-        self.preemptor.running.seen(obj)
-        self._entrance.runs(obj)
-
-    def running_pod_gone(self, uid: str) -> None:
-        """It has finished, or is gone."""
-        self.preemptor.running.gone(uid)
-        self._entrance.ended(uid)
-
     def budget_seen(self, budget: Object) -> None:
         self.preemptor.running.budget_seen(budget)
 
     def budget_gone(self, budget: Object) -> None:
         self.preemptor.running.budget_gone(budget)
-
-    def running_pods_synced(self) -> None:
-        """All bound pods and all budgets have been told of once. Idempotent."""
-        if not self.preemptor.running.complete:
-            self.preemptor.running.complete = True
-            self.queue.wake_all()
-        self._entrance.ask_again(self._now)
 
     # ------------------------------------------------------------------------------------------- partitions change
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...proto.objects import Object
 from .binder import Binder
+from .bound_pods import BoundPods
 from .framework.calls import asked
 from .framework.interface import PermitPlugin, PluginError, PreEnqueuePlugin
 from .framework.profile import Profile
@@ -19,9 +20,14 @@ class Entrance:
     """`profiles`: by the name that pods give."""
 
     def __init__(
-        self, profiles: Mapping[str, Profile], queue: PodQueue, binder: Binder, options: SchedulerOptions
+        self,
+        profiles: Mapping[str, Profile],
+        queue: PodQueue,
+        binder: Binder,
+        bound_pods: BoundPods,
+        options: SchedulerOptions,
     ) -> None:
-        self._queue, self._binder, self._options = queue, binder, options
+        self._queue, self._binder, self._bound_pods, self._options = queue, binder, bound_pods, options
         self._gates = {
             name: [plugin for plugin in profile.points["preEnqueue"] if isinstance(plugin, PreEnqueuePlugin)]
             for name, profile in profiles.items()
@@ -36,11 +42,6 @@ class Entrance:
         binder.permits.plugins = permits
         binder.forgotten = self.left
 
-    @property
-    def needs_running_pods(self) -> bool:
-        """There are groups, whose members may run already."""
-        return any(gang.has_groups for gang in self._gangs.values())
-
     # ------------------------------------------------------------------------------------------------- PreEnqueue
 
     def arrived(self, pod: PendingPod, now: float) -> None:
@@ -48,6 +49,8 @@ class Entrance:
         gang = self._gangs.get(pod.template.scheduler_name)
         if gang is not None:
             gang.arrived(pod)
+            if gang.has_groups:
+                self._bound_pods.want()  # Members may run already.
         if not self._binder.adopt(pod):
             self.enqueue(pod, now)
         if gang is not None and gang.has_groups:

@@ -42,6 +42,8 @@ Refusers = tuple[Plugin, ...] | None
 # A node that nobody has refused yet.
 NODE_ADDED: Final = ClusterEvent(EventResource.NODE, EventAction.ADD)
 ROOM_MADE: Final = ClusterEvent(EventResource.PLACEMENT, EventAction.DELETE)
+POD_SEEN: Final = ClusterEvent(EventResource.POD, EventAction.ADD | EventAction.UPDATE_LABELS)
+POD_GONE: Final = ClusterEvent(EventResource.POD, EventAction.DELETE)
 # Slots of one kind of event that are told apart; where there are more, it is taken to be of any.
 SLOTS_MAX: Final = 16
 _LEAST_DEPENDENCE: Final = {

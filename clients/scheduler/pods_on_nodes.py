@@ -1,9 +1,9 @@
 """The pods that run on nodes, as this scheduler knows them: those it has seen bound, and those it has placed itself.
 
 Only pods of the home partition: what a tenant has lives in one tenant partition, and no term of a pod means pods of
-another tenant. As long as no pod says anything about other pods nobody needs this, so it begins idle and empty. It is
-`wanted` from the moment that somebody asks (`bound_pods.py`); then it is told of every bound pod, and is `complete`
-when all of them have been seen once.
+another tenant. As long as no pod says anything about other pods, none might preempt, and none is of a group, nobody
+needs this; so it begins idle and empty. It is `wanted` from the moment that somebody asks (`bound_pods.py`); then it is
+told of every bound pod, and is `complete` when all of them have been seen once.
 
 A pod placed by us is here at once, so that the next pick sees it. As in the ledger, such an assumption ends by
 observation only: the pod is seen bound (the two are one), or its claim is given up, or the view of bound pods has gone
@@ -94,6 +94,10 @@ class PodsOnNodes:
     def get(self, uid: str) -> PodOnNode | None:
         return self._pods.get(uid)
 
+    def observed(self) -> list[PodOnNode]:
+        """Those that have been seen bound."""
+        return [pod for pod in self._pods.values() if pod.observed]
+
     def on(self, slot: int) -> Iterable[PodOnNode]:
         """Those on one node."""
         return self._by_slot.get(slot, {}).values()
@@ -108,11 +112,13 @@ class PodsOnNodes:
         if known is None or not known.observed:
             self._put(pod.object, pod.slot, pod.template.pod_affinity, observed=False)
 
-    def withdraw(self, uid: str) -> None:
-        """It does not go there after all."""
+    def withdraw(self, uid: str) -> bool:
+        """It does not go there after all. False: it was not assumed to."""
         known = self._pods.get(uid)
-        if known is not None and not known.observed:
-            self._take(uid)
+        if known is None or known.observed:
+            return False
+        self._take(uid)
+        return True
 
     def bound(self, uid: str, revision: Revision) -> None:
         """It is bound, by a write with this revision (of number 0: the partition does not say)."""
@@ -142,14 +148,17 @@ class PodsOnNodes:
         if uid in self._pods:
             self._take(uid)
 
-    def seen_up_to(self, revision: Revision) -> None:
-        """All bound pods up to this revision of the home partition have been reported.
+    def seen_up_to(self, revision: Revision) -> bool:
+        """All bound pods up to this revision of the home partition have been reported. Whether some of ours are not
+        there.
 
         Raises:
             TypeError: it is another partition's revision.
         """
+        withdrawn = False
         while self._bound and self._bound[0][0] <= revision:
-            self.withdraw(self._bound.popleft()[1])
+            withdrawn |= self.withdraw(self._bound.popleft()[1])
+        return withdrawn
 
     def set_back(self) -> None:
         """The home partition is in another history: what was bound in the former one shall be seen, or is not."""

@@ -78,11 +78,7 @@ class Scheduler:
         for informer in self._saying:
             informer.add_handler(lambda _: self._core.bound_pods_say_something())
             informer.add_burst_handler(self._pods_burst)
-        # Of bound pods, and of namespaces: from the moment that they are needed.
-        self._bound: Informer | None = None
-        self._namespaces: Informer | None = None
-        # Of bound pods as they may be evicted or are grouped, and of budgets.
-        self._running: list[Informer] = []
+        self._bound: Informer | None = None  # From the moment that bound pods are needed.
         self._nodes: dict[str, NodeFeed] = {}
         self._placements: dict[str, PlacementFeed] = {}
 
@@ -179,42 +175,23 @@ class Scheduler:
             self._core.pods_synced()
         self._work.set()
 
-    def _follow_running_pods(self, nursery: trio.Nursery) -> None:
-        home_client = self._clients.for_partition(self.home)
-        bound = Informer(home_client, PODS, field_selector=BOUND)
-        bound.add_handler(self._running_pod_event)
-        budgets = Informer(home_client, BUDGETS)
-        budgets.add_handler(self._budget_event)
-        self._running = [bound, budgets]
-        for informer in self._running:
-            informer.add_burst_handler(self._running_pods_burst)
-            nursery.start_soon(informer.run)
-
-    def _running_pod_event(self, event: Event) -> None:
-        if event.type is EventType.DELETED:
-            self._core.running_pod_gone(event.object.uid)
-        else:
-            self._core.running_pod_seen(event.object)
-
-    def _budget_event(self, event: Event) -> None:
-        if event.type is EventType.DELETED:
-            self._core.budget_gone(event.object)
-        else:
-            self._core.budget_seen(event.object)
-
-    def _running_pods_burst(self) -> None:
-        if all(informer.synced for informer in self._running):
-            self._core.running_pods_synced()
-        self._work.set()
-
     def _follow_bound_pods(self, nursery: trio.Nursery) -> None:
         home_client = self._clients.for_partition(self.home)
-        self._bound = Informer(home_client, PODS, field_selector=BOUND)
-        self._bound.add_handler(self._bound_pod_event)
-        self._namespaces = Informer(home_client, NAMESPACES)
-        self._namespaces.add_handler(self._namespace_event)
-        for informer in (self._bound, self._namespaces):
-            informer.add_burst_handler(self._bound_pods_burst)
+        bound = self._bound = Informer(home_client, PODS, field_selector=BOUND)
+        bound.add_handler(self._bound_pod_event)
+        namespaces = Informer(home_client, NAMESPACES)
+        namespaces.add_handler(self._namespace_event)
+        budgets = Informer(home_client, BUDGETS)
+        budgets.add_handler(self._budget_event)
+        informers = (bound, namespaces, budgets)
+
+        def burst() -> None:
+            if all(informer.synced for informer in informers):
+                self._core.bound_pods_seen_up_to(bound.revision)
+            self._work.set()
+
+        for informer in informers:
+            informer.add_burst_handler(burst)
             nursery.start_soon(informer.run)
 
     def _bound_pod_event(self, event: Event) -> None:
@@ -229,12 +206,11 @@ class Scheduler:
         else:
             self._core.namespace_seen(event.object)
 
-    def _bound_pods_burst(self) -> None:
-        assert self._bound is not None
-        assert self._namespaces is not None
-        if self._bound.synced and self._namespaces.synced:
-            self._core.bound_pods_seen_up_to(self._bound.revision)
-        self._work.set()
+    def _budget_event(self, event: Event) -> None:
+        if event.type is EventType.DELETED:
+            self._core.budget_gone(event.object)
+        else:
+            self._core.budget_seen(event.object)
 
     def _partition_burst(self, partition: str) -> None:
         placements = self._placements[partition]
@@ -261,8 +237,6 @@ class Scheduler:
     async def _decide(self, nursery: trio.Nursery) -> None:
         core = self._core
         while True:
-            if core.needs_running_pods and not self._running:
-                self._follow_running_pods(nursery)
             now = trio.current_time()
             self._notice_stalls(now)
             decisions = core.step(now)

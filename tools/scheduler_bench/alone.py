@@ -1,8 +1,9 @@
 """A scheduler whose partitions answer at once, and say yes.
 
-It decides, claims and binds as it does in a cluster, and sees what comes of it: the placements, its pods leaving the
-queue, bound pods where a plugin looks at them. Only the network and the partitions are missing. Counted is the CPU
-that its own code takes, messages built included; what stands for the partitions is not.
+It decides, claims, binds and evicts as it does in a cluster, and sees what comes of it: the placements, its pods
+leaving the queue, bound pods where somebody needs to know them. A pod that is evicted is gone at once, and so is its
+placement. Only the network and the partitions are missing. Counted is the CPU that its own code takes, messages built
+included; what stands for the partitions is not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from ...clients.revisions import Revision
-from ...clients.scheduler.actions import Action, Claim, Release
+from ...clients.scheduler.actions import Action, Claim, Evict, Release
 from ...clients.scheduler.core import SchedulingCore
 from ...clients.scheduler.decisions import Decisions
 from ...clients.scheduler.options import SchedulerOptions
@@ -123,7 +124,7 @@ class Alone:
         decisions = self._timed(self.core.step, self.now)
         self._tell_bound_pods()
         self._carry_out(decisions)
-        return bool(decisions.pods or decisions.actions or decisions.binds)
+        return bool(decisions.pods or decisions.actions or decisions.binds or decisions.evictions)
 
     # ------------------------------------------------------------------------------------- the partitions' part
 
@@ -143,6 +144,13 @@ class Alone:
             self._timed(self.core.answered, HOME, binds, results, self.now)
             self._timed(self._see_gone, pods)
             self._see_bound([self._bind(pod) for pod in pods])
+        if decisions.evictions:
+            asked = decisions.evictions
+            self._timed(_operations, asked)
+            self._timed(self.core.answered, HOME, asked, [self._answer(action) for action in asked], self.now)
+            victims = [self.bound.pop(action.uid) for action in asked if isinstance(action, Evict)]
+            self.evicted += len(victims)
+            self._timed(self._see_end, victims)
 
     def _answer(self, action: Action) -> pb.Result:
         self._revision += 1
@@ -160,6 +168,11 @@ class Alone:
     def _see_gone(self, pods: Sequence[PendingPod]) -> None:
         for pod in pods:
             self.core.pod_gone(pod.uid)
+
+    def _see_end(self, pods: Sequence[Object]) -> None:
+        for pod in pods:
+            self.core.bound_pod_gone(pod.uid)
+            self.core.placement_gone(decode(pod.message.spec)["resourcePartition"], pod.uid)
 
     def _bind(self, pod: PendingPod) -> Object:
         spec = {**decode(pod.object.message.spec), "nodeName": pod.node, "resourcePartition": pod.partition}

@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 
 from ..actions import Evict, Nominate
+from ..bound_pods import BoundPods
 from ..columns import Charges, NodeColumns
 from ..decisions import Decisions, Report
 from ..framework.column import INFEASIBLE
@@ -62,8 +63,10 @@ class Preemptor:
         views: Mapping[str, PartitionView],
         pickers: Mapping[str, Picker],
         queue: PodQueue,
+        bound_pods: BoundPods,
     ) -> None:
         self._home, self._nodes, self._pickers, self._queue = home, nodes, pickers, queue
+        self._bound_pods = bound_pods
         self.running = RunningPods(
             nodes, lambda partition, uid: partition in views and uid in views[partition].ledger.observed
         )
@@ -82,7 +85,6 @@ class Preemptor:
         self._looked: dict[int, Looked] = {}
         self._retry_at = -math.inf
         self._retried = 0  # As of which change of the running pods.
-        self.wanted = False  # The view of bound pods: for a pod that might preempt.
 
     # -------------------------------------------------------------------------------------------------- at its turn
 
@@ -185,8 +187,10 @@ class Preemptor:
             return
         if pod.object.spec.get("preemptionPolicy") == NEVER:
             return
+        if not self.running.followed and pod.template.priority > 0:
+            self._bound_pods.want()
+            self.running.follow()
         if not self.running.complete:
-            self.wanted = self.wanted or pod.template.priority > 0
             return
         if self._futile.get(pod.shape.id) == self._state():
             return
@@ -244,7 +248,9 @@ class Preemptor:
             self._for_whom.setdefault(uid, {})[pod.uid] = None
         self._hold(nomination)
         for victim in found.victims.pods:
-            evicted = self.running.object(victim.uid)
+            known = nodes.pods.get(victim.uid)
+            assert known is not None, "a victim is seen bound"
+            evicted = known.object
             self.running.asked_to_go(victim.uid)
             decisions.evictions.append(Evict(self._home, evicted, history))
             told = f"Preempted by pod {pod.uid} on node {nodes.names[slot]}"

@@ -14,15 +14,16 @@ from ....proto.objects import Object, ObjectKey, parse_time
 from ....proto.selectors import Selector, label_selector_of, selects
 from ...placements import placed_requests
 from ..columns import Charges, NodeColumns
+from ..pods_on_nodes import PodOnNode
 from .levels import Level, PriorityLevels
 from .victims import NOT_STARTED_MS, RunningPod
 
 
 class _Running:
-    __slots__ = ("budgets_at", "level", "object", "pod", "slot", "takes")
+    __slots__ = ("budgets_at", "level", "pod", "slot", "takes")
 
-    def __init__(self, obj: Object, pod: RunningPod, slot: int, level: Level, takes: Charges) -> None:
-        self.object, self.pod, self.slot, self.level = obj, pod, slot, level
+    def __init__(self, pod: RunningPod, slot: int, level: Level, takes: Charges) -> None:
+        self.pod, self.slot, self.level = pod, slot, level
         self.takes = takes  # As long as its placement is there.
         self.budgets_at = -1  # As of which change of budgets `pod.budgets` are known.
 
@@ -33,43 +34,56 @@ class _Budget(NamedTuple):
 
 
 class RunningPods:
-    """`complete`: all bound pods have been seen once. `changes` counts what may make another choice of victims.
+    """What `nodes.pods` knows, as it matters to who may preempt, from the moment that somebody may.
 
-    `is_held` says whether a partition has, as far as is known, the placement of a pod (by uid).
+    `followed`: somebody may. `changes` counts what may make another choice of victims. `is_held` says whether a
+    partition has, as far as is known, the placement of a pod (by uid).
     """
 
     def __init__(self, nodes: NodeColumns, is_held: Callable[[str, str], bool]) -> None:
         self._nodes, self._is_held = nodes, is_held
         self.levels = PriorityLevels(nodes)
-        self.complete = False
+        self.followed = False
         self.changes = 0
         self._pods: dict[str, _Running] = {}
-        self._by_slot: dict[int, dict[str, _Running]] = {}
         self._versions: dict[int, int] = {}
         self._budgets: dict[ObjectKey, _Budget] = {}
         self.budget_changes = 0
 
-    def seen(self, obj: Object) -> None:
-        """A bound, unfinished pod has been added, or has changed."""
+    @property
+    def complete(self) -> bool:
+        """It is followed, and all bound pods have been seen once."""
+        return self.followed and self._nodes.pods.complete
+
+    def follow(self) -> None:
+        """Somebody may preempt. Idempotent."""
+        if not self.followed:
+            self.followed = True
+            for pod in self._nodes.pods.observed():
+                self._see(pod)
+
+    def seen(self, uid: str) -> None:
+        """A pod has been seen bound, or has changed: `nodes.pods` has it."""
+        known = self._nodes.pods.get(uid)
+        if self.followed and known is not None:
+            self._see(known)
+
+    def _see(self, known: PodOnNode) -> None:
         self.changes += 1
-        uid, spec = obj.uid, obj.spec
-        known = self._pods.get(uid)
+        uid, before = known.uid, self._pods.get(known.uid)
         # What has been asked to go is going, until it is seen to stay after all: see `stays`.
-        leaving = bool(obj.deletion_ms) or (known is not None and known.pod.leaving)
+        leaving = bool(known.object.deletion_ms) or (before is not None and before.pod.leaving)
         self._take(uid)
-        partition = spec.get("resourcePartition") or ""
-        slot = self._nodes.slot(partition, spec.get("nodeName") or "")
-        takes = self._charges(placed_requests(spec))
-        started = obj.status.get("startTime")
+        takes = self._charges(placed_requests(known.object.spec))
         pod = RunningPod(
             uid,
-            int(spec.get("priority") or 0),
-            takes if self._is_held(partition, uid) else (),
-            parse_time(started) if started else NOT_STARTED_MS,
+            known.priority,
+            takes if self._is_held(self._nodes.partitions[known.slot], uid) else (),
+            parse_time(known.started_at) if known.started_at else NOT_STARTED_MS,
             (),
             leaving,
         )
-        self._put(obj, pod, slot, takes)
+        self._put(pod, known.slot, takes)
 
     def held(self, uid: str, *, held: bool) -> None:
         """The placement of a pod has come, or is gone."""
@@ -79,8 +93,9 @@ class RunningPods:
 
     def gone(self, uid: str) -> None:
         """It has finished, or is gone."""
-        self.changes += 1
-        self._take(uid)
+        if uid in self._pods:
+            self.changes += 1
+            self._take(uid)
 
     def asked_to_go(self, uid: str) -> None:
         """Its deletion is on its way."""
@@ -88,7 +103,7 @@ class RunningPods:
 
     def stays(self, uid: str) -> None:
         """Its deletion was refused."""
-        known = self._pods.get(uid)
+        known = self._nodes.pods.get(uid)
         self._mark(uid, leaving=known is not None and bool(known.object.deletion_ms))
 
     def _mark(self, uid: str, *, leaving: bool) -> None:
@@ -99,28 +114,26 @@ class RunningPods:
     def _replace(self, known: _Running, pod: RunningPod) -> None:
         self.changes += 1
         self._take(pod.uid)
-        self._put(known.object, pod, known.slot, known.takes)
+        self._put(pod, known.slot, known.takes)
 
     def version(self, slot: int) -> tuple[int, int]:
         """Changes with the room of a node and with its pods."""
         return self._nodes.generation(slot), self._versions.get(slot, 0)
 
-    def object(self, uid: str) -> Object:
-        return self._pods[uid].object
-
     def on(self, slot: int) -> list[RunningPod]:
         """With the budgets that select them now."""
-        return [self._guarded(running) for running in self._by_slot.get(slot, {}).values()]
+        here = ((known, self._pods.get(known.uid)) for known in self._nodes.pods.on(slot))
+        return [self._guarded(running, known) for known, running in here if running is not None]
 
-    def _guarded(self, running: _Running) -> RunningPod:
+    def _guarded(self, running: _Running, known: PodOnNode) -> RunningPod:
         if running.budgets_at != self.budget_changes:
-            obj, labels = running.object, running.object.labels
+            labels = known.object.labels
             running.budgets_at = self.budget_changes
             running.pod = running.pod._replace(
                 budgets=tuple(
                     str(key)
                     for key, budget in self._budgets.items()
-                    if (key.tenant, key.namespace) == (obj.tenant, obj.namespace)
+                    if (key.tenant, key.namespace) == (known.tenant, known.namespace)
                     and budget.selector is not None
                     and selects(budget.selector, labels.get)
                 )
@@ -152,10 +165,9 @@ class RunningPods:
         columns = self._nodes.resource_columns
         return tuple((columns[name], units) for name, units in requests.items() if name in columns and units)
 
-    def _put(self, obj: Object, pod: RunningPod, slot: int, takes: Charges) -> None:
+    def _put(self, pod: RunningPod, slot: int, takes: Charges) -> None:
         level = self.levels.add(pod.priority, slot, pod.charges, leaving=pod.leaving)
-        running = self._pods[pod.uid] = _Running(obj, pod, slot, level, takes)
-        self._by_slot.setdefault(slot, {})[pod.uid] = running
+        self._pods[pod.uid] = _Running(pod, slot, level, takes)
         self._versions[slot] = self._versions.get(slot, 0) + 1
         self._nodes.keep(slot)
 
@@ -165,8 +177,4 @@ class RunningPods:
             return
         self.levels.remove(running.level, running.slot, running.pod.charges)
         self._versions[running.slot] += 1
-        here = self._by_slot[running.slot]
-        del here[uid]
-        if not here:
-            del self._by_slot[running.slot]
         self._nodes.let_go(running.slot)

@@ -16,7 +16,7 @@ from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.actions import Action, Bind, Claim, Release
 from ursa.clients.scheduler.core import SchedulingCore
 from ursa.clients.scheduler.options import SchedulerOptions
-from ursa.clients.scheduler.scheduler import BOUND, BUDGETS, UNBOUND
+from ursa.clients.scheduler.scheduler import BOUND, BUDGETS, NAMESPACES, UNBOUND
 from ursa.partitions import ApiServer
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, LinkError, OutcomeUnknown, Unreachable
@@ -168,17 +168,23 @@ class Rig:
                 self.partitions[name], pb.Selection(resource="placements.ursa.dev"), placement_event
             )
 
-    def _follow_running_pods(self) -> None:
+    def _follow_bound_pods(self) -> None:
         """Once the core asks for it, as the scheduler does."""
         core, home = self.core, self.partitions[HOME]
-        if not core.needs_running_pods or (HOME, "running") in self.feeds:
+        if not core.needs_bound_pods or (HOME, "bound") in self.feeds:
             return
 
-        def running(event: Event) -> None:
+        def bound(event: Event) -> None:
             if event.type is EventType.DELETED:
-                core.running_pod_gone(event.object.uid)
+                core.bound_pod_gone(event.object.uid)
             else:
-                core.running_pod_seen(event.object)
+                core.bound_pod_seen(event.object)
+
+        def namespace(event: Event) -> None:
+            if event.type is EventType.DELETED:
+                core.namespace_gone(event.object)
+            else:
+                core.namespace_seen(event.object)
 
         def budget(event: Event) -> None:
             if event.type is EventType.DELETED:
@@ -186,7 +192,8 @@ class Rig:
             else:
                 core.budget_seen(event.object)
 
-        self.feeds[HOME, "running"] = Feed(home, pb.Selection(resource="pods", field_selector=BOUND), running)
+        self.feeds[HOME, "bound"] = Feed(home, pb.Selection(resource="pods", field_selector=BOUND), bound)
+        self.feeds[HOME, "namespaces"] = Feed(home, pb.Selection(resource=NAMESPACES), namespace)
         self.feeds[HOME, "budgets"] = Feed(home, pb.Selection(resource=BUDGETS), budget)
 
     def restart_scheduler(self) -> None:
@@ -222,9 +229,9 @@ class Rig:
             if feed.synced:
                 self.core.pods_synced()
             return True
-        if resource in ("running", "budgets"):
-            if self.feeds[HOME, "running"].synced and self.feeds[HOME, "budgets"].synced:
-                self.core.running_pods_synced()
+        if resource in ("bound", "namespaces", "budgets"):
+            if all(self.feeds[HOME, each].synced for each in ("bound", "namespaces", "budgets")):
+                self.core.bound_pods_seen_up_to(Revision(HOME, self.feeds[HOME, "bound"].revision))
             return True
         placements = self.feeds[partition, "placements"]
         if placements.synced:
@@ -245,7 +252,7 @@ class Rig:
         self.outbox[HOME] += decisions.binds
         self.outbox[HOME] += decisions.evictions
         self.reports += [report.message for report in decisions.reports]
-        self._follow_running_pods()
+        self._follow_bound_pods()
 
     # --------------------------------------------------------------------------------------------------- messages
 

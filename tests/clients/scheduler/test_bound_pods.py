@@ -5,10 +5,14 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import pytest
 from ursa.clients.revisions import Revision
-from ursa.clients.scheduler.actions import Action
+from ursa.clients.scheduler.actions import Action, Evict
 from ursa.clients.scheduler.core import SchedulingCore
+from ursa.clients.scheduler.framework.shape import Shape
 from ursa.clients.scheduler.options import SchedulerOptions
+from ursa.clients.scheduler.pending import PodState
+from ursa.clients.scheduler.plugins.coscheduling import MIN_LABEL, NAME_LABEL
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.objects import Object
 
@@ -237,3 +241,94 @@ def test_a_term_that_makes_no_sense_is_one_clear_condition() -> None:
     assert len(decisions.actions["rp-1"]) == 1
     [report] = decisions.reports
     assert "podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey" in report.message
+
+
+# ------------------------------------------------------------------------------------------ one view, for all of them
+
+GANGS = {
+    "schedulerName": "default-scheduler",
+    "plugins": {"multiPoint": {"enabled": [{"name": "Coscheduling"}]}},
+}
+
+
+def hold(scheduler: SchedulingCore, name: str, zone: str, cpu: int, **spec: Any) -> None:
+    """A pod of our own runs there, which no pod of this process is."""
+    made = labelled(name, requests={"cpu": f"{cpu}m"}, **spec)
+    scheduler.placement_seen(
+        "rp-1", placement(made.uid, f"n-{zone}", {"cpu": cpu, "pods": 1}, tenant_partition=HOME).message
+    )
+    scheduler.bound_pod_seen(bound(made, zone))
+
+
+def evicted(scheduler: SchedulingCore, now: float = 0.0) -> list[str]:
+    return [action.uid for action in scheduler.step(now).evictions if isinstance(action, Evict)]
+
+
+def test_who_preempts_finds_its_victims_in_the_view_that_affinity_has_opened() -> None:
+    scheduler = core()
+    scheduler.bound_pods_say_something()
+    for zone in ZONES:
+        hold(scheduler, f"low-{zone}", zone, 4000)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    scheduler.pod_seen(pod("high", {"cpu": "1"}, priority=9), 0.0)
+    assert evicted(scheduler)[0].startswith("uid-low-")
+
+
+def test_who_keeps_apart_finds_others_in_the_view_that_preemption_has_opened() -> None:
+    scheduler = core()
+    scheduler.pod_seen(pod("high", {"cpu": "9"}, priority=9), 0.0)
+    assert step(scheduler) == []
+    assert scheduler.needs_bound_pods
+    hold(scheduler, "web", "a", 100)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    scheduler.pod_seen(labelled("apart", affinity=APART), 0.0)
+    assert nodes(step(scheduler)) == ["n-b"]
+
+
+def test_a_pod_that_might_preempt_waits_until_all_bound_pods_are_known() -> None:
+    scheduler = core()
+    for zone in ZONES:
+        hold(scheduler, f"low-{zone}", zone, 4000, priority=1)
+    scheduler.pod_seen(pod("high", {"cpu": "1"}, priority=9), 0.0)
+    assert evicted(scheduler) == [], "others may be the better victims"
+    hold(scheduler, "lower-a", "a", 0, priority=0)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    assert len(evicted(scheduler)) == 1
+
+
+def test_a_member_of_a_group_counts_on_those_that_run_in_a_view_that_was_opened_before() -> None:
+    scheduler = core(SchedulerOptions(profiles=(GANGS,)))
+    scheduler.bound_pods_say_something()
+    group = {NAME_LABEL: "g", MIN_LABEL: "2"}
+    scheduler.bound_pod_seen(bound(pod("one").with_metadata(labels=group), "a"))
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    scheduler.pod_seen(pod("two").with_metadata(labels=group), 0.0)
+    assert len(step(scheduler)) == 1
+
+
+def test_the_first_member_of_a_group_asks_for_the_view() -> None:
+    scheduler = core(SchedulerOptions(profiles=(GANGS,)))
+    group = {NAME_LABEL: "g", MIN_LABEL: "2"}
+    scheduler.pod_seen(pod("two").with_metadata(labels=group), 0.0)
+    assert scheduler.needs_bound_pods
+    assert step(scheduler) == []
+    scheduler.bound_pod_seen(bound(pod("one").with_metadata(labels=group), "a"))
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    assert len(step(scheduler)) == 1
+
+
+def test_news_of_bound_pods_wakes_nobody_who_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = core()
+    scheduler.bound_pods_say_something()
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    scheduler.pod_seen(pod("large", {"cpu": "9"}), 0.0)
+    step(scheduler)
+    scheduler.step(1.0)
+    assert scheduler.pods["uid-large"].state is PodState.UNSCHEDULABLE
+    asked: list[Shape] = []
+    monkeypatch.setattr(scheduler.pickers["default-scheduler"], "fits_somewhere", asked.append)
+    scheduler.bound_pod_seen(bound(labelled("web"), "b"))
+    scheduler.step(2.0)
+    scheduler.bound_pod_gone("uid-web")
+    scheduler.step(3.0)
+    assert asked == []

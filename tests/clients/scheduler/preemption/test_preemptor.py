@@ -209,7 +209,7 @@ def test_who_could_evict_nobody_is_looked_at_again_when_others_run() -> None:
     run(rig)
     assert not leaving(rig)
     rig.add_node("rp-2", node("b", cpu="500m"))
-    view = rig.feeds[HOME, "running"]
+    view = rig.feeds[HOME, "bound"]
     tell, view.deliver = view.deliver, lambda: False  # type: ignore[method-assign]
     add(rig, "low", "500m", 0)
     run(rig)
