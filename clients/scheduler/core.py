@@ -1,8 +1,11 @@
 """The scheduler's decisions, without I/O: events go in, what to ask of which partition comes out.
 
     pod seen unbound  -> in the queue
-    step              -> a node is picked for each, on all that is known of all partitions; `Binder` does the rest
+    step              -> `SchedulingCycles`: a node is picked for each, on all that is known of all partitions;
+                         `Binder` does the rest
                       -> or it fits nowhere: parked until something changes
+
+Here events are taken in, and each is handed to whom it concerns.
 
 A wrong view of a node costs a refused claim and no more: see `binder.py` for what holds whatever happens. `now` is
 trio's time; nothing here reads a clock.
@@ -10,29 +13,22 @@ trio's time; nothing here reads a clock.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
 from ...proto.objects import Object
 from ..revisions import Revision
-from .actions import Action, Probe
+from .actions import Action
 from .binder import Binder
 from .bound_pods import BoundPods
 from .columns import NodeColumns, Shard
 from .decisions import Counts, Decisions
 from .entrance import Entrance
-from .explanation import Explanation, RecentDecisions, explain_shape
-from .framework.column import INFEASIBLE
-from .framework.interface import (
-    ClusterEvent,
-    EventResource,
-    PluginError,
-    QueueSortPlugin,
-)
+from .explanation import Explanation, explain_shape
+from .framework.interface import ClusterEvent, EventResource, QueueSortPlugin
 from .framework.picker import Picker
 from .framework.profile import Profile
 from .framework.shape import Shape, Shapes
@@ -40,7 +36,7 @@ from .hints import POD_GONE, POD_SEEN, ROOM_MADE, Refusers, refusers_of, with_ro
 from .hooks import Hooks
 from .node_facts import read_node, what_changed
 from .options import SchedulerOptions
-from .partition_view import PartitionView
+from .partition_view import PartitionView, unseen_partitions
 from .pending import QUEUED, PendingPod, PodState
 from .plugins.gpu_share import device_choice
 from .plugins.priority_sort import PrioritySort
@@ -48,16 +44,8 @@ from .pod_queue import PodQueue, by_priority
 from .preemption.preemptor import Preemptor
 from .profiles import profiles_of
 from .reports import Reporter
+from .scheduling_cycles import SchedulingCycles
 from .template import Templates
-from .turns import Turns
-
-# Pods that fit nowhere are looked at again after this even if nothing seems to have changed, and refusals are
-# forgotten: should our idea of a node and its partition's ever differ for good, no pod waits for good because of it.
-LEFTOVER_SECONDS: Final = 60.0
-# While a new process has not seen all resource partitions, it uses those it has seen; but for so long it calls no pod
-# unschedulable, and looks at it again soon: the others are seen within a moment, unless they are down.
-SETTLE_SECONDS: Final = 10.0
-SETTLE_RETRY_SECONDS: Final = 0.5
 
 
 class SchedulingCore:
@@ -84,31 +72,37 @@ class SchedulingCore:
             profile.scheduler_name: Picker(self.nodes, random, columns_max, profile) for profile in profiles_of(options)
         }
         choices = {name: device_choice(picker.algorithm.profile) for name, picker in self.pickers.items()}
-        self._turns = Turns(self.nodes)
         profiles = {name: picker.algorithm.profile for name, picker in self.pickers.items()}
         self.queue = PodQueue(self._refusers_of, _sort_key(next(iter(profiles.values()))))
         self.views = {name: PartitionView(name, home, self.nodes) for name in resource_partitions}
-        self._reporter = Reporter(self.pickers, self._unseen_partitions, columns_max)
-        self.binder = Binder(home, self.nodes, self.views, self.queue, self._reporter, options, choices)
-        self.pods = self.binder.pods
+        reporter = Reporter(self.pickers, lambda: unseen_partitions(self.views), columns_max)
+        self.binder = Binder(home, self.nodes, self.views, self.queue, reporter, options, choices, Hooks(profiles))
+        self.bindings = self.binder.bindings
+        self.pods = self.bindings.pods
         self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
         self.preemptor = Preemptor(home, self.nodes, self.views, self.pickers, self.queue, self._bound_pods)
         self.binder.stays = self.preemptor.stays
-        self.binder.hooks = Hooks(profiles)
-        self._entrance = Entrance(profiles, self.queue, self.binder, self._bound_pods, options)
-        self._recent = RecentDecisions()
+        self._entrance = Entrance(profiles, self.queue, self.bindings, self._bound_pods, options)
+        self._cycles = SchedulingCycles(
+            self.nodes,
+            self.views,
+            self.pickers,
+            self.queue,
+            self.binder,
+            self.preemptor,
+            self._bound_pods,
+            self._entrance,
+            reporter,
+            options,
+        )
         self._templates, self._shapes = Templates(), Shapes()
         self._draining: dict[str, None] = {}
-        self._pods_synced = False
         self._arrivals = 0
-        self._blocked = False
-        self._leftovers_at = -math.inf
-        self._settled_at = math.inf
         self._now = 0.0
 
     @property
     def counts(self) -> Counts:
-        return self.binder.counts
+        return self.bindings.counts
 
     # ------------------------------------------------------------------------------------------------ pods seen
 
@@ -158,20 +152,19 @@ class SchedulingCore:
             # Its claim must be settled first: the answer to its Bind will say what has become of it.
             pod.gone = True
             if pod.state is PodState.WAITING:
-                self.binder.permits.gone(pod, self._now)
+                self.bindings.permits.gone(pod, self._now)
 
     def home_set_back(self, history: str = "") -> None:
         """The home partition begins a history, or goes on from an older snapshot in another. What was bound may be
         unbound in it: whoever is seen again is looked at as by a new process."""
-        self.binder.history = history
-        self.binder.home_gate.answered()  # What it refuses for the sake of the former one says nothing of its link.
+        self.binder.home_set_back(history)
         for uid in [uid for uid, pod in self.pods.items() if pod.state is PodState.BOUND]:
             del self.pods[uid]
         self.nodes.pods.set_back()
 
     def pods_synced(self) -> None:
         """All unbound pods have been seen once. Idempotent."""
-        self._pods_synced = True
+        self._cycles.pods_synced = True
 
     # ------------------------------------------------------------------------------------------- bound pods seen
 
@@ -237,7 +230,7 @@ class SchedulingCore:
         view = self.views.pop(partition)
         self.nodes.clear_partition(partition)
         view.ledger.clear()
-        self.binder.partition_removed(partition, now)
+        self.bindings.partition_removed(partition, now)
 
     def draining_are(self, partitions: Collection[str]) -> None:
         """Resource partitions that are to be empty soon: their nodes are not chosen."""
@@ -268,7 +261,7 @@ class SchedulingCore:
         hold = view.ledger.see(placement)
         if hold.home:
             self.preemptor.running.held(placement.metadata.name, held=True)
-            self.binder.placement_found(view, placement.metadata.name, hold)
+            self.bindings.placement_found(view, placement.metadata.name, hold)
 
     def placement_gone(self, partition: str, pod_uid: str) -> None:
         hold = self.views[partition].ledger.observed.get(pod_uid)
@@ -287,7 +280,7 @@ class SchedulingCore:
         if not view.synced:
             view.synced = True
             self._set_open(view)
-            self.binder.adopt_all(view)
+            self.bindings.adopt_all(view)
 
     # ------------------------------------------------------------------------------------------------- answers
 
@@ -303,7 +296,7 @@ class SchedulingCore:
     def unanswered(self, partition: str, actions: Sequence[Action], error: LinkError, now: float) -> None:
         """A batch got no answer: nothing of it was done (Unreachable), or it is not known (OutcomeUnknown)."""
         if partition == self.home:
-            if any(action.history in ("", self.binder.history) for action in actions):
+            if any(action.history in ("", self.bindings.history) for action in actions):
                 self.binder.home_gate.failed(now)
         else:
             self.views[partition].gate.failed(now)
@@ -327,74 +320,16 @@ class SchedulingCore:
     def step(self, now: float) -> Decisions:
         """Decide on at most `options.batch_pods` pods, and hand out all that is to be done by now."""
         self._now = now
-        # The home partition needs no probe: a binding without an answer is repeated until there is one.
-        for view in self.views.values():
-            if view.gate.probe_due(now):
-                self.binder.decisions.for_partition(view.partition).append(Probe(view.partition))
-        self.binder.repeat_due(now)
-        self.queue.release_due(now)
-        if now >= self._leftovers_at:
-            self._leftovers_at = now + LEFTOVER_SECONDS
-            self.nodes.forget_refusals()
-            self.queue.help()
-        if self._turns.advance(now):
-            self.queue.help()
-        self._blocked = False
-        if self._may_pick():
-            self._settled_at = min(self._settled_at, now + SETTLE_SECONDS)
-            self.preemptor.retry(now)
-            if self.preemptor.nominations:
-                self.preemptor.sweep()
-            self.queue.move(now, self._fits_somewhere)
-            self._pick_batch(now)
-        decisions, self.binder.decisions = self.binder.decisions, Decisions()
-        return decisions
+        return self._cycles.step(now)
 
     @property
     def has_more(self) -> bool:
         """Whether another `step` would find pods to decide on right away."""
-        return bool(self.queue.active) and not self._blocked and self._may_pick()
+        return self._cycles.has_more
 
     def next_deadline(self) -> float:
         """When `step` next has something to do if nothing happens; infinity: never."""
-        due = min((view.gate.probe_at for view in self.views.values()), default=math.inf)
-        due = min(due, self.binder.next_repeat())
-        if self._may_pick():
-            due = min(due, self.queue.next_deadline())
-            if self.queue.unschedulable:
-                due = min(due, self.preemptor.next_retry())
-                due = min(due, self._leftovers_at, self._turns.next_deadline())
-        return due
-
-    def _may_pick(self) -> bool:
-        # While the home partition does not answer, claims could not be followed by a binding.
-        return self._pods_synced and self.binder.home_gate.is_open and any(view.synced for view in self.views.values())
-
-    def _pick_batch(self, now: float) -> None:
-        partitions, views, pickers, known = self.nodes.partitions, self.views, self.pickers, self.nodes.pods
-        for _ in range(self.options.batch_pods):
-            pod = self.queue.pop()
-            if pod is None:
-                return
-            if not known.complete and self._bound_pods.holds_up(pod):
-                continue
-            self.binder.decisions.pods += 1
-            try:
-                picker = pickers[pod.template.scheduler_name]
-                slot = self.preemptor.pick(pod, picker) if self.preemptor.nominations else picker.pick(pod.shape)
-                if slot == INFEASIBLE:
-                    self.preemptor.make_room(pod, self.binder.decisions, self.binder.history)
-                elif views[partitions[slot]].outstanding >= self.options.claims_outstanding_max:
-                    self.queue.push(pod)
-                    self._blocked = True
-                    return
-                elif self.binder.claim(pod, slot, now):
-                    self._recent.note(pod.uid, pod.shape, pod.partition, pod.node)
-            except PluginError as error:
-                self.binder.cannot_decide(pod, str(error), now)
-                continue
-            if slot == INFEASIBLE:
-                self._park(pod, now)
+        return self._cycles.next_deadline()
 
     def explain(self, uid: str, partition: str = "", node: str = "") -> Explanation | None:
         """Why a pod that waits, or has lately been given a node, goes there or nowhere, as things are now; None: it
@@ -403,7 +338,7 @@ class SchedulingCore:
         Raises:
             PluginError
         """
-        pod, recent = self.pods.get(uid), self._recent.of(uid)
+        pod, recent = self.pods.get(uid), self._cycles.recent.of(uid)
         if pod is None and recent is None:
             return None
         shape = pod.shape if pod is not None else recent[0] if recent is not None else None
@@ -420,30 +355,12 @@ class SchedulingCore:
             return refusers_of(self.nodes, algorithm, shape)
         return with_room(before, algorithm.profile.points.get("filter", ()))
 
-    def _fits_somewhere(self, shape: Shape) -> bool:
-        return self.pickers[shape.template.scheduler_name].fits_somewhere(shape)
-
-    def _park(self, pod: PendingPod, now: float) -> None:
-        if now < self._settled_at and self._unseen_partitions():
-            self.queue.back_off(pod, now + SETTLE_RETRY_SECONDS)
-            return
-        pod.attempts += 1
-        self.counts.unschedulable += 1
-        if not self._entrance.backs_off_with_group(pod, now):
-            self.queue.park(pod)
-        report = self._reporter.does_not_fit(pod, now) if self.options.events else None
-        if report is not None:
-            self.binder.decisions.reports.append(report)
-
     def _set_open(self, view: PartitionView) -> None:
         is_open = view.synced and view.gate.is_open and view.partition not in self._draining
         if is_open != self.nodes.is_open(view.partition):
             self.nodes.set_open(view.partition, is_open)
             if is_open:
                 self.queue.help()
-
-    def _unseen_partitions(self) -> list[str]:
-        return [name for name, view in self.views.items() if not view.synced]
 
 
 def _shard(home: str, tenant_partitions: Sequence[str]) -> Shard:

@@ -38,6 +38,13 @@ class Decisions:
     scheduled: list[Scheduled] = field(default_factory=list)
     pods: int = 0
 
+    def take(self) -> Decisions:
+        """All so far; from here on they are collected anew."""
+        taken = Decisions(self.actions, self.binds, self.evictions, self.reports, self.scheduled, self.pods)
+        self.actions, self.binds, self.evictions, self.reports, self.scheduled = {}, [], [], [], []
+        self.pods = 0
+        return taken
+
     def for_partition(self, partition: str) -> list[Action]:
         return self.actions.setdefault(partition, [])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...proto.objects import Object
-from .binder import Binder
+from .bindings import Bindings
 from .bound_pods import BoundPods
 from .framework.calls import asked
 from .framework.interface import PermitPlugin, PluginError, PreEnqueuePlugin
@@ -23,11 +23,11 @@ class Entrance:
         self,
         profiles: Mapping[str, Profile],
         queue: PodQueue,
-        binder: Binder,
+        bindings: Bindings,
         bound_pods: BoundPods,
         options: SchedulerOptions,
     ) -> None:
-        self._queue, self._binder, self._bound_pods, self._options = queue, binder, bound_pods, options
+        self._queue, self._bindings, self._bound_pods, self._options = queue, bindings, bound_pods, options
         self._gates = {
             name: [plugin for plugin in profile.points["preEnqueue"] if isinstance(plugin, PreEnqueuePlugin)]
             for name, profile in profiles.items()
@@ -39,8 +39,8 @@ class Entrance:
         self._gangs = {
             name: plugin for name, plugins in permits.items() for plugin in plugins if isinstance(plugin, Coscheduling)
         }
-        binder.permits.plugins = permits
-        binder.forgotten = self.left
+        bindings.permits.plugins = permits
+        bindings.forgotten = self.left
 
     # ------------------------------------------------------------------------------------------------- PreEnqueue
 
@@ -51,7 +51,7 @@ class Entrance:
             gang.arrived(pod)
             if gang.has_groups:
                 self._bound_pods.want()  # Members may run already.
-        if not self._binder.adopt(pod):
+        if not self._bindings.adopt(pod):
             self.enqueue(pod, now)
         if gang is not None and gang.has_groups:
             self.ask_again(now)
@@ -62,7 +62,7 @@ class Entrance:
             try:
                 reason = asked(gate.name, gate.pre_enqueue, pod)
             except PluginError as error:
-                self._binder.cannot_decide(pod, str(error), now)
+                self._bindings.cannot_decide(pod, str(error), now)
                 return
             if reason:
                 self._queue.gate(pod)
@@ -72,7 +72,7 @@ class Entrance:
     def ask_again(self, now: float) -> None:
         """Whether the pods that were kept out may be queued now."""
         if self._queue.gated:
-            for pod in [pod for pod in self._binder.pods.values() if pod.state is PodState.GATED]:
+            for pod in [pod for pod in self._bindings.pods.values() if pod.state is PodState.GATED]:
                 self._queue.remove(pod)
                 self.enqueue(pod, now)
 
@@ -105,6 +105,6 @@ class Entrance:
             if member is not pod and member.state in (PodState.ACTIVE, PodState.BACKOFF, PodState.UNSCHEDULABLE):
                 self._queue.remove(member)
                 self._queue.back_off(member, until)
-        self._binder.permits.give_up(pod, now)
+        self._bindings.permits.give_up(pod, now)
         self._queue.back_off(pod, until)
         return True

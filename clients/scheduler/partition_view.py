@@ -7,6 +7,7 @@ answers again. Nobody waits for it: pods go to the nodes of the others.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from .columns import NodeColumns
@@ -62,3 +63,8 @@ class PartitionView:
         self.synced = False
         # Claims on their way.
         self.outstanding = 0
+
+
+def unseen_partitions(views: Mapping[str, PartitionView]) -> list[str]:
+    """Of which not everything has been seen yet."""
+    return [name for name, view in views.items() if not view.synced]

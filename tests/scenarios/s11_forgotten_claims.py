@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 from ursa.clients.scheduler.actions import Claim
-from ursa.clients.scheduler.binder import Binder
+from ursa.clients.scheduler.claims import Claims
 from ursa.tools.simulation import Swarm, Topology
 
 from .registry import Scenario
@@ -16,13 +16,13 @@ from .registry import Scenario
 @contextmanager
 def claims_in_doubt_are_forgotten() -> Iterator[None]:
     """What has had no answer in time has not happened."""
-    real = Binder._claim_unanswered
+    real = Claims.unanswered
 
-    def unanswered(self: Binder, claim: Claim, now: float) -> None:
+    def unanswered(self: Claims, claim: Claim, now: float) -> None:
         claim.in_doubt = False
         real(self, claim, now)
 
-    with mock.patch.object(Binder, "_claim_unanswered", unanswered):
+    with mock.patch.object(Claims, "unanswered", unanswered):
         yield
 
 

@@ -268,7 +268,7 @@ def test_room_on_a_node_wakes_nobody_whom_the_nodes_themselves_refuse(monkeypatc
     world.pod(500, 0, True, False)
     world.settle(False)
     asked: list[Shape] = []
-    monkeypatch.setattr(world.core, "_fits_somewhere", lambda shape: bool(asked.append(shape)))
+    monkeypatch.setattr(world.core._cycles, "_fits_somewhere", lambda shape: bool(asked.append(shape)))
     world.leaves(0)
     world.settle(False)
     assert not asked
