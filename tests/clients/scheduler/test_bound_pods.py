@@ -332,3 +332,16 @@ def test_news_of_bound_pods_wakes_nobody_who_waits_for_room(monkeypatch: pytest.
     scheduler.bound_pod_gone("uid-web")
     scheduler.step(3.0)
     assert asked == []
+
+
+def test_a_pod_whose_claim_is_refused_wakes_one_that_kept_away_from_it() -> None:
+    scheduler = core()
+    for number in range(3):
+        scheduler.pod_seen(labelled(f"apart-{number}", affinity=APART), 0.0)
+    step(scheduler)
+    scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
+    actions = step(scheduler)
+    refused = pb.Result(error=pb.Status(reason="Forbidden", message="no"))
+    scheduler.answered("rp-1", actions, [refused] * 2, 0.0)
+    claimed = scheduler.step(0.1).actions.get("rp-1", [])
+    assert [action.pod.object.name for action in claimed] == ["apart-2"]  # type: ignore[attr-defined]
