@@ -260,7 +260,7 @@ class SchedulingCore:
         view = self.views[partition]
         hold = view.ledger.see(placement)
         if hold.home:
-            self.preemptor.running.held(placement.metadata.name, held=True)
+            self.preemptor.running.held(placement.metadata.name, hold.charges)
             self.bindings.placement_found(view, placement.metadata.name, hold)
 
     def placement_gone(self, partition: str, pod_uid: str) -> None:

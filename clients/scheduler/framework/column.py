@@ -155,6 +155,11 @@ class Column:
         if len(self.live) != self._nodes.high or self.live.base is not self.keys:
             self.live = self.keys[: self._nodes.high]
 
+    @property
+    def node_passes(self) -> Bools:
+        """By slot in use: all that depends on the node alone is right. Not to be changed."""
+        return self._static[: self._nodes.high]
+
     # ----------------------------------------------------------------------------------------------------- keys
 
     def _keys_of(self, slots: Slots) -> Scores:

@@ -53,7 +53,7 @@ class Picker:
     def keys(self, shape: Shape) -> Scores:
         """A key for each slot in use: see `column.py`; INFEASIBLE where the shape does not fit. Not to be changed."""
         column = self.column(shape)
-        if not self._pods_matter(shape):
+        if not self.pods_matter(shape):
             return column.live if column.decides else self._add_scores(shape, column, column.live, ())
         nodes, algorithm = self.nodes, self.algorithm
         filters: list[AskedFilter] = []
@@ -70,7 +70,7 @@ class Picker:
                 keys[~filtering.over(state, shape, nodes, slice(0, nodes.high))] = INFEASIBLE
         return self._add_scores(shape, column, keys, algorithm.live_scores)
 
-    def _pods_matter(self, shape: Shape) -> bool:
+    def pods_matter(self, shape: Shape) -> bool:
         """Whether those are to be asked that look at the pods on nodes: few pods say anything of others."""
         algorithm = self.algorithm
         if not algorithm.asks_each_pod:

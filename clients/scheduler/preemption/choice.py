@@ -1,8 +1,22 @@
-"""On which node to preempt: a short list from one pass over all nodes, then exact victims on it. No I/O."""
+"""On which node to preempt: an order from one pass over all nodes, then exact victims on the first of it. No I/O.
+
+Nodes come in the order of their levels (`levels.py`); of equal ones the own shard first, then as the tie bits have it.
+Of this order a beginning is looked at closely: exact victims, and what they cost. It is as long as it takes to have as
+many candidates as are wanted, and one among them that costs no budget more than it can spare.
+
+    looked at ............................ | not yet
+    a min-heap by cost: the best           | a min-heap in the order: the next
+    a max-heap in the order: the last      |
+
+Only nodes that have changed leave their place and find another; the beginning then closes up, and gives back from its
+end what it can do without. So the answer is that of a fresh look at all nodes, and the next pod of a kind costs a few
+steps in heaps. Entries that hold no more stay in the heaps until they come up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,8 +26,13 @@ from ..columns import Charges, NodeColumns
 from .levels import PriorityLevels
 from .victims import RunningPod, Victims, victims_on
 
-# As long as every node found costs a budget more than it can spare, others are looked at: at most so many, of 30 us.
+# As long as every node found costs a budget more than it can spare, others are looked at: at most so many, of 20 us.
 SEARCHED_MAX: Final = 2000
+# Begun anew where the heaps hold so many entries a node: most of them hold no more.
+ENTRIES_A_NODE: Final = 4
+
+# (level, -tie, slot): the first comes first. In the heap that gives the last, all are negated.
+_Place = tuple[int, int, int]
 
 
 class PreemptionArgs(NamedTuple):
@@ -44,14 +63,6 @@ class PreemptionArgs(NamedTuple):
         return max(nodes * self.min_candidate_nodes_percentage // 100, self.min_candidate_nodes_absolute)
 
 
-class Looked(NamedTuple):
-    """What was found of a node, as of some version of it."""
-
-    version: tuple[int, int]
-    victims: Victims | None
-    cost: tuple[int, ...]
-
-
 class Preemption(NamedTuple):
     """The pod is to have the room of this node when the victims are gone; there may be none left to evict."""
 
@@ -59,50 +70,160 @@ class Preemption(NamedTuple):
     victims: Victims
 
 
-def choose_node(
-    nodes: NodeColumns,
-    levels: PriorityLevels,
-    pods_on: Callable[[int], list[RunningPod]],
-    needs: Charges,
-    priority: int,
-    allowed: NDArray[np.bool_],
-    spare: Mapping[str, int],
-    args: PreemptionArgs = PreemptionArgs(),  # noqa: B008  # immutable
-    version_of: Callable[[int], tuple[int, int]] | None = None,
-    looked: dict[int, Looked] | None = None,
-) -> Preemption | None:
-    """For a pod that fits nowhere. None: no evictions of lower priority would help it.
+class _Looked(NamedTuple):
+    """`victims` is None, and the cost empty, where the pod would not fit even without all of lower priority."""
+
+    victims: Victims | None
+    cost: tuple[int, ...]
+
+    @property
+    def spares_budgets(self) -> bool:
+        return self.victims is not None and not self.victims.violations
+
+
+class Candidates:
+    """For pods of one priority with the same needs, as long as the budgets stay what they are.
 
     Args:
-        needs: (column, units) of its requests.
-        allowed: by slot, whether everything but the room is right for the pod.
+        pods_on: the pods on a node; when they change, so do the levels there.
+        needs: (column, units) of the pod's requests.
         spare: by budget, how many more pods it can do without.
-        version_of: of a node, what changes with its room and its pods.
-        looked: what was found of nodes for the same needs, priority and budgets; kept up to date.
     """
-    begins = levels.begins(needs, priority, allowed)
-    found = np.flatnonzero(begins.fits)
-    # Of equal levels the own shard first, then as the tie bits have it.
-    order = found[np.lexsort((-nodes.tie[found], begins.level[found]))]
-    wanted = args.candidates(int(np.count_nonzero(nodes.present[: nodes.high])))
-    best: tuple[tuple[int, ...], Preemption] | None = None
-    candidates = 0
-    columns = [column for column, _ in needs]
-    for slot in order[: max(wanted, SEARCHED_MAX)].tolist():
-        version = (0, 0) if version_of is None else version_of(slot)
-        known = None if looked is None else looked.get(slot)
-        if known is None or known.version != version:
-            free = {column: nodes.free_cells[column][slot] for column in columns}
-            victims = victims_on(pods_on(slot), free, needs, priority, spare)
-            known = Looked(version, victims, () if victims is None else victims.cost())
-            if looked is not None:
-                looked[slot] = known
-        _, victims, cost = known
-        if victims is None:
-            continue
-        candidates += 1
-        if best is None or cost < best[0]:
-            best = cost, Preemption(slot, victims)
-        if candidates >= wanted and not best[1].victims.violations:
-            break
-    return None if best is None else best[1]
+
+    def __init__(
+        self,
+        nodes: NodeColumns,
+        levels: PriorityLevels,
+        pods_on: Callable[[int], list[RunningPod]],
+        needs: Charges,
+        priority: int,
+        spare: Mapping[str, int],
+    ) -> None:
+        self._nodes, self._levels, self._pods_on = nodes, levels, pods_on
+        self._needs, self._priority, self._spare = needs, priority, spare
+        self._start_over(np.zeros(0, np.bool_))
+        self._row_changes = -1  # Nothing has been seen.
+
+    def _start_over(self, allowed: NDArray[np.bool_]) -> None:
+        self._allowed = allowed.copy()
+        self._places: dict[int, _Place] = {}
+        self._looked: dict[int, _Looked] = {}
+        self._candidates = self._sparing = 0  # Of those looked at; `_sparing`: whose budgets can spare all victims.
+        self._last: list[_Place] = []
+        self._best: list[tuple[tuple[int, ...], _Place]] = []
+        self._place(np.flatnonzero(allowed))
+        self._next = list(self._places.values())
+        heapify(self._next)
+        self._seen_all()
+
+    def _seen_all(self) -> None:
+        self._row_changes, self._pod_changes = self._nodes.changes.end, self._levels.changes.end
+
+    def choose(self, allowed: NDArray[np.bool_], wanted: int) -> Preemption | None:
+        """None: no evictions of lower priority would help.
+
+        Args:
+            allowed: by slot in use, whether everything but the room is right for the pod.
+            wanted: how many candidates to choose from, where there are so many.
+        """
+        self._catch_up(allowed)
+        limit = max(wanted, SEARCHED_MAX)
+        self._look(wanted, limit)
+        self._give_back(wanted, limit)
+        best = self._best
+        while best:
+            _, (_, _, slot) = best[0]
+            looked = self._looked.get(slot)
+            if looked is not None and looked.victims is not None and best[0] == (looked.cost, self._places[slot]):
+                return Preemption(slot, looked.victims)
+            heappop(best)
+        return None
+
+    # ------------------------------------------------------------------------------------------------- the order
+
+    def _catch_up(self, allowed: NDArray[np.bool_]) -> None:
+        rows = self._nodes.changes.since(self._row_changes)
+        pods = self._levels.changes.since(self._pod_changes)
+        entries = len(self._next) + len(self._last) + len(self._best)
+        if rows is None or pods is None or entries > ENTRIES_A_NODE * len(allowed) + SEARCHED_MAX:
+            self._start_over(allowed)
+            return
+        before = len(self._allowed)
+        others = np.flatnonzero(allowed[:before] != self._allowed).tolist()
+        changed = dict.fromkeys((*rows, *pods, *others))
+        if others or len(allowed) > before:
+            self._allowed = allowed.copy()
+        for slot in changed:
+            if slot in self._looked:
+                self._forget(slot)
+            self._places.pop(slot, None)
+        slots = np.array(list(changed), np.intp)
+        self._place(slots[allowed[slots]])
+        for slot in changed:
+            place = self._places.get(slot)
+            if place is not None:
+                heappush(self._next, place)
+        self._seen_all()
+
+    def _place(self, slots: NDArray[np.intp]) -> None:
+        """Where these belong in the order, if room could be made there."""
+        if len(slots):
+            begins = self._levels.begins(self._needs, self._priority, slots)
+            found = slots[begins.fits]
+            order = begins.level[begins.fits].tolist(), (-self._nodes.tie[found]).tolist(), found.tolist()
+            self._places.update((place[2], place) for place in zip(*order, strict=True))
+
+    # ------------------------------------------------------------------------------------- the beginning looked at
+
+    def _look(self, wanted: int, limit: int) -> None:
+        """Until there are enough, and none is left out before the last."""
+        while self._next:
+            place = self._next[0]
+            slot = place[2]
+            if self._places.get(slot) != place or slot in self._looked:
+                heappop(self._next)
+                continue
+            enough = len(self._looked) >= limit or (self._candidates >= wanted and self._sparing > 0)
+            last = self._last_place() if enough else None
+            if last is not None and last < place:
+                return
+            heappop(self._next)
+            self._look_at(place)
+
+    def _look_at(self, place: _Place) -> None:
+        slot = place[2]
+        free = {column: self._nodes.free_cells[column][slot] for column, _ in self._needs}
+        victims = victims_on(self._pods_on(slot), free, self._needs, self._priority, self._spare)
+        looked = self._looked[slot] = _Looked(victims, () if victims is None else victims.cost())
+        self._candidates += looked.victims is not None
+        self._sparing += looked.spares_budgets
+        level, tie, _ = place
+        heappush(self._last, (-level, -tie, -slot))
+        if victims is not None:
+            heappush(self._best, (looked.cost, place))
+
+    def _forget(self, slot: int) -> None:
+        looked = self._looked.pop(slot)
+        self._candidates -= looked.victims is not None
+        self._sparing -= looked.spares_budgets
+
+    def _last_place(self) -> _Place | None:
+        """Of those looked at."""
+        last = self._last
+        while last:
+            level, tie, slot = (-each for each in last[0])
+            if slot in self._looked and self._places[slot] == (level, tie, slot):
+                return level, tie, slot
+            heappop(last)
+        return None
+
+    def _give_back(self, wanted: int, limit: int) -> None:
+        """What is at the end, and could have been left out."""
+        while (place := self._last_place()) is not None:
+            looked = self._looked[place[2]]
+            candidates = self._candidates - (looked.victims is not None)
+            if len(self._looked) <= limit and (candidates < wanted or self._sparing == looked.spares_budgets):
+                return
+            heappop(self._last)
+            self._forget(place[2])
+            heappush(self._next, place)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..change_log import ChangeLog
 from ..columns import Charges, Floats, NodeColumns
 
 # Each takes 40 bytes a node. Where there are more priorities than that, several share a level; then room may seem to
@@ -26,22 +27,31 @@ NO_LEVEL: Final = int(np.iinfo(np.int64).min)
 class Level:
     """Pods of priority `floor`, or some more above it. With its last pod it goes."""
 
-    __slots__ = ("floor", "pods", "used")
+    __slots__ = ("cells", "floor", "pods", "used")
 
     def __init__(self, floor: int, used: Floats) -> None:
-        self.floor, self.used, self.pods = floor, used, 0
+        self.floor, self.pods = floor, 0
+        self.use(used)
+
+    def use(self, used: Floats) -> None:
+        self.used = used
+        self.cells = [column.data for column in used]  # For single cells, as in the node table.
 
 
 class Begins(NamedTuple):
-    """By slot: whether the pod would fit if lower priorities went, and from which level on they would have to."""
+    """Of each slot asked for: whether the pod would fit if lower priorities went, and from which level on they would
+    have to."""
 
     fits: NDArray[np.bool_]
     level: NDArray[np.int64]
 
 
 class PriorityLevels:
+    """`changes`: the slots where pods came or went."""
+
     def __init__(self, nodes: NodeColumns) -> None:
         self._nodes = nodes
+        self.changes = ChangeLog()
         self._levels: list[Level] = []  # With ascending floors.
         self._leaving = Level(NO_LEVEL, np.zeros_like(nodes.free))
 
@@ -55,14 +65,18 @@ class PriorityLevels:
         self._fit_table()
         level = self._leaving if leaving else self._level_of(priority)
         level.pods += 1
+        cells = level.cells
         for column, units in charges:
-            level.used[column, slot] += units
+            cells[column][slot] += units
+        self.changes.append(slot)
         return level
 
     def remove(self, level: Level, slot: int, charges: Charges) -> None:
         self._fit_table()
+        cells = level.cells
         for column, units in charges:
-            level.used[column, slot] -= units
+            cells[column][slot] -= units
+        self.changes.append(slot)
         level.pods -= 1
         if not level.pods and level is not self._leaving:
             self._levels.remove(level)
@@ -77,24 +91,24 @@ class PriorityLevels:
             levels.insert(place, level)
             return level
         level = levels[max(place - 1, 0)]
-        level.floor = min(level.floor, priority)
+        if priority < level.floor:
+            level.floor = priority
+            self.changes.forget()  # Room begins lower wherever this level has pods.
         return level
 
-    def begins(self, needs: Charges, priority: int, allowed: NDArray[np.bool_]) -> Begins:
-        """For a pod of this priority, on the slots that are `allowed` but for their room."""
+    def begins(self, needs: Charges, priority: int, slots: NDArray[np.intp]) -> Begins:
+        """For a pod of this priority."""
         self._fit_table()
-        nodes = self._nodes
-        high = nodes.high
-        columns = np.array([column for column, _ in needs], np.intp)
-        spare = nodes.free[columns, :high] - np.array([units for _, units in needs], np.float64)[:, None]
-        spare += self._leaving.used[columns, :high]
-        fits = allowed[:high] & (spare >= 0).all(axis=0)
-        begins = np.full(high, NO_LEVEL)
+        cells = np.array([column for column, _ in needs], np.intp)[:, None], slots
+        spare = self._nodes.free[cells] - np.array([units for _, units in needs], np.float64)[:, None]
+        spare += self._leaving.used[cells]
+        fits = np.asarray((spare >= 0).all(axis=0))
+        begins = np.full(len(slots), NO_LEVEL)
         for level in self._levels:
             if level.floor >= priority:
                 break
-            spare += level.used[columns, :high]
-            now = allowed[:high] & ~fits & (spare >= 0).all(axis=0)
+            spare += level.used[cells]
+            now = ~fits & (spare >= 0).all(axis=0)
             begins[now] = level.floor
             fits |= now
         return Begins(fits, begins)
@@ -103,7 +117,7 @@ class PriorityLevels:
         shape = self._nodes.free.shape
         if self._leaving.used.shape != shape:
             for level in (self._leaving, *self._levels):
-                level.used = _grown(level.used, shape)
+                level.use(_grown(level.used, shape))
 
 
 def _grown(old: Floats, shape: tuple[int, ...]) -> Floats:

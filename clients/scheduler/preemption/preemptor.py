@@ -35,22 +35,25 @@ from ..pending import QUEUED, PendingPod, PodState
 from ..plugins.default_preemption import DefaultPreemption
 from ..plugins.node_resources_fit import NodeResourcesFit
 from ..pod_queue import PodQueue
-from .choice import Looked, Preemption, choose_node
+from .choice import Candidates, Preemption
 from .running import RunningPods
 
 NEVER: Final = "Never"
 # How often those are looked at again for whom nobody could be evicted: a pass over all nodes for each shape.
 RETRY_SECONDS: Final = 1.0
 FUTILE_MAX: Final = 4096  # Shapes remembered.
+# Kinds of pods for which candidates are kept, at some 300 bytes a node.
+CANDIDATES_MAX: Final = 4
 
 
 class Nomination:
     """`victims`: those whose room is not free yet."""
 
-    __slots__ = ("charges", "pod", "slot", "victims")
+    __slots__ = ("charges", "pod", "priority", "slot", "victims")
 
     def __init__(self, pod: PendingPod, slot: int, charges: Charges, victims: dict[str, None]) -> None:
         self.pod, self.slot, self.charges, self.victims = pod, slot, charges, victims
+        self.priority = pod.template.priority
 
 
 class Preemptor:
@@ -67,10 +70,9 @@ class Preemptor:
     ) -> None:
         self._home, self._nodes, self._pickers, self._queue = home, nodes, pickers, queue
         self._bound_pods = bound_pods
-        self.running = RunningPods(
-            nodes, lambda partition, uid: partition in views and uid in views[partition].ledger.observed
-        )
+        self.running = RunningPods(nodes, lambda partition, uid: _held(views.get(partition), uid))
         self.nominations: dict[str, Nomination] = {}
+        self._by_priority: dict[int, dict[str, Nomination]] = {}
         self._for_whom: dict[str, dict[str, None]] = {}  # By the uid of a victim, those of the pods that wait for it.
         self._plugins = {
             name: plugin
@@ -81,8 +83,7 @@ class Preemptor:
         # By shape, as of when nothing could be done for it.
         self._futile: dict[int, tuple[int, int, int]] = {}
         self._offered: dict[int, None] = {}
-        self._looked_for: tuple[object, ...] = ()
-        self._looked: dict[int, Looked] = {}
+        self._candidates: dict[tuple[int, int], Candidates] = {}  # By template, and as of which change of budgets.
         self._retry_at = -math.inf
         self._retried = 0  # As of which change of the running pods.
 
@@ -128,7 +129,8 @@ class Preemptor:
         return slot
 
     def _lower(self, pod: PendingPod) -> list[Nomination]:
-        return [each for each in self.nominations.values() if each.pod.template.priority < pod.template.priority]
+        mine = pod.template.priority
+        return [each for priority, these in self._by_priority.items() if priority < mine for each in these.values()]
 
     def _hold_but_at(self, slot: int, nominations: list[Nomination]) -> None:
         """Again, those that were lifted; who was to have room at `slot` gives way."""
@@ -153,12 +155,15 @@ class Preemptor:
 
     def _end(self, nomination: Nomination) -> None:
         """Its room is held no more."""
-        del self.nominations[nomination.pod.uid]
-        for uid in nomination.victims:
-            waiting = self._for_whom[uid]
-            del waiting[nomination.pod.uid]
+        uid, priority = nomination.pod.uid, nomination.priority
+        del self.nominations[uid], self._by_priority[priority][uid]
+        if not self._by_priority[priority]:
+            del self._by_priority[priority]
+        for victim in nomination.victims:
+            waiting = self._for_whom[victim]
+            del waiting[uid]
             if not waiting:
-                del self._for_whom[uid]
+                del self._for_whom[victim]
 
     def sweep(self) -> None:
         """End the nominations of pods that wait no more, and of nodes that are gone."""
@@ -211,29 +216,27 @@ class Preemptor:
         return self._nodes.changes.end, self._nodes.static_changes.end, self.running.changes
 
     def _choose(self, pod: PendingPod, plugin: DefaultPreemption) -> Preemption | None:
-        nodes, running = self._nodes, self.running
+        nodes = self._nodes
         columns = nodes.resource_columns
         requests = {name: units for name, units in pod.template.requests.items() if units}
         if any(name not in columns for name in requests):
             return None
         needs = tuple((columns[name], units) for name, units in requests.items())
         allowed = right_but_for_room(self._pickers[pod.template.scheduler_name], nodes, pod.shape)
-        # The next pod is mostly one like this: only the nodes that have changed are looked at closely again.
-        key = (needs, pod.template.priority, running.budget_changes)
-        if key != self._looked_for:
-            self._looked_for, self._looked = key, {}
-        return choose_node(
-            nodes,
-            running.levels,
-            running.on,
-            needs,
-            pod.template.priority,
-            allowed,
-            running.spare,
-            plugin.args,
-            running.version,
-            self._looked,
-        )
+        return self._candidates_for(pod, needs).choose(allowed, plugin.args.candidates(nodes.nodes))
+
+    def _candidates_for(self, pod: PendingPod, needs: Charges) -> Candidates:
+        """What is kept for pods like this one: the next is mostly one of them."""
+        running, key = self.running, (pod.template.id, self.running.budget_changes)
+        candidates = self._candidates.pop(key, None)
+        if candidates is None:
+            if len(self._candidates) >= CANDIDATES_MAX:
+                del self._candidates[next(iter(self._candidates))]
+            candidates = Candidates(
+                self._nodes, running.levels, running.on, needs, pod.template.priority, running.spare
+            )
+        self._candidates[key] = candidates
+        return candidates
 
     def _nominate(self, pod: PendingPod, found: Preemption, decisions: Decisions, history: str) -> None:
         nodes, slot = self._nodes, found.slot
@@ -244,6 +247,7 @@ class Preemptor:
         leaving = [each.uid for each in self.running.on(slot) if each.leaving and each.charges]
         victims = dict.fromkeys((*(each.uid for each in found.victims.pods), *leaving))
         nomination = self.nominations[pod.uid] = Nomination(pod, slot, charges, victims)
+        self._by_priority.setdefault(nomination.priority, {})[pod.uid] = nomination
         for uid in victims:
             self._for_whom.setdefault(uid, {})[pod.uid] = None
         self._hold(nomination)
@@ -274,7 +278,7 @@ class Preemptor:
 
     def room_is_free(self, pod_uid: str) -> None:
         """The placement of a pod is gone."""
-        self.running.held(pod_uid, held=False)
+        self.running.held(pod_uid, ())
         self._no_victim(pod_uid)
 
     def _no_victim(self, pod_uid: str) -> None:
@@ -291,15 +295,27 @@ class Preemptor:
         self._no_victim(pod_uid)
 
 
+def _held(view: PartitionView | None, uid: str) -> Charges:
+    hold = None if view is None else view.ledger.observed.get(uid)
+    return () if hold is None else hold.charges
+
+
 def right_but_for_room(picker: Picker, nodes: NodeColumns, shape: Shape) -> Bools:
     """By slot in use: all filters but the one of resources pass, as things are. (What victims do to other filters, as
-    their ports and their anti-affinity, is not foreseen.)"""
-    high = nodes.high
-    right = nodes.present[:high] & nodes.ready[:high] & nodes.open[:high]
-    for call in picker.algorithm.filters:
+    their ports and their anti-affinity, is not foreseen.)
+
+    Raises:
+        PluginError
+    """
+    column, everywhere = picker.column(shape), slice(0, nodes.high)
+    right = column.node_passes
+    for call, state in column.questions.room_filters:
+        if call.name != NodeResourcesFit.name:
+            right = right & call.over(state, shape, nodes, everywhere)
+    for call in picker.algorithm.live_filters if picker.pods_matter(shape) else ():
         state = call.state(shape, nodes)
         if isinstance(state, Unresolvable):
-            return np.zeros(high, np.bool_)
-        if call.name != NodeResourcesFit.name and not isinstance(state, Skip):
-            right &= call.over(state, shape, nodes, slice(0, high))
+            return np.zeros(nodes.high, np.bool_)
+        if not isinstance(state, Skip):
+            right = right & call.over(state, shape, nodes, everywhere)
     return right

@@ -1,18 +1,17 @@
 """The bound pods of the home partition by node, and the budgets that guard them: who may be evicted, and at what price.
 
 Only pods that have been seen bound: what is merely on its way to a node is nobody's victim. What they take is given
-back by their Placement, of which another partition tells, sooner or later than home tells of the pod. So a pod without
-one takes nothing.
+back by their Placement, of which another partition tells, sooner or later than home tells of the pod. So a pod takes
+what its Placement holds, and without one nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ....proto.objects import Object, ObjectKey, parse_time
 from ....proto.selectors import Selector, label_selector_of, selects
-from ...placements import placed_requests
 from ..columns import Charges, NodeColumns
 from ..pods_on_nodes import PodOnNode
 from .levels import Level, PriorityLevels
@@ -20,11 +19,10 @@ from .victims import NOT_STARTED_MS, RunningPod
 
 
 class _Running:
-    __slots__ = ("budgets_at", "level", "pod", "slot", "takes")
+    __slots__ = ("budgets_at", "level", "pod", "slot")
 
-    def __init__(self, pod: RunningPod, slot: int, level: Level, takes: Charges) -> None:
+    def __init__(self, pod: RunningPod, slot: int, level: Level) -> None:
         self.pod, self.slot, self.level = pod, slot, level
-        self.takes = takes  # As long as its placement is there.
         self.budgets_at = -1  # As of which change of budgets `pod.budgets` are known.
 
 
@@ -36,17 +34,16 @@ class _Budget(NamedTuple):
 class RunningPods:
     """What `nodes.pods` knows, as it matters to who may preempt, from the moment that somebody may.
 
-    `followed`: somebody may. `changes` counts what may make another choice of victims. `is_held` says whether a
-    partition has, as far as is known, the placement of a pod (by uid).
+    `followed`: somebody may. `changes` counts what may make another choice of victims. `held_by` says what a partition
+    holds, as far as is known, for a pod (by uid): nothing, if it has no placement of it.
     """
 
-    def __init__(self, nodes: NodeColumns, is_held: Callable[[str, str], bool]) -> None:
-        self._nodes, self._is_held = nodes, is_held
+    def __init__(self, nodes: NodeColumns, held_by: Callable[[str, str], Charges]) -> None:
+        self._nodes, self._held_by = nodes, held_by
         self.levels = PriorityLevels(nodes)
         self.followed = False
         self.changes = 0
         self._pods: dict[str, _Running] = {}
-        self._versions: dict[int, int] = {}
         self._budgets: dict[ObjectKey, _Budget] = {}
         self.budget_changes = 0
 
@@ -74,22 +71,21 @@ class RunningPods:
         # What has been asked to go is going, until it is seen to stay after all: see `stays`.
         leaving = bool(known.object.deletion_ms) or (before is not None and before.pod.leaving)
         self._take(uid)
-        takes = self._charges(placed_requests(known.object.spec))
         pod = RunningPod(
             uid,
             known.priority,
-            takes if self._is_held(self._nodes.partitions[known.slot], uid) else (),
+            self._held_by(self._nodes.partitions[known.slot], uid),
             parse_time(known.started_at) if known.started_at else NOT_STARTED_MS,
             (),
             leaving,
         )
-        self._put(pod, known.slot, takes)
+        self._put(pod, known.slot)
 
-    def held(self, uid: str, *, held: bool) -> None:
-        """The placement of a pod has come, or is gone."""
+    def held(self, uid: str, charges: Charges) -> None:
+        """The placement of a pod has come and holds this, or is gone."""
         known = self._pods.get(uid)
-        if known is not None and bool(known.pod.charges) != held:
-            self._replace(known, known.pod._replace(charges=known.takes if held else ()))
+        if known is not None and known.pod.charges != charges:
+            self._replace(known, known.pod._replace(charges=charges))
 
     def gone(self, uid: str) -> None:
         """It has finished, or is gone."""
@@ -113,12 +109,9 @@ class RunningPods:
 
     def _replace(self, known: _Running, pod: RunningPod) -> None:
         self.changes += 1
-        self._take(pod.uid)
-        self._put(pod, known.slot, known.takes)
-
-    def version(self, slot: int) -> tuple[int, int]:
-        """Changes with the room of a node and with its pods."""
-        return self._nodes.generation(slot), self._versions.get(slot, 0)
+        self.levels.remove(known.level, known.slot, known.pod.charges)
+        known.level = self.levels.add(pod.priority, known.slot, pod.charges, leaving=pod.leaving)
+        known.pod = pod
 
     def on(self, slot: int) -> list[RunningPod]:
         """With the budgets that select them now."""
@@ -126,7 +119,7 @@ class RunningPods:
         return [self._guarded(running, known) for known, running in here if running is not None]
 
     def _guarded(self, running: _Running, known: PodOnNode) -> RunningPod:
-        if running.budgets_at != self.budget_changes:
+        if running.budgets_at != self.budget_changes and (self._budgets or running.pod.budgets):
             labels = known.object.labels
             running.budgets_at = self.budget_changes
             running.pod = running.pod._replace(
@@ -161,14 +154,9 @@ class RunningPods:
 
     # ----------------------------------------------------------------------------------------------------- changes
 
-    def _charges(self, requests: Mapping[str, int]) -> Charges:
-        columns = self._nodes.resource_columns
-        return tuple((columns[name], units) for name, units in requests.items() if name in columns and units)
-
-    def _put(self, pod: RunningPod, slot: int, takes: Charges) -> None:
+    def _put(self, pod: RunningPod, slot: int) -> None:
         level = self.levels.add(pod.priority, slot, pod.charges, leaving=pod.leaving)
-        self._pods[pod.uid] = _Running(pod, slot, level, takes)
-        self._versions[slot] = self._versions.get(slot, 0) + 1
+        self._pods[pod.uid] = _Running(pod, slot, level)
         self._nodes.keep(slot)
 
     def _take(self, uid: str) -> None:
@@ -176,5 +164,4 @@ class RunningPods:
         if running is None:
             return
         self.levels.remove(running.level, running.slot, running.pod.charges)
-        self._versions[running.slot] += 1
         self._nodes.let_go(running.slot)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from ursa.clients.scheduler import change_log
 from ursa.clients.scheduler.columns import NodeColumns
 from ursa.clients.scheduler.node_facts import read_node
-from ursa.clients.scheduler.preemption import levels
-from ursa.clients.scheduler.preemption.choice import Looked, Preemption, PreemptionArgs, choose_node
-from ursa.clients.scheduler.preemption.levels import LEVELS_MAX, NO_LEVEL, PriorityLevels
-from ursa.clients.scheduler.preemption.victims import RunningPod, Victims
+from ursa.clients.scheduler.preemption import choice, levels
+from ursa.clients.scheduler.preemption.choice import Candidates, Preemption, PreemptionArgs
+from ursa.clients.scheduler.preemption.levels import LEVELS_MAX, NO_LEVEL, Level, PriorityLevels
+from ursa.clients.scheduler.preemption.victims import RunningPod, Victims, victims_on
 
 from ..objects import node as node_object
 from .reference import Cost, Node, Pod, best_nodes, lowest_level
@@ -58,22 +60,36 @@ class World:
         self.nodes = NodeColumns(1)
         self.levels = PriorityLevels(self.nodes)
         self.pods: dict[int, list[RunningPod]] = {}
+        self.counted: dict[str, Level] = {}
         self.slots: dict[str, int] = {}
         self.allowed = np.zeros(self.nodes.capacity, np.bool_)
         for node in cluster:
-            cpu, memory = node.allocatable["cpu"], node.allocatable["memory"]
-            self.nodes.set_node("rp-1", node.name, read_node(node_object(node.name, cpu=f"{cpu}m", memory=str(memory))))
-            slot = self.slots[node.name] = self.nodes.slot("rp-1", node.name)
-            self.allowed[slot] = node.suits
-            self.nodes.hold(slot, self.charges(node.others))
-            self.pods[slot] = []
-            for pod in node.pods:
-                charges = self.charges(pod.requests)
-                self.nodes.hold(slot, charges)
-                self.levels.add(pod.priority, slot, charges, leaving=pod.leaving)
-                self.pods[slot].append(
-                    RunningPod(pod.name, pod.priority, charges, pod.started, pod.budgets, pod.leaving)
-                )
+            self.add_node(node)
+
+    def add_node(self, node: Node) -> None:
+        cpu, memory = node.allocatable["cpu"], node.allocatable["memory"]
+        self.nodes.set_node("rp-1", node.name, read_node(node_object(node.name, cpu=f"{cpu}m", memory=str(memory))))
+        slot = self.slots[node.name] = self.nodes.slot("rp-1", node.name)
+        self.allowed[slot] = node.suits
+        self.nodes.hold(slot, self.charges(node.others))
+        self.pods[slot] = []
+        for pod in node.pods:
+            charges = self.charges(pod.requests)
+            self.add_pod(slot, RunningPod(pod.name, pod.priority, charges, pod.started, pod.budgets, pod.leaving))
+
+    def add_pod(self, slot: int, pod: RunningPod) -> None:
+        self.nodes.hold(slot, pod.charges)
+        self.count_pod(slot, pod)
+
+    def count_pod(self, slot: int, pod: RunningPod) -> None:
+        self.counted[pod.uid] = self.levels.add(pod.priority, slot, pod.charges, leaving=pod.leaving)
+        self.pods[slot].append(pod)
+
+    def uncount_pod(self, slot: int) -> RunningPod:
+        """The one that came first."""
+        pod = self.pods[slot].pop(0)
+        self.levels.remove(self.counted.pop(pod.uid), slot, pod.charges)
+        return pod
 
     def charges(self, requests: Mapping[str, int]) -> tuple[tuple[int, int], ...]:
         return tuple((self.nodes.resource_columns[name], units) for name, units in requests.items() if units)
@@ -85,9 +101,13 @@ class World:
         spare: Mapping[str, int],
         args: PreemptionArgs = DEFAULT,
     ) -> Preemption | None:
-        return choose_node(
-            self.nodes, self.levels, self.pods.__getitem__, self.charges(wanted), priority, self.allowed, spare, args
-        )
+        return self.candidates(priority, wanted, spare).choose(self.in_use(), args.candidates(len(self.slots)))
+
+    def candidates(self, priority: int, wanted: Mapping[str, int], spare: Mapping[str, int]) -> Candidates:
+        return Candidates(self.nodes, self.levels, self.pods.__getitem__, self.charges(wanted), priority, spare)
+
+    def in_use(self) -> NDArray[np.bool_]:
+        return self.allowed[: self.nodes.high]
 
 
 @given(
@@ -141,10 +161,9 @@ def test_where_room_begins_is_found_for_all_nodes_at_once(
     cluster: list[Node], priority: int, wanted: dict[str, int]
 ) -> None:
     world = World(cluster)
-    begins = world.levels.begins(world.charges(wanted), priority, world.allowed)
-    for node in cluster:
-        slot = world.slots[node.name]
-        lowest = lowest_level(node, priority, wanted)
+    begins = world.levels.begins(world.charges(wanted), priority, np.array(list(world.slots.values())))
+    for slot, node in enumerate(cluster):
+        lowest = lowest_level(replace(node, suits=True), priority, wanted)
         assert begins.fits[slot] == (lowest is not None)
         if lowest is not None:
             assert begins.level[slot] == (NO_LEVEL if lowest == -1000 else lowest)
@@ -180,7 +199,7 @@ def test_levels_go_with_their_pods_and_count_as_they_were_added() -> None:
     for level in (*added, lower):
         columns.remove(level, slot, charges)
     assert columns.lowest is None
-    assert not columns.begins(((0, 1001),), 100, nodes.present).fits[slot]
+    assert not columns.begins(((0, 1001),), 100, np.array([slot])).fits[0]
 
 
 def test_what_pods_take_is_known_after_the_node_table_has_grown() -> None:
@@ -192,33 +211,88 @@ def test_what_pods_take_is_known_after_the_node_table_has_grown() -> None:
     columns.add(1, slot, ((0, 1000),), leaving=False)
     for number in range(100):
         nodes.set_node("rp-1", f"m{number}", read_node(node_object(f"m{number}", cpu="0")))
-    begins = columns.begins(((0, 500),), 2, nodes.present)
+    begins = columns.begins(((0, 500),), 2, np.flatnonzero(nodes.present))
     assert np.flatnonzero(begins.fits).tolist() == [slot]
 
 
-@given(clusters(st.integers(-2, 4)), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=4))
-def test_what_was_found_of_a_node_before_is_no_other_answer(
-    cluster: list[Node], changes: list[tuple[int, int]]
-) -> None:
-    world = World(cluster)
-    versions = dict.fromkeys(world.pods, 0)
-    looked: dict[int, Looked] = {}
-    needs = world.charges({"cpu": 1, "memory": 1})
+NEEDS = {"cpu": 2, "memory": 1}
+SPARE = {"a": 0, "b": 1}
+PREEMPTOR_PRIORITY = 3
 
-    def choose(**memory: Any) -> Preemption | None:
-        return choose_node(
-            world.nodes, world.levels, world.pods.__getitem__, needs, 3, world.allowed, {"a": 0, "b": 1}, **memory
+
+def one_after_the_other(world: World, wanted: int, searched_max: int) -> Preemption | None:
+    """All that is promised of the choice, with nothing kept: the first nodes in the order, until there are enough."""
+    needs = world.charges(NEEDS)
+    slots = np.flatnonzero(world.in_use())
+    begins = world.levels.begins(needs, PREEMPTOR_PRIORITY, slots)
+    found = slots[begins.fits].tolist()
+    order = sorted(zip(begins.level[begins.fits].tolist(), (-world.nodes.tie[found]).tolist(), found, strict=True))
+    best: Preemption | None = None
+    candidates = 0
+    for _, _, slot in order[: max(wanted, searched_max)]:
+        free = {column: float(world.nodes.free[column, slot]) for column, _ in needs}
+        victims = victims_on(world.pods[slot], free, needs, PREEMPTOR_PRIORITY, SPARE)
+        if victims is None:
+            continue
+        candidates += 1
+        if best is None or victims.cost() < best.victims.cost():
+            best = Preemption(slot, victims)
+        if candidates >= wanted and not best.victims.violations:
+            break
+    return best
+
+
+happenings = st.tuples(
+    st.sampled_from(["comes", "ends", "is asked to go", "room goes", "allowed or not", "node"]),
+    st.integers(0, 9),
+    st.integers(-2, 3),
+    st.sampled_from([(), (), ("a",), ("b",)]),
+)
+
+
+def happen(world: World, what: str, number: int, priority: int, budgets: tuple[str, ...]) -> None:
+    slot = list(world.pods)[number % len(world.pods)]
+    charges = world.charges({"cpu": 1 + number % 2})
+    if what == "comes":
+        world.add_pod(slot, RunningPod(f"x{world.nodes.changes.end}", priority, charges, number, budgets))
+    elif what == "ends" and world.pods[slot]:
+        world.nodes.unhold(slot, world.uncount_pod(slot).charges)
+    elif what == "is asked to go" and world.pods[slot]:
+        world.count_pod(slot, world.uncount_pod(slot)._replace(leaving=True))
+    elif what == "room goes":
+        world.nodes.hold(slot, charges)
+    elif what == "allowed or not":
+        world.allowed[slot] = not world.allowed[slot]
+    elif what == "node":
+        world.add_node(
+            cluster_of(len(world.slots), [(priority, {"cpu": 3, "memory": 1}, number, budgets, False)], 0, 0, 1)
         )
 
-    for number, priority in [(0, 0), *changes]:
-        slot = list(world.pods)[number % len(cluster)]
-        charges = ((0, 1),)
-        world.nodes.hold(slot, charges)
-        world.levels.add(priority, slot, charges, leaving=False)
-        world.pods[slot].append(RunningPod(f"x{len(world.pods[slot])}", priority, charges))
-        versions[slot] += 1
-        kept = choose(version_of=lambda slot: (world.nodes.generation(slot), versions[slot]), looked=looked)
-        assert kept == choose()
+
+@pytest.mark.parametrize(("levels_max", "changes_max"), [(16, 4096), (2, 4096), (16, 2)])
+def test_what_is_kept_from_one_pod_to_the_next_gives_the_answer_of_a_fresh_look(
+    monkeypatch: pytest.MonkeyPatch, levels_max: int, changes_max: int
+) -> None:
+    searched_max = 3
+    monkeypatch.setattr(choice, "SEARCHED_MAX", searched_max)
+    monkeypatch.setattr(levels, "LEVELS_MAX", levels_max)
+    monkeypatch.setattr(change_log, "CHANGES_MAX", changes_max)
+
+    @example([cluster_of(0, [], 0, 0, 0)], [[("node", 0, 0, ())], [("allowed or not", 1, 0, ())]], 1)
+    @given(
+        clusters(st.integers(-2, 4)),
+        st.lists(st.lists(happenings, max_size=3), max_size=12),
+        st.integers(1, 5),
+    )
+    def same(cluster: list[Node], rounds: list[list[tuple[str, int, int, tuple[str, ...]]]], wanted: int) -> None:
+        world = World(cluster)
+        kept = world.candidates(PREEMPTOR_PRIORITY, NEEDS, SPARE)
+        for happening in [[], *rounds]:
+            for each in happening:
+                happen(world, *each)
+            assert kept.choose(world.in_use(), wanted) == one_after_the_other(world, wanted, searched_max)
+
+    same()
 
 
 def pods_world(pods: list[Pod], cpu: int = 4) -> World:
@@ -250,6 +324,26 @@ def test_as_long_as_only_violations_are_found_the_search_goes_on() -> None:
     found = world.choose(9, {"cpu": 2}, {"a": 0}, PreemptionArgs(0, 1))
     assert found is not None
     assert world.nodes.names[found.slot] == "f"
+
+
+def test_where_all_evictions_are_violations_not_every_node_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "SEARCHED_MAX", 5)
+    world = World(
+        [
+            Node(f"g{n}", {"cpu": 4, "memory": 9}, {}, [Pod(f"g{n}", 0, {"cpu": 4}, 0, ("a",), False)], True)
+            for n in range(20)
+        ]
+    )
+    looked_at: list[int] = []
+
+    def pods_on(slot: int) -> list[RunningPod]:
+        looked_at.append(slot)
+        return world.pods[slot]
+
+    candidates = Candidates(world.nodes, world.levels, pods_on, world.charges({"cpu": 2}), 9, {"a": 0})
+    for _ in range(3):
+        assert candidates.choose(world.in_use(), 1) is not None
+    assert len(looked_at) == 5, "and each once"
 
 
 @pytest.mark.parametrize(
