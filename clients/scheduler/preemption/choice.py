@@ -15,7 +15,7 @@ steps in heaps. Entries that hold no more stay in the heaps until they come up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +31,8 @@ SEARCHED_MAX: Final = 2000
 # Begun anew where the heaps hold so many entries a node: most of them hold no more.
 ENTRIES_A_NODE: Final = 4
 
+# Up to so many changed slots are placed one by one.
+SINGLE_SLOTS_MAX: Final = 8
 # (level, -tie, slot): the first comes first. In the heap that gives the last, all are negated.
 _Place = tuple[int, int, int]
 
@@ -157,8 +159,11 @@ class Candidates:
             if slot in self._looked:
                 self._forget(slot)
             self._places.pop(slot, None)
-        slots = np.array(list(changed), np.intp)
-        self._place(slots[allowed[slots]])
+        slots = [slot for slot in changed if allowed[slot]]
+        if len(slots) > SINGLE_SLOTS_MAX:
+            self._place(np.array(slots, np.intp))
+        else:
+            self._place_each(slots)
         for slot in changed:
             place = self._places.get(slot)
             if place is not None:
@@ -167,11 +172,16 @@ class Candidates:
 
     def _place(self, slots: NDArray[np.intp]) -> None:
         """Where these belong in the order, if room could be made there."""
-        if len(slots):
-            begins = self._levels.begins(self._needs, self._priority, slots)
-            found = slots[begins.fits]
-            order = begins.level[begins.fits].tolist(), (-self._nodes.tie[found]).tolist(), found.tolist()
-            self._places.update((place[2], place) for place in zip(*order, strict=True))
+        begins = self._levels.begins(self._needs, self._priority, slots)
+        found = slots[begins.fits]
+        order = begins.level[begins.fits].tolist(), (-self._nodes.tie[found]).tolist(), found.tolist()
+        self._places.update((place[2], place) for place in zip(*order, strict=True))
+
+    def _place_each(self, slots: Sequence[int]) -> None:
+        for slot in slots:
+            level = self._levels.begins_at(self._needs, self._priority, slot)
+            if level is not None:
+                self._places[slot] = (level, -self._nodes.tie_cells[slot], slot)
 
     # ------------------------------------------------------------------------------------- the beginning looked at
 

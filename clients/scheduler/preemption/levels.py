@@ -113,6 +113,21 @@ class PriorityLevels:
             fits |= now
         return Begins(fits, begins)
 
+    def begins_at(self, needs: Charges, priority: int, slot: int) -> int | None:
+        """As `begins`, of one slot, in a tenth of the time; None: it does not fit."""
+        self._fit_table()
+        free, leaving = self._nodes.free_cells, self._leaving.cells
+        spare = [free[column][slot] + leaving[column][slot] - units for column, units in needs]
+        if all(left >= 0 for left in spare):
+            return NO_LEVEL
+        for level in self._levels:
+            if level.floor >= priority:
+                break
+            spare = [left + level.cells[column][slot] for left, (column, _) in zip(spare, needs, strict=True)]
+            if all(left >= 0 for left in spare):
+                return level.floor
+        return None
+
     def _fit_table(self) -> None:
         shape = self._nodes.free.shape
         if self._leaving.used.shape != shape:

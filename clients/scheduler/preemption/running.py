@@ -70,7 +70,8 @@ class RunningPods:
         uid, before = known.uid, self._pods.get(known.uid)
         # What has been asked to go is going, until it is seen to stay after all: see `stays`.
         leaving = bool(known.object.deletion_ms) or (before is not None and before.pod.leaving)
-        self._take(uid)
+        if before is not None:
+            self._take(uid)
         pod = RunningPod(
             uid,
             known.priority,

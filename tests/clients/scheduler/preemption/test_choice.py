@@ -167,6 +167,8 @@ def test_where_room_begins_is_found_for_all_nodes_at_once(
         assert begins.fits[slot] == (lowest is not None)
         if lowest is not None:
             assert begins.level[slot] == (NO_LEVEL if lowest == -1000 else lowest)
+        alone = world.levels.begins_at(world.charges(wanted), priority, slot)
+        assert alone == (begins.level[slot] if begins.fits[slot] else None)
 
 
 def test_more_priorities_than_levels_cost_no_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,12 +271,15 @@ def happen(world: World, what: str, number: int, priority: int, budgets: tuple[s
         )
 
 
-@pytest.mark.parametrize(("levels_max", "changes_max"), [(16, 4096), (2, 4096), (16, 2)])
+@pytest.mark.parametrize(
+    ("levels_max", "changes_max", "single_slots_max"), [(16, 4096, 8), (16, 4096, 0), (2, 4096, 8), (16, 2, 8)]
+)
 def test_what_is_kept_from_one_pod_to_the_next_gives_the_answer_of_a_fresh_look(
-    monkeypatch: pytest.MonkeyPatch, levels_max: int, changes_max: int
+    monkeypatch: pytest.MonkeyPatch, levels_max: int, changes_max: int, single_slots_max: int
 ) -> None:
     searched_max = 3
     monkeypatch.setattr(choice, "SEARCHED_MAX", searched_max)
+    monkeypatch.setattr(choice, "SINGLE_SLOTS_MAX", single_slots_max)
     monkeypatch.setattr(levels, "LEVELS_MAX", levels_max)
     monkeypatch.setattr(change_log, "CHANGES_MAX", changes_max)
 
