@@ -162,7 +162,7 @@ def _with_spread(name: str, nodes: int) -> Workload:
 
 def _preempting(name: str, nodes: int) -> Workload:
     low = Pods(_spec("900m"), nodes * LOW_A_NODE)
-    return Workload(name, nodes, (), [low], Pods(_spec("3000m", priority=10), min(MEASURED_MAX, nodes // 2)))
+    return Workload(name, nodes, (), [low], Pods(_spec("3000m", priority=10), min(MEASURED_MAX, nodes)))
 
 
 def _mixed(name: str, nodes: int) -> Workload:
