@@ -54,7 +54,7 @@ def _run(name: str, nodes: int) -> Measured:
 
 def alone(names: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
     for nodes, name in product(sizes, names):
-        runs = _processes(partial(_run, name), [nodes] * (RUNS if name == BASIC else 1))
+        runs = _processes(partial(_run, name), [nodes] * (RUNS if nodes in RATES_MIN or name == BASIC else 1))
         rate = round(median(run.pods_per_second for run in runs))
         bounds = BASIC_RATES_MIN if name == BASIC else RATES_MIN
         bound = at_least(bounds[nodes]) if nodes in bounds else None

@@ -31,14 +31,11 @@ if TYPE_CHECKING:
 class PodOnNode:
     """`observed`: it has been seen bound, and is no longer merely our own wish."""
 
-    __slots__ = ("object", "observed", "pods", "slot")
+    __slots__ = ("object", "observed", "pods", "slot", "uid")
 
     def __init__(self, obj: Object, slot: int, pods: PodClass, observed: bool) -> None:
         self.object, self.slot, self.pods, self.observed = obj, slot, pods, observed
-
-    @property
-    def uid(self) -> str:
-        return self.object.uid
+        self.uid = obj.uid
 
     @property
     def tenant(self) -> str:
