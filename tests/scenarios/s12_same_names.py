@@ -99,7 +99,7 @@ SCENARIOS = (
         "the ledger of a resource partition does not look at the uid of the node that a claim names",
         the_ledger_goes_by_the_name,
         ("The node that was meant",),
-        3,
+        80,
     ),
     Scenario(
         "S12b",
