@@ -348,6 +348,7 @@ class Rig:
             while self.carry_out_lost():
                 pass
             self.deliver_all()
+            self.finish_deleted()
             self.collect_garbage()
             self.step()
             for name in self.outbox:
@@ -430,6 +431,14 @@ class Rig:
             operation.delete.grace_seconds = 0
             self.apply(HOME, operation)
         return ended
+
+    def finish_deleted(self) -> None:
+        """What kubelets do: pods that are to go have gone."""
+        for pod in self.pods().values():
+            if pod.deletion_ms:
+                operation = _delete("pods", pod.key)
+                operation.delete.grace_seconds = 0
+                self.apply(HOME, operation)
 
     def collect_garbage(self) -> None:
         """What a resource partition's controller does: release what the home partition says is gone."""
