@@ -34,7 +34,7 @@ class Contact:
         self.followed = False  # The client watches something there, or wants to.
         self.heard_at = -math.inf
         self.problem = ""  # Why there is no stream; empty while there is, or none is wanted.
-        self._began_at = trio.current_time()
+        self._began_at = self._moved_at = trio.current_time()
         self._clock = trio.lowlevel.current_clock()
         self._log = log
         self._said = False
@@ -67,14 +67,17 @@ class Contact:
             self._say(said=False)
 
     def moved(self) -> None:
-        """The partition is elsewhere now: what may be wrong there is another story."""
+        """The partition is elsewhere now: what may be wrong there is another story, and takes its own time."""
+        self._moved_at = trio.current_time()
         self._say(said=False)
 
     def lost(self, error: UrsaError) -> None:
         """A stream was lost, or could not be opened. Where another partition answers, no time will
         change that, and it is said at once."""
         self.problem = " ".join(str(error).split()).removeprefix(f"{self.partition}: ")
-        if not self._said and (self.missed or isinstance(error, WrongPartition)):
+        # What was on its way at the old address fails when it is left; that says nothing of the new one.
+        overdue = self.missed and trio.current_time() - self._moved_at >= MISSED_SECONDS
+        if not self._said and (overdue or isinstance(error, WrongPartition)):
             since = f"for {self.staleness_seconds:.0f} s" if self.heard_at > -math.inf else "so far"
             self._log.warning("%s is missed, nothing was heard of it %s: %s", self.partition, since, self.problem)
             self._say(said=True)

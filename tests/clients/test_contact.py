@@ -145,3 +145,26 @@ def test_a_client_that_comes_again_is_seen_in_the_place_of_the_one_before() -> N
                 nursery.cancel_scope.cancel()
 
     run(main)
+
+
+def test_a_partition_that_has_moved_is_missed_anew_only_once_it_is_silent_where_it_is_now(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        contact = Contact("p-1", logging.getLogger("test"))
+        contact.followed = True
+        contact.heard()
+        error = Unreachable("p-1", "no link")
+        await trio.sleep(MISSED_SECONDS)
+        contact.lost(error)
+        assert len(said(caplog)) == 1
+        contact.moved()
+        contact.lost(error)  # Of the old address.
+        await trio.sleep(MISSED_SECONDS - 0.1)
+        contact.lost(error)
+        assert len(said(caplog)) == 1
+        await trio.sleep(0.1)
+        contact.lost(error)
+        assert len(said(caplog)) == 2
+
+    run(main)
