@@ -1,7 +1,7 @@
 """Watches that select the same, and how they are found.
 
-A group is found by that of what it selects by which narrows most: an indexed field, a name, a namespace, a tenant. So a
-change costs the watches that want it, and not the others.
+A group is found by that of what it selects by which narrows most: an indexed field, a name, a namespace, any field that
+must have one value, a tenant. So a change costs the watches that want it, and not the others.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Groups:
     """The groups of one kind."""
 
     def __init__(self) -> None:
-        # By what they are found by: the place of an indexed field among an entry's fields, or a part of the key.
+        # By what they are found by: the place of a field among an entry's fields, or a part of the key.
         self._buckets: dict[int, dict[str, _Bucket]] = {}
 
     def join(self, selection: CompiledSelection, follower: Follower) -> Group:
@@ -119,11 +119,16 @@ class Groups:
         assert either is not None
         found: list[Group] = []
         for place, by_value in self._buckets.items():
-            value = either.fields[place] if place >= 0 else _PARTS[place](either)
+            value = _field(either, place) if place >= 0 else _PARTS[place](either)
             found += _groups(by_value.get(value))
-            if place >= 0 and old is not None and old.fields[place] != value:
-                found += _groups(by_value.get(old.fields[place]))
+            if place >= 0 and old is not None and (before := _field(old, place)) != value:
+                found += _groups(by_value.get(before))
         return found
+
+
+def _field(entry: Entry, place: int) -> str:
+    # While a custom kind is defined anew, watches of the old one are still there.
+    return entry.fields[place] if place < len(entry.fields) else ""
 
 
 def _found_by(selection: CompiledSelection) -> tuple[int, str]:
@@ -133,6 +138,10 @@ def _found_by(selection: CompiledSelection) -> tuple[int, str]:
         return _NAME, selection.name
     if selection.namespace:
         return _NAMESPACE, selection.namespace
+    places = selection.kind.places
+    for requirement in selection.requirements:
+        if requirement.operator == "In" and len(requirement.values) == 1 and requirement.key in places:
+            return places[requirement.key], requirement.values[0]
     return (_TENANT, selection.tenant) if selection.tenant else (_ALL, "")
 
 
