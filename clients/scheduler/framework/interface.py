@@ -151,9 +151,11 @@ class NodeFilterPlugin(Plugin, abc.ABC):
 
 
 class PostFilterPlugin(Plugin, abc.ABC):
+    """Not called yet: `DefaultPreemption` alone makes room, by `preemption/preemptor.py`."""
+
     @abc.abstractmethod
     def post_filter(self, pod: PendingPod, nodes: NodeColumns) -> Any:
-        """What would make room for a pod that fits nowhere; None: nothing. See `preemption.py`."""
+        """What would make room for a pod that fits nowhere; None: nothing."""
 
 
 class PreScorePlugin(Plugin, abc.ABC):
@@ -257,6 +259,8 @@ class PreBindPlugin(Plugin, abc.ABC):
 
 
 class BindPlugin(Plugin, abc.ABC):
+    """Not called yet: the scheduler claims and binds by itself."""
+
     @abc.abstractmethod
     def bind(self, pod: PendingPod, slot: int) -> Sequence[Any] | None:
         """The actions that bind the pod; None: another plugin is to do it."""
