@@ -137,7 +137,10 @@ class PodsOnNodes:
             affinity = pod_affinity_of(spec)
         except ValueError:
             affinity = NO_POD_AFFINITY  # It runs, and what it says of others makes no sense.
-        self._put(obj, slot, affinity, observed=True)
+        if known is not None and slot == known.slot and affinity == known.affinity and _counts_as_before(obj, known):
+            known.object, known.observed = obj, True  # As we wished it: for those who count pods, nothing is new.
+        else:
+            self._put(obj, slot, affinity, observed=True)
         return True
 
     def gone(self, uid: str) -> None:
@@ -201,8 +204,8 @@ class PodsOnNodes:
 
 def _is_as_before(obj: Object, known: PodOnNode) -> bool:
     """Most news of a pod is of its status."""
-    return (
-        obj.message.spec == known.object.message.spec
-        and (obj.deletion_ms != 0) == known.terminating
-        and obj.labels == known.labels
-    )
+    return obj.message.spec == known.object.message.spec and _counts_as_before(obj, known)
+
+
+def _counts_as_before(obj: Object, known: PodOnNode) -> bool:
+    return (obj.deletion_ms != 0) == known.terminating and obj.labels == known.labels
