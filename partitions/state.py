@@ -1,30 +1,21 @@
 """The newest state of a partition, and how an operation changes it.
 
-Operations are checked and applied here, one after another, against the newest state, committed or not. What is applied
-is staged in the store and waits, in the same order, to be published once the commit is through. Nobody but the next
-operation sees it before that.
+Operations are checked (`planning.py`) and applied here, one after another, against the newest state, committed or not.
+What is applied is staged in the store and waits, in the same order, to be published once the commit is through. Nobody
+but the next operation sees it before that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from random import Random
 
 from ..proto import ursa_pb2 as pb
 from ..proto.custom_kinds import DEFINITION, DEFINITION_FINALIZER
-from ..proto.errors import (
-    AlreadyExists,
-    BadRequest,
-    Forbidden,
-    Invalid,
-    NotFound,
-    ServiceUnavailable,
-    StoreFull,
-    UrsaError,
-)
-from ..proto.kinds import ADMISSION_GROUP, BY_KIND, EVENTS_STORE, SYSTEM_TENANT, Kind, Role, Scope
-from ..proto.objects import Object, decode, encode, new_uid
+from ..proto.errors import Invalid, ServiceUnavailable, StoreFull, UrsaError
+from ..proto.kinds import ADMISSION_GROUP, BY_KIND, SYSTEM_TENANT, Kind, Role
+from ..proto.objects import decode, encode, new_uid
 from ..proto.restores import HISTORY_LEASE, history_spec, restores_of
 from ..storage import Change as StoreChange
 from ..storage import InvalidKey, Record, Store, ValueTooLarge
@@ -39,50 +30,34 @@ from .admission import (
     Tenants,
     Unanswered,
 )
-from .admission.contents import check_decodes
-from .admission.tenants import check_arrival, is_born
-from .admission.validation import Causes, check_scope
 from .admission.webhooks import Ask
 from .cache.watch_cache import Change
 from .definitions import Definitions
-from .entries import NO_LABELS, Entry
+from .entries import Entry
 from .expiry import Expiring
 from .forgetting import Forgetter
 from .history import Histories, History
-from .patching import check_validation, report_unknown, shape_of
+from .patching import check_validation
+from .planning import Planner
 from .requests.request import Stopwatch
-from .selections import compile_selection, served_kind
+from .selections import served_kind
 from .writes import plans
 from .writes.encoding import Encoder
-from .writes.evictions import plan_eviction
 from .writes.fences import Fences
 from .writes.node_pods import NodePods
 from .writes.outcomes import Outcomes, tell_again
-from .writes.ownership import Reviewer, Writer, check_manager
-from .writes.patch_plans import applied_object, plan_patch
+from .writes.ownership import Writer, check_manager
 from .writes.plans import Plan, Write
-from .writes.transfers import plan_transfer
 
-_NAMESPACE = BY_KIND["Namespace"]
 _TENANT = BY_KIND["Tenant"]
 _NODE = BY_KIND["Node"]
 _PLACEMENT = BY_KIND["Placement"]
 _LEASE = BY_KIND["Lease"]
 _POD = BY_KIND["Pod"]
-_BUDGET = BY_KIND["PodDisruptionBudget"]
 _SERVICE = BY_KIND["Service"]
 _PRIORITY_CLASS = BY_KIND["PriorityClass"]
-DEFAULT_NAMESPACE = "default"
-_SYSTEM_NAMESPACES = (DEFAULT_NAMESPACE, "kube-system")
-# Kubernetes leaves out vowels and look-alikes, so that no made-up name is a word.
-_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_NAME_SUFFIX_LENGTH = 5
-# Of 14 million suffixes, two of 5,000 are the same more often than not; so one that is taken is drawn again. As
-# Kubernetes since 1.32.
-_NAMES_TRIED_MAX = 8
-# How many objects one DeleteCollection deletes: some 10 ms of the loop, as much as the largest batch.
-DELETE_COLLECTION_STEP = 256
-_VERBS = ("create", "update", "patch", "delete", "bind", "evict", "delete_collection", "transfer")
+# Beside the namespace that every tenant is born with.
+_SYSTEM_NAMESPACE = "kube-system"
 
 
 class State:
@@ -104,8 +79,11 @@ class State:
         self._node_pods = NodePods(partition, self._latest, self._ledger, strategy, partial(new_uid, random))
         self._quotas = Quotas()
         self._tenants = Tenants()
-        self._forgetter = Forgetter(self._tenants, self._definitions.kinds, self._selected, self._stage)
-        self.hooks = Hooks(self._namespace_labels)
+        self._planner = Planner(
+            role, random, self._latest, histories, self._definitions, self._ledger, self._quotas, self._tenants
+        )
+        self._forgetter = Forgetter(self._tenants, self._definitions.kinds, self._planner.selected, self._stage)
+        self.hooks = Hooks(self._planner.namespace_labels)
         self.outcomes = Outcomes(histories)
         self.encoding = Stopwatch(histories.main.runtime.monotonic)  # Of objects, within `apply`.
 
@@ -178,9 +156,8 @@ class State:
             return
         tenant = pb.Object(api_version=_TENANT.api_version, kind=_TENANT.kind)
         tenant.metadata.name = SYSTEM_TENANT
-        writes = self._plan_create(_TENANT, tenant, now_ms).writes
-        for name in _SYSTEM_NAMESPACES[1:]:
-            writes += self._plan_namespace(SYSTEM_TENANT, name, now_ms).writes
+        writes = self._planner.plan_create(_TENANT, tenant, now_ms).writes
+        writes += self._planner.plan_namespace(SYSTEM_TENANT, _SYSTEM_NAMESPACE, now_ms).writes
         self._stage(writes)
 
     def _begin_history(self, now_ms: int) -> None:
@@ -194,7 +171,7 @@ class State:
         lease.spec, before = encode(history_spec(incarnation, restores)), lease.spec
         lease.metadata.tenant, lease.metadata.namespace, lease.metadata.name = HISTORY_LEASE
         if entry is None:
-            self._stage(self._plan_create(_LEASE, lease, now_ms).writes)
+            self._stage(self._planner.plan_create(_LEASE, lease, now_ms).writes)
         elif lease.spec != before:
             self._stage((Write(_LEASE, key, lease, entry),))
 
@@ -220,7 +197,9 @@ class State:
             check_manager(manager)
             check_validation(validation)
             writer = writer._replace(manager=manager, field_validation=validation, reviewer=session)
-        plan = self._accounted(kind, self._plan(kind, operation, writer), writer.now_ms)
+        plan = self._planner.plan(kind, operation, writer)
+        if kind in self._placed:  # What becomes of the room of its own pods is a part of what becomes of them.
+            plan = self._node_pods.accounted(plan, writer.now_ms)
         if session is not None and not operation.HasField("transfer"):
             plan = _validated(plan, session)
         if kind is DEFINITION:
@@ -229,19 +208,7 @@ class State:
             # The objects of a collection were deleted by nobody's one operation: what is left of it is done again.
             request_id = b"" if operation.HasField("delete_collection") else operation.request_id
             self._stage(plan.writes, request_id)
-        metadata = plan.result.metadata
-        result.resource_version = metadata.resource_version
-        result.uid = metadata.uid
-        if metadata.generate_name:
-            result.name = metadata.name
-        if operation.return_object:
-            result.object.CopyFrom(plan.result if plan.view is None else plan.view(plan.result))
-        if plan.warnings:
-            result.warnings.extend(plan.warnings)
-        if plan.deleted or plan.continue_token:
-            result.deleted, result.continue_token = plan.deleted, plan.continue_token
-            if plan.writes:
-                result.resource_version = plan.writes[-1].message.metadata.resource_version
+        _answer(operation, plan, result)
 
     def _was_done_before(self, kind: Kind, operation: pb.Operation, result: pb.Result) -> bool:
         """Then what became of it is in the result."""
@@ -255,7 +222,7 @@ class State:
         """Make up the name now, of an object that has none, so that it is the same however often it is planned."""
         if operation.WhichOneof("verb") == "create":
             kind = served_kind(operation.resource, self._role, self._definitions.kinds)
-            self._give_name(kind, operation.create.object.metadata)
+            self._planner.give_name(kind, operation.create.object.metadata)
 
     def settle(self) -> None:
         """Say in the status of quotas what is used now. Called when a batch has been applied, not yet committed."""
@@ -295,7 +262,7 @@ class State:
         if kind is not None:
             token = self._clean_up_at.pop(name, "")
             request = pb.DeleteCollection(selection=pb.Selection(resource=name), continue_token=token)
-            entries, following = self._collection(kind, request)
+            entries, following = self._planner.collection(kind, request)
             for entry in entries:
                 if not entry.deleting:
                     plan = plans.plan_delete(kind, self._strategies[name], entry, pb.Delete(), now_ms=now_ms)
@@ -322,192 +289,6 @@ class State:
         if entry is not None and entry.revision == expiring.revision:
             plan = plans.plan_delete(kind, self._strategies[kind.resource], entry, pb.Delete(), now_ms=now_ms)
             self._stage(plan.writes)
-
-    def _plan(self, kind: Kind, operation: pb.Operation, writer: Writer) -> Plan:
-        verb = operation.WhichOneof("verb")
-        strategy = self._strategies[kind.resource]
-        now_ms = writer.now_ms
-        if self._tenants:
-            self._tenants.check(kind, operation)
-        if verb == "create":
-            return self._plan_new(kind, operation.create.object, writer)
-        if verb == "update":
-            new = operation.update.object
-            metadata = new.metadata
-            entry = self._entry(kind, metadata.tenant, metadata.namespace, metadata.name)
-            plan = plans.plan_update(kind, strategy, entry, new, operation.update.subresource, writer)
-            return self._with_namespace(plan, now_ms) if kind is _TENANT else plan
-        if verb == "bind":
-            return plans.plan_bind(kind, self._target(kind, operation.bind.target), operation.bind)
-        if verb == "delete":
-            target = self._target(kind, operation.delete.target)
-            return plans.plan_delete(kind, strategy, target, operation.delete, now_ms=now_ms)
-        if verb == "patch":
-            plan = self._plan_patch(kind, operation.patch, writer)
-            return self._with_namespace(plan, now_ms) if kind is _TENANT else plan
-        if verb == "evict":
-            target = self._target(kind, operation.evict.target)
-            return plan_eviction(kind, strategy, target, operation.evict, self._budgets_beside, now_ms=now_ms)
-        if verb == "delete_collection":
-            return self._plan_delete_collection(kind, operation.delete_collection, now_ms)
-        if verb == "transfer":
-            return self._plan_transfer(kind, operation.transfer)
-        raise BadRequest(f"the operation has no verb: set one of {', '.join(_VERBS)}")
-
-    def _accounted(self, kind: Kind, plan: Plan, now_ms: int) -> Plan:
-        """In a resource partition, what becomes of the room of its own pods is a part of what becomes of them."""
-        return self._node_pods.accounted(plan, now_ms) if kind in self._placed else plan
-
-    def _plan_new(self, kind: Kind, message: pb.Object, writer: Writer) -> Plan:
-        message.metadata.ClearField("managed_fields")  # The server's to keep.
-        if not writer.field_validation:
-            return self._plan_create(kind, message, writer.now_ms, writer.reviewer)
-        check_decodes(message, message.metadata.name)
-        warnings = report_unknown(Object(message).to_dict(), None, shape_of(kind), writer.field_validation)
-        return self._plan_create(kind, message, writer.now_ms, writer.reviewer)._replace(warnings=warnings)
-
-    def _plan_transfer(self, kind: Kind, transfer: pb.Transfer) -> Plan:
-        metadata = transfer.object.metadata
-        causes = Causes()
-        check_scope(kind, metadata.tenant, metadata.namespace, causes)
-        if (kind.scope is Scope.CLUSTER and kind is not _TENANT) or kind.store == EVENTS_STORE:
-            causes.add("kind", f"{kind.plural} do not move with a tenant")
-        causes.raise_if_any(kind.kind, metadata.name)
-        key = kind.key(metadata.tenant, metadata.namespace, metadata.name)
-        existing = self._latest.get(key)
-        if kind is _TENANT:
-            present = None if existing is None else existing.message()
-            check_arrival(transfer.object, present, forgetting=metadata.name in self._tenants.forgetting)
-        else:
-            self._tenants.check_transfer(metadata.tenant, transfer.move)
-        return plan_transfer(kind, self._strategies[kind.resource], key, existing, transfer)
-
-    def _plan_patch(self, kind: Kind, patch: pb.Patch, writer: Writer) -> Plan:
-        target = patch.target
-        key = kind.key(target.tenant, target.namespace, target.name)
-        if patch.type == pb.Patch.APPLY and not patch.subresource and key not in self._latest:
-            message, warnings = applied_object(kind, patch, writer)
-            return self._plan_create(kind, message, writer.now_ms, writer.reviewer)._replace(warnings=warnings)
-        return plan_patch(kind, self._strategies[kind.resource], self._target(kind, target), patch, writer)
-
-    def _plan_delete_collection(self, kind: Kind, request: pb.DeleteCollection, now_ms: int) -> Plan:
-        selection = request.selection
-        if selection.resource != kind.resource:
-            raise BadRequest(f"the operation is for {kind.resource}, its selection for {selection.resource!r}")
-        causes = Causes()
-        check_scope(kind, selection.tenant, selection.namespace, causes)
-        causes.raise_if_any(f"Collection of {kind.plural}", "")
-        entries, continue_token = self._collection(kind, request)
-        strategy = self._strategies[kind.resource]
-        return plans.plan_delete_collection(
-            kind, strategy, entries, request, now_ms=now_ms, continue_token=continue_token
-        )
-
-    def _collection(self, kind: Kind, request: pb.DeleteCollection) -> tuple[list[Entry], str]:
-        """The next objects of a collection as they are now, and where to go on."""
-        start = request.continue_token
-        if start and not start.startswith(kind.key("", "", "").rstrip("/")):
-            raise BadRequest("the continue_token is of another kind: begin again without it")
-        found: list[Entry] = []
-        for entry in self._selected(kind, request.selection, start):
-            if len(found) == DELETE_COLLECTION_STEP:
-                return found, entry.key
-            found.append(entry)
-        return found, ""
-
-    def _selected(self, kind: Kind, selection: pb.Selection, start: str = "") -> Iterator[Entry]:
-        """What is selected of a kind as it is now, from a key on. What is published is found fast, the rest is few."""
-        compiled = compile_selection(selection, self._role, self._definitions.kinds)
-        history = self._histories.of(kind)
-        published = history.cache.collections.get(kind.resource)  # None: the kind was defined just now.
-        keys = {entry.key: None for entry in published.select(compiled)} if published is not None else {}
-        keys.update(dict.fromkeys(history.unpublished_keys(kind)))
-        for key in sorted(keys):
-            entry = self._latest.get(key)
-            if key >= start and entry is not None and compiled.matches(entry):
-                yield entry
-
-    def _budgets_beside(self, pod: Entry) -> list[Entry]:
-        """Looked for when a pod is evicted, so that no other write of a pod pays for them."""
-        if self._role not in _BUDGET.roles:
-            return []
-        selection = pb.Selection(resource=_BUDGET.resource, tenant=pod.tenant, namespace=pod.namespace)
-        return list(self._selected(_BUDGET, selection))
-
-    def _plan_create(self, kind: Kind, message: pb.Object, now_ms: int, reviewer: Reviewer | None = None) -> Plan:
-        self._give_name(kind, message.metadata)
-        if reviewer is not None:
-            message = reviewer.mutate(kind, message, None)
-        metadata = message.metadata
-        strategy = self._strategies[kind.resource]
-        self._definitions.check_new(kind)
-        twin = plans.check_new(kind, strategy, message)
-        self._check_namespace(kind, metadata)
-        key = kind.key(metadata.tenant, metadata.namespace, metadata.name)
-        existing = self._latest.get(key)
-        if kind is _PLACEMENT and not self._ledger.admit(message) and existing is not None:
-            return plans.no_change(existing)
-        if existing is not None:
-            state = "is being deleted" if existing.deleting else "exists already"
-            raise AlreadyExists(f"{key} {state}", key=key, resource_version=existing.revision)
-        self._quotas.check(kind, message)
-        plan = plans.plan_create(kind, strategy, key, message, twin, uid=new_uid(self._random), now_ms=now_ms)
-        return self._with_namespace(plan, now_ms) if kind is _TENANT else plan
-
-    def _give_name(self, kind: Kind, metadata: pb.ObjectMeta) -> None:
-        if metadata.name or not metadata.generate_name:
-            return
-        for _ in range(_NAMES_TRIED_MAX):
-            suffix = "".join(self._random.choices(_NAME_ALPHABET, k=_NAME_SUFFIX_LENGTH))
-            metadata.name = metadata.generate_name + suffix
-            if kind.key(metadata.tenant, metadata.namespace, metadata.name) not in self._latest:
-                return
-
-    def _namespace_labels(self, tenant: str, namespace: str) -> Mapping[str, str]:
-        entry = self._latest.get(_NAMESPACE.key(tenant, "", namespace))
-        return NO_LABELS if entry is None else entry.labels
-
-    def _with_namespace(self, plan: Plan, now_ms: int) -> Plan:
-        """A tenant that is Active for the first time has its namespace, in the same step: nobody sees one without."""
-        if not plan.writes or not is_born(plan.writes[0]):
-            return plan
-        default = self._plan_namespace(plan.result.metadata.name, DEFAULT_NAMESPACE, now_ms)
-        return plan._replace(writes=plan.writes + default.writes)
-
-    def _plan_namespace(self, tenant: str, name: str, now_ms: int) -> Plan:
-        message = pb.Object(api_version=_NAMESPACE.api_version, kind=_NAMESPACE.kind)
-        message.metadata.tenant, message.metadata.name = tenant, name
-        strategy = self._strategies[_NAMESPACE.resource]
-        twin = plans.check_new(_NAMESPACE, strategy, message)
-        key = _NAMESPACE.key(tenant, "", name)
-        return plans.plan_create(_NAMESPACE, strategy, key, message, twin, uid=new_uid(self._random), now_ms=now_ms)
-
-    def _check_namespace(self, kind: Kind, metadata: pb.ObjectMeta) -> None:
-        """In a tenant partition, tenants and namespaces must be there before what they hold."""
-        if self._role is not Role.TENANT or kind.scope is Scope.CLUSTER:
-            return
-        if kind.scope is Scope.NAMESPACE:
-            holder = _NAMESPACE.key(metadata.tenant, "", metadata.namespace)
-        else:
-            holder = _TENANT.key("", "", metadata.tenant)
-        entry = self._latest.get(holder)
-        if entry is None:
-            what = f"namespace {metadata.tenant}/{metadata.namespace}"
-            if kind.scope is not Scope.NAMESPACE:
-                what = f"tenant {metadata.tenant!r}"
-            raise NotFound(f"{what} does not exist in this partition: create it first", key=holder)
-        if entry.deleting:
-            raise Forbidden(f"{holder} is being deleted, nothing can be created in it", key=holder)
-
-    def _target(self, kind: Kind, target: pb.GetRequest) -> Entry:
-        return self._entry(kind, target.tenant, target.namespace, target.name)
-
-    def _entry(self, kind: Kind, tenant: str, namespace: str, name: str) -> Entry:
-        key = kind.key(tenant, namespace, name)
-        entry = self._latest.get(key)
-        if entry is None:
-            raise NotFound(f"{key} does not exist", key=key)
-        return entry
 
     # ---------------------------------------------------------------------------------------------------- stage
 
@@ -597,10 +378,20 @@ class State:
         pods.classes_changed()
 
 
-def _forgotten_kind(record: Record) -> Kind:
-    """Of an object in the log whose definition is gone: enough to know that it is nobody's."""
-    message = pb.Object.FromString(record.value)
-    return Kind(message.kind, resource_of(record.key), message.api_version)
+def _answer(operation: pb.Operation, plan: Plan, result: pb.Result) -> None:
+    metadata = plan.result.metadata
+    result.resource_version = metadata.resource_version
+    result.uid = metadata.uid
+    if metadata.generate_name:
+        result.name = metadata.name
+    if operation.return_object:
+        result.object.CopyFrom(plan.result if plan.view is None else plan.view(plan.result))
+    if plan.warnings:
+        result.warnings.extend(plan.warnings)
+    if plan.deleted or plan.continue_token:
+        result.deleted, result.continue_token = plan.deleted, plan.continue_token
+        if plan.writes:
+            result.resource_version = plan.writes[-1].message.metadata.resource_version
 
 
 def _validated(plan: Plan, session: Session) -> Plan:
@@ -616,6 +407,12 @@ def _validated(plan: Plan, session: Session) -> Plan:
     if asks:
         raise Unanswered(asks)
     return plan._replace(warnings=plan.warnings + session.warnings) if session.warnings else plan
+
+
+def _forgotten_kind(record: Record) -> Kind:
+    """Of an object in the log whose definition is gone: enough to know that it is nobody's."""
+    message = pb.Object.FromString(record.value)
+    return Kind(message.kind, resource_of(record.key), message.api_version)
 
 
 def resource_of(key: str) -> str:

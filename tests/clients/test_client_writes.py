@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ursa.partitions.state import DELETE_COLLECTION_STEP
+from ursa.partitions.planning import DELETE_COLLECTION_STEP
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import BadRequest, Conflict, Invalid, NotFound
 from ursa.proto.objects import Object

@@ -79,14 +79,14 @@ def test_a_name_is_made_up_from_generate_name(tenant_partition: Partition) -> No
 def test_a_made_up_name_that_is_taken_is_made_up_again(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ursa.partitions.state._NAME_SUFFIX_LENGTH", 1)
+    monkeypatch.setattr("ursa.partitions.planning._NAME_SUFFIX_LENGTH", 1)
     manifest = pod("")
     del manifest["metadata"]["name"]
-    monkeypatch.setattr("ursa.partitions.state._NAME_ALPHABET", "bcdf")
+    monkeypatch.setattr("ursa.partitions.planning._NAME_ALPHABET", "bcdf")
     for number in range(20):
         manifest["metadata"]["generateName"] = f"web-{number}-"
         assert tenant_partition.create(manifest).name != tenant_partition.create(manifest).name
-    monkeypatch.setattr("ursa.partitions.state._NAME_ALPHABET", "b")
+    monkeypatch.setattr("ursa.partitions.planning._NAME_ALPHABET", "b")
     manifest["metadata"]["generateName"] = "one-"
     tenant_partition.create(manifest)
     with pytest.raises(AlreadyExists):
