@@ -18,7 +18,7 @@ from .actions import Bind, Release
 from .columns import NodeColumns
 from .decisions import Counts, Decisions, Scheduled
 from .hints import POD_GONE, ROOM_MADE
-from .hooks import Hooks
+from .hooks import CycleEnd, Hooks
 from .ledger import Hold
 from .options import SchedulerOptions
 from .partition_view import PartitionView
@@ -68,13 +68,28 @@ class Bindings:
         if problem:
             self.complain(pod, problem, now)
             self._release(pod, pod.partition, placement_uid, now)
-        else:
-            self._bind(pod, placement_uid)
-
-    def _bind(self, pod: PendingPod, placement_uid: str) -> None:
+            return
         bind = Bind(self._home, pod, placement_uid, self.history)
         pod.state, pod.action = PodState.BINDING, bind
-        self.decisions.binds.append(bind)
+        if adopted or pod.template.scheduler_name not in self.hooks.cycles:
+            self.decisions.binds.append(bind)
+        else:
+            self.decisions.cycles.append(bind)
+
+    def cycle_ended(self, bind: Bind, end: CycleEnd, now: float) -> None:
+        """The plugins of a binding cycle have done their part, or have failed."""
+        pod = bind.pod
+        if end.problem:
+            self.complain(pod, end.problem, now)
+        if end.result is not None:
+            self.bind_answered(bind, end.result, now)
+        elif end.in_doubt:
+            self._repeats.later(bind, now)
+        elif not pod.gone and (end.problem or pod.partition not in self._views):
+            self._release(pod, pod.partition, bind.placement_uid, now)
+        else:
+            # Of a pod that is gone its home partition says whether it is bound here.
+            self.bind_again(bind, now)
 
     def _release(self, pod: PendingPod, partition: str, placement_uid: str, now: float) -> None:
         """Give up a pod's claim; the pod waits for the answer."""

@@ -21,7 +21,7 @@ from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError
 from ...proto.objects import Object
 from ..revisions import Revision
-from .actions import Action
+from .actions import Action, Bind
 from .binder import Binder
 from .bound_pods import BoundPods
 from .columns import NodeColumns, Shard
@@ -33,7 +33,7 @@ from .framework.picker import Picker
 from .framework.profile import Profile
 from .framework.shape import Shape, Shapes
 from .hints import POD_GONE, POD_SEEN, ROOM_MADE, Refusers, refusers_of, with_room
-from .hooks import Hooks
+from .hooks import CycleEnd, CyclePlugins, Hooks
 from .node_facts import read_node, what_changed
 from .options import SchedulerOptions
 from .partition_view import PartitionView, unseen_partitions
@@ -292,6 +292,14 @@ class SchedulingCore:
             self.views[partition].gate.answered()
             self._set_open(self.views[partition])
         self.binder.answered(actions, results, now)
+
+    def binding_plugins(self, pod: PendingPod) -> CyclePlugins:
+        """Those that are asked in the binding cycle of one of the decisions' `cycles`."""
+        return self.bindings.hooks.cycles[pod.template.scheduler_name]
+
+    def cycle_ended(self, bind: Bind, end: CycleEnd, now: float) -> None:
+        """The binding cycle of `bind`, one of the decisions' `cycles`, has ended."""
+        self.bindings.cycle_ended(bind, end, now)
 
     def unanswered(self, partition: str, actions: Sequence[Action], error: LinkError, now: float) -> None:
         """A batch got no answer: nothing of it was done (Unreachable), or it is not known (OutcomeUnknown)."""

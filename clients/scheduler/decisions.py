@@ -29,10 +29,12 @@ class Scheduled(NamedTuple):
 @dataclass
 class Decisions:
     """`actions` are for resource partitions, by name; `binds` and then `evictions` (and what is said of them) for the
-    home partition; `pods` were looked at."""
+    home partition. `cycles`: binds to which the profile's PreBind and Bind plugins come first. `pods` were looked at.
+    """
 
     actions: dict[str, list[Action]] = field(default_factory=dict)
     binds: list[Bind] = field(default_factory=list)
+    cycles: list[Bind] = field(default_factory=list)
     evictions: list[Action] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     scheduled: list[Scheduled] = field(default_factory=list)
@@ -40,8 +42,10 @@ class Decisions:
 
     def take(self) -> Decisions:
         """All so far; from here on they are collected anew."""
-        taken = Decisions(self.actions, self.binds, self.evictions, self.reports, self.scheduled, self.pods)
-        self.actions, self.binds, self.evictions, self.reports, self.scheduled = {}, [], [], [], []
+        taken = Decisions(
+            self.actions, self.binds, self.cycles, self.evictions, self.reports, self.scheduled, self.pods
+        )
+        self.actions, self.binds, self.cycles, self.evictions, self.reports, self.scheduled = {}, [], [], [], [], []
         self.pods = 0
         return taken
 

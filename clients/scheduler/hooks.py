@@ -1,32 +1,71 @@
-"""Reserve, PreBind and PostBind: what plugins do, or object to, while a pod is given its node. No I/O.
+"""Reserve, PreBind, Bind and PostBind: what plugins do, or object to, while a pod is given its node. No I/O.
 
-Where a profile has no such plugin, nothing is asked.
+Where a profile has no such plugin, nothing is asked. PreBind and Bind plugins that do I/O are asked in a binding cycle
+(`binding_cycles.py`); then all of the profile's are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from ...proto import ursa_pb2 as pb
 from .framework.calls import asked
-from .framework.interface import PluginError, PostBindPlugin, PreBindPlugin, ReservePlugin
+from .framework.interface import (
+    AsyncPreBindPlugin,
+    BindPlugin,
+    PluginError,
+    PostBindPlugin,
+    PreBindPlugin,
+    ReservePlugin,
+)
 from .framework.profile import Profile
 from .pending import PendingPod
+from .plugins.default_binder import DefaultBinder
+
+
+class CyclePlugins(NamedTuple):
+    """Of a profile, in the order in which they are asked."""
+
+    pre_bind: Sequence[PreBindPlugin | AsyncPreBindPlugin]
+    bind: Sequence[BindPlugin]
+
+
+class CycleEnd(NamedTuple):
+    """How a cycle has ended.
+
+    Args:
+        problem: why the pod is not to be bound; empty: it is.
+        result: what its home partition has said to a plugin's own binding; None: that was not asked.
+        in_doubt: a plugin's own binding may have happened, or may yet.
+    """
+
+    problem: str = ""
+    result: pb.Result | None = None
+    in_doubt: bool = False
 
 
 class Hooks:
-    """`profiles`: by the name that pods give."""
+    """`profiles`: by the name that pods give. `cycles`: the plugins of those that have binding cycles."""
 
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
         self._reserve: dict[str, list[ReservePlugin]] = {}
         self._pre_bind: dict[str, list[PreBindPlugin]] = {}
         self._post_bind: dict[str, list[PostBindPlugin]] = {}
+        self.cycles: dict[str, CyclePlugins] = {}
         for name, profile in profiles.items():
             for plugin in profile.points["reserve"]:
                 if isinstance(plugin, ReservePlugin):
                     self._reserve.setdefault(name, []).append(plugin)
-            for plugin in profile.points["preBind"]:
-                if isinstance(plugin, PreBindPlugin):
-                    self._pre_bind.setdefault(name, []).append(plugin)
+            cycle = CyclePlugins(
+                [each for each in profile.points["preBind"] if isinstance(each, PreBindPlugin | AsyncPreBindPlugin)],
+                [each for each in profile.points["bind"] if isinstance(each, BindPlugin)],
+            )
+            here = [each for each in cycle.pre_bind if isinstance(each, PreBindPlugin)]
+            if len(here) < len(cycle.pre_bind) or not isinstance(cycle.bind[0], DefaultBinder):
+                self.cycles[name] = cycle
+            elif here:
+                self._pre_bind[name] = here
             for plugin in profile.points["postBind"]:
                 if isinstance(plugin, PostBindPlugin):
                     self._post_bind.setdefault(name, []).append(plugin)

@@ -25,7 +25,7 @@ class PodState(enum.Enum):
     UNSCHEDULABLE = "unschedulable"  # fits nowhere, until something changes
     CLAIMING = "claiming"  # a Placement is being created, or its outcome is unknown
     WAITING = "waiting"  # the claim holds; a Permit plugin does not let it be bound yet
-    BINDING = "binding"  # the claim holds; the Bind is on its way, or its outcome is unknown
+    BINDING = "binding"  # the claim holds; plugins bind it, or the Bind is on its way, or its outcome is unknown
     RELEASING = "releasing"  # the pod cannot be bound; its Placement is being deleted
     BOUND = "bound"  # done; waiting for the informer to see it leave
 

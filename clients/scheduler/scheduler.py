@@ -21,7 +21,8 @@ from ..events import EventRecorder
 from ..feed import FeedKeeper
 from ..informer import Event, EventType, Informer
 from ..nurseries import run_all
-from .actions import PODS, Action
+from .actions import PODS, Action, Bind
+from .binding_cycles import run_cycle
 from .core import SchedulingCore
 from .decisions import Counts, Decisions
 from .explanation import Explanation
@@ -242,6 +243,8 @@ class Scheduler:
             decisions = core.step(now)
             self._metrics.step_taken(decisions, trio.current_time() - now)
             self._hand_out(decisions)
+            for bind in decisions.cycles:
+                nursery.start_soon(self._run_cycle, bind)
             if core.needs_bound_pods and self._bound is None:
                 self._follow_bound_pods(nursery)
             self._metrics.count(core.counts, core.queue)
@@ -263,6 +266,12 @@ class Scheduler:
         if self._events is not None:
             for report in decisions.reports:
                 self._events.event(report.pod, report.type, report.reason, report.message)
+
+    async def _run_cycle(self, bind: Bind) -> None:
+        plugins = self._core.binding_plugins(bind.pod)
+        end = await run_cycle(plugins, bind, self._clients)
+        self._core.cycle_ended(bind, end, trio.current_time())
+        self._work.set()
 
     def _notice_stalls(self, now: float) -> None:
         for partition, sender in self._senders.items():

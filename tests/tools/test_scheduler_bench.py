@@ -6,6 +6,10 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from ursa.clients.scheduler import SchedulerOptions
+from ursa.clients.scheduler.binding_cycles import Binding
+from ursa.clients.scheduler.framework.interface import AsyncPreBindPlugin
+from ursa.clients.scheduler.pending import PendingPod
 from ursa.proto.errors import InputError
 from ursa.tools.cli.bench import bench
 from ursa.tools.scheduler_bench import WORKLOADS, Alone, measure, workload_of
@@ -59,6 +63,20 @@ def test_a_workload_that_there_is_not_is_refused_in_one_line() -> None:
         workload_of("Basic", 1)
     with pytest.raises(InputError, match="needs nodes, not 0"):
         workload_of("SchedulingBasic", 0)
+
+
+class Asks(AsyncPreBindPlugin):
+    name = "Asks"
+
+    async def pre_bind(self, pod: PendingPod, binding: Binding) -> str:
+        return ""
+
+
+def test_a_plugin_that_would_ask_the_partitions_is_refused() -> None:
+    profile = {"plugins": {"preBind": {"enabled": [{"name": "Asks"}]}}}
+    options = SchedulerOptions(profiles=(profile,), plugins=(Asks,))
+    with pytest.raises(InputError, match="profile default-scheduler has plugins that do I/O"):
+        measure(workload_of("SchedulingBasic", NODES), options)
 
 
 def test_the_command_says_what_it_measured() -> None:

@@ -21,6 +21,7 @@ from ...clients.scheduler.decisions import Decisions
 from ...clients.scheduler.options import SchedulerOptions
 from ...clients.scheduler.pending import PendingPod
 from ...proto import ursa_pb2 as pb
+from ...proto.errors import InputError
 from ...proto.objects import Object, decode, encode, new_uid
 from .workloads import HOST_LABEL, NODE_CPUS, PODS_A_NODE, ZONE_LABEL, Pods
 
@@ -120,8 +121,15 @@ class Alone:
                 self.now = max(self.now, due)
 
     def step(self) -> bool:
-        """Decide on a batch, and carry out what was decided. False: nothing was."""
+        """Decide on a batch, and carry out what was decided. False: nothing was.
+
+        Raises:
+            InputError: a plugin does I/O.
+        """
         decisions = self._timed(self.core.step, self.now)
+        if decisions.cycles:
+            name = decisions.cycles[0].pod.template.scheduler_name
+            raise InputError(f"profile {name} has plugins that do I/O to bind a pod, and there is nobody to ask here")
         self._tell_bound_pods()
         self._carry_out(decisions)
         return bool(decisions.pods or decisions.actions or decisions.binds or decisions.evictions)

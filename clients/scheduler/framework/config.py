@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from ..options import DEFAULT_SCHEDULER
-from .interface import Plugin
+from .interface import BindPlugin, Plugin
 from .plugin_sets import PluginSet, enabled_at, read_sets, with_defaults
 from .points import MULTI_POINT, POINTS, takes_part
 from .profile import Profile
@@ -130,6 +130,7 @@ class _Maker:
         sets = with_defaults(own, self._defaults)
         enabled = {point: enabled_at(point, sets, self._classes) for point in POINTS}
         _check_prepared(enabled, self._classes, f"{field}.plugins")
+        _check_binders(tuple(enabled["bind"]), self._classes, f"{field}.plugins.bind")
         args = self._read_args(written.get("pluginConfig"), f"{field}.pluginConfig")
         made: dict[str, Plugin] = {}
         for plugin in dict.fromkeys(name for names in enabled.values() for name in names):
@@ -186,6 +187,19 @@ def _check_prepared(enabled: Mapping[str, Mapping[str, int]], classes: Mapping[s
         for name in enabled[point]:
             if takes_part(classes[name], before) and name not in enabled[before]:
                 raise ValueError(f"{field}.{before}: {name} prepares there for {point}: disable both, or neither")
+
+
+def _check_binders(names: Sequence[str], classes: Mapping[str, type[Plugin]], field: str) -> None:
+    if not names:
+        raise ValueError(f"{field}: no plugin binds pods: enable DefaultBinder")
+    for at, name in enumerate(names[:-1], 1):
+        plugin = classes[name]
+        if issubclass(plugin, BindPlugin) and not plugin.skips:
+            order = ", ".join(f"{{name: {each}}}" for each in (*names[: at - 1], *names[at:], name))
+            raise ValueError(
+                f"{field}: {name} binds every pod, and {names[at]} after it is never asked: "
+                f"say bind: {{disabled: [{{name: '*'}}], enabled: [{order}]}}"
+            )
 
 
 def _check_sorts(profiles: Sequence[Profile]) -> None:

@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ..binding_cycles import Binding
     from ..columns import NodeColumns
     from ..pending import PendingPod
     from .node_view import NodeView
@@ -51,6 +52,8 @@ SlotFilter = Callable[[int], bool]
 SlotScore = Callable[[int], int]
 
 SCORE_MAX: Final = 100
+# How long a plugin may take to bind a pod, or to prepare that: of use is what is slow, and not what hangs.
+BINDING_SECONDS_MAX: Final = 30.0
 
 
 class Depends(enum.IntEnum):
@@ -70,7 +73,7 @@ class PluginError(Exception):
 
 
 class Skip:
-    """PreFilter's or PreScore's answer: this shape needs no Filter, or no Score, of this plugin."""
+    """PreFilter's or PreScore's answer: this shape needs no Filter, or no Score, of this plugin. Bind's: not my pod."""
 
 
 SKIP: Final = Skip()
@@ -253,17 +256,36 @@ class PermitPlugin(Plugin, abc.ABC):
 
 
 class PreBindPlugin(Plugin, abc.ABC):
+    """Does no I/O: that is for an AsyncPreBindPlugin."""
+
     @abc.abstractmethod
     def pre_bind(self, pod: PendingPod, slot: int) -> str:
         """Why it cannot be bound there; empty: it can."""
 
 
-class BindPlugin(Plugin, abc.ABC):
-    """Not called yet: the scheduler claims and binds by itself."""
+class AsyncPreBindPlugin(Plugin, abc.ABC):
+    """A PreBindPlugin that does I/O, with trio. Each pod that comes to it gets a task of its own."""
+
+    # It has failed if it has not answered by then; Kubernetes leaves such bounds to each plugin.
+    seconds_max: ClassVar[float] = BINDING_SECONDS_MAX
 
     @abc.abstractmethod
-    def bind(self, pod: PendingPod, slot: int) -> Sequence[Any] | None:
-        """The actions that bind the pod; None: another plugin is to do it."""
+    async def pre_bind(self, pod: PendingPod, binding: Binding) -> str:
+        """Why it cannot be bound to the node that it holds a claim of; empty: it can."""
+
+
+class BindPlugin(Plugin, abc.ABC):
+    """Binds pods, with I/O if it likes, after the claim on the node holds. Asked in the profile's order, up to the
+    first that does not skip the pod."""
+
+    # It may leave a pod to the next. Those that do not come last.
+    skips: ClassVar[bool] = True
+    seconds_max: ClassVar[float] = BINDING_SECONDS_MAX
+
+    @abc.abstractmethod
+    async def bind(self, pod: PendingPod, binding: Binding) -> str | Skip:
+        """Why it cannot be bound; SKIP: the next plugin is to do it; empty: it is to be bound, and is, if
+        `binding.bind()` was not asked to do that here, as soon as this is answered."""
 
 
 class PostBindPlugin(Plugin, abc.ABC):

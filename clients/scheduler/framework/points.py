@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .interface import (
+    AsyncPreBindPlugin,
     BindPlugin,
     FilterPlugin,
     NodeFilterPlugin,
@@ -32,7 +33,7 @@ POINTS: Final[dict[str, tuple[type[Plugin], ...]]] = {
     "score": (ScorePlugin, NodeScorePlugin),
     "reserve": (ReservePlugin,),
     "permit": (PermitPlugin,),
-    "preBind": (PreBindPlugin,),
+    "preBind": (PreBindPlugin, AsyncPreBindPlugin),
     "bind": (BindPlugin,),
     "postBind": (PostBindPlugin,),
 }

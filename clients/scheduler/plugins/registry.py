@@ -6,6 +6,7 @@ from typing import Final
 
 from ..framework.interface import Plugin
 from .coscheduling import Coscheduling
+from .default_binder import DefaultBinder
 from .default_preemption import DefaultPreemption
 from .gpu_fragmentation import GpuFragmentation
 from .gpu_packing import DotProduct, GpuBestFit, GpuClustering, GpuPacking, RandomNode
@@ -47,6 +48,7 @@ _PLUGINS: Final[tuple[type[Plugin], ...]] = (
     SchedulingGates,
     PrioritySort,
     DefaultPreemption,
+    DefaultBinder,
     Coscheduling,
 )
 BUILT_IN: Final = {plugin.name: plugin for plugin in _PLUGINS}
@@ -66,4 +68,5 @@ DEFAULT_WEIGHTS: Final = {
     "SchedulingGates": 1,
     "PrioritySort": 1,
     "DefaultPreemption": 1,
+    "DefaultBinder": 1,
 }

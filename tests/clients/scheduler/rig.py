@@ -15,6 +15,7 @@ from ursa.clients.object_cache import Event, EventType, ObjectCache
 from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.actions import Action, Bind, Claim, Release
 from ursa.clients.scheduler.core import SchedulingCore
+from ursa.clients.scheduler.hooks import CycleEnd
 from ursa.clients.scheduler.options import SchedulerOptions
 from ursa.clients.scheduler.scheduler import BOUND, BUDGETS, NAMESPACES, UNBOUND
 from ursa.partitions import ApiServer
@@ -143,6 +144,7 @@ class Rig:
         )
         self.outbox: dict[str, list[Action]] = {name: [] for name in [HOME, *self.resource_partitions]}
         self.in_flight: dict[str, InFlight] = {}
+        self.cycles: list[Bind] = []  # Binding cycles that go on.
         core = self.core
         self.feeds: dict[tuple[str, str], Feed] = {
             (HOME, "pods"): Feed(
@@ -251,6 +253,7 @@ class Rig:
             self.outbox[name] += actions
         self.outbox[HOME] += decisions.binds
         self.outbox[HOME] += decisions.evictions
+        self.cycles += decisions.cycles
         self.reports += [report.message for report in decisions.reports]
         self._follow_bound_pods()
 
@@ -306,6 +309,24 @@ class Rig:
         self._recall(partition)
         return True
 
+    def end_cycle(self, number: int, how: str) -> bool:
+        """One of the binding cycles ends, and a plugin has done with the pod what `how` says."""
+        if not self.cycles:
+            return False
+        bind = self.cycles.pop(number % len(self.cycles))
+        match how:
+            case "fails":
+                end = CycleEnd("a plugin says no")
+            case "binds":
+                end = CycleEnd(result=self._do(HOME, bind))
+            case "asked to bind":
+                self.lost.append([bind])  # It may arrive yet.
+                end = CycleEnd("time is up", in_doubt=True)
+            case _:
+                end = CycleEnd()
+        self.core.cycle_ended(bind, end, self.now)
+        return True
+
     def carry_out_lost(self) -> bool:
         """A batch of a broken link arrives after all."""
         if not self.lost:
@@ -355,6 +376,8 @@ class Rig:
                 self.send(name)
                 self.carry_out(name)
                 self.answer(name)
+            while self.end_cycle(0, "succeeds"):
+                pass
             if not any(self.outbox.values()) and not self.core.has_more:
                 self.now += 1.0
         self.deliver_all()

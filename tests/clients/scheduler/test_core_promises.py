@@ -6,7 +6,10 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ursa.clients.scheduler.pending import PodState
+from ursa.clients.scheduler.binding_cycles import Binding
+from ursa.clients.scheduler.framework.interface import SKIP, BindPlugin, Skip
+from ursa.clients.scheduler.options import SchedulerOptions
+from ursa.clients.scheduler.pending import PendingPod, PodState
 from ursa.proto.quantities import resource_list
 
 from .objects import node, placement, pod
@@ -41,13 +44,16 @@ steps = st.one_of(
     st.tuples(st.just("garbage")),
     st.tuples(st.just("remove partition"), st.integers(0, 4)),
 )
+cycle_ends = st.tuples(
+    st.just("cycle ends"), st.integers(0, 3), st.sampled_from(["succeeds", "fails", "binds", "asked to bind"])
+)
 
 
 class Story:
     """Carries out drawn steps."""
 
-    def __init__(self) -> None:
-        self.rig = Rig()
+    def __init__(self, options: SchedulerOptions | None = None) -> None:
+        self.rig = Rig(options)
         self.made = 0
         for number in range(3):
             self.do_node(number, "2")
@@ -132,6 +138,9 @@ class Story:
         if dice == 0:
             self.rig.remove_partition(RESOURCE_PARTITIONS[1])
 
+    def do_cycle_ends(self, number: int, how: str) -> None:
+        self.rig.end_cycle(number, how)
+
     def do_garbage(self) -> None:
         self.rig.collect_garbage()
 
@@ -214,6 +223,28 @@ CLAIMED_TWICE: list[tuple[Any, ...]] = [
 @given(st.lists(steps, min_size=50, max_size=120))
 def test_no_fault_over_commits_a_node_loses_a_pod_or_leaks_a_claim(story_steps: list[tuple[Any, ...]]) -> None:
     story = Story()
+    for step in story_steps:
+        story.run(step)
+    story.rig.settle()
+    story.check_all_is_well()
+
+
+class Own(BindPlugin):
+    """A story says what it does."""
+
+    name = "Own"
+
+    async def bind(self, pod: PendingPod, binding: Binding) -> str | Skip:
+        return SKIP
+
+
+OWN_BINDER = {"plugins": {"bind": {"disabled": [{"name": "*"}], "enabled": [{"name": "Own"}]}}}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.one_of(steps, cycle_ends, cycle_ends), min_size=50, max_size=120))
+def test_nor_does_anything_that_a_bind_plugin_does(story_steps: list[tuple[Any, ...]]) -> None:
+    story = Story(SchedulerOptions(profiles=(OWN_BINDER,), plugins=(Own,)))
     for step in story_steps:
         story.run(step)
     story.rig.settle()

@@ -95,7 +95,10 @@ profiles:
     [
         ("score: {disabled: [{name: '*'}]}", []),
         ("score: {disabled: [{name: '*'}], enabled: [{name: NodeResourcesFit, weight: 5}]}", ["NodeResourcesFit=5"]),
-        ("multiPoint: {disabled: [{name: '*'}], enabled: [{name: ImageLocality}]}", ["ImageLocality=1"]),
+        (
+            "multiPoint: {disabled: [{name: '*'}], enabled: [{name: ImageLocality}, {name: DefaultBinder}]}",
+            ["ImageLocality=1"],
+        ),
         # Enabled again, a default keeps its place; at the point itself it comes first.
         (
             "multiPoint: {enabled: [{name: NodeAffinity, weight: 9}]}",
