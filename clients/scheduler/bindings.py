@@ -281,6 +281,6 @@ class Bindings:
         if pod.gone:
             return
         self.counts.errors += 1
-        report = self._reporter.say(pod, message, now)
+        report = self._reporter.went_wrong(pod, message, now)
         if report is not None:
             self.decisions.reports.append(report)

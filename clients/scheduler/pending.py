@@ -53,6 +53,7 @@ class PendingPod:
         "released",
         "reported",
         "reported_at",
+        "reported_problem",
         "shape",
         "slot",
         "state",
@@ -79,6 +80,7 @@ class PendingPod:
         self.released = ""  # the uid of the Placement last given up for it, which may still be in our view
         self.reported = ""  # what was last said about why it does not fit
         self.reported_at = 0.0
+        self.reported_problem = False  # that was no count of nodes, but what has gone wrong
         # The claim: the node it is for, and how much of the node's row had been seen when it was chosen.
         self.partition = self.node = self.node_uid = ""
         self.generation = 0  # of the spec by which it was chosen

@@ -1,7 +1,7 @@
 """When to say of a pod that it cannot be scheduled.
 
 The first time, and again when the reason has changed, but then at most once a minute: a reason counts nodes, and
-changes with every one of them.
+changes with every one of them. What has gone wrong does not wait for that minute, if no such thing was said last.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ class Reporter:
     def does_not_fit(self, pod: PendingPod, now: float) -> Report | None:
         if not _due(pod, now):
             return None
-        return self.say(pod, self._why(pod.shape), now)
+        return _said(pod, self._why(pod.shape), now, problem=False)
 
-    def say(self, pod: PendingPod, message: str, now: float) -> Report | None:
-        if message == pod.reported or not _due(pod, now):
+    def went_wrong(self, pod: PendingPod, message: str, now: float) -> Report | None:
+        if pod.reported_problem and not _due(pod, now):
             return None
-        pod.reported, pod.reported_at = message, now
-        return Report(pod.object, message)
+        return _said(pod, message, now, problem=True)
 
     def _why(self, shape: Shape) -> str:
         """`explain`, kept for the other pods of the shape as long as no node changes."""
@@ -51,6 +50,13 @@ class Reporter:
                 del self._reasons[next(iter(self._reasons))]
         self._reasons[shape.id] = (changes, reason)
         return reason
+
+
+def _said(pod: PendingPod, message: str, now: float, *, problem: bool) -> Report | None:
+    if message == pod.reported:
+        return None
+    pod.reported, pod.reported_at, pod.reported_problem = message, now, problem
+    return Report(pod.object, message)
 
 
 def _due(pod: PendingPod, now: float) -> bool:

@@ -24,6 +24,7 @@ from .options import SchedulerOptions
 from .partition_view import PartitionView, unseen_partitions
 from .pending import PendingPod
 from .pod_queue import PodQueue
+from .post_filters import PostFilters
 from .preemption.preemptor import Preemptor
 from .reports import Reporter
 from .turns import Turns
@@ -57,6 +58,7 @@ class SchedulingCycles:
         self._binder, self._preemptor, self._bound_pods, self._entrance = binder, preemptor, bound_pods, entrance
         self._reporter, self._options = reporter, options
         self._decisions, self._counts = binder.decisions, binder.bindings.counts
+        self._post_filters = PostFilters(pickers, nodes, preemptor)
         self._turns = Turns(nodes)
         self.recent = RecentDecisions()
         self.pods_synced = False  # All unbound pods have been seen once.
@@ -121,7 +123,7 @@ class SchedulingCycles:
                 picker = pickers[pod.template.scheduler_name]
                 slot = self._preemptor.pick(pod, picker) if self._preemptor.nominations else picker.pick(pod.shape)
                 if slot == INFEASIBLE:
-                    self._preemptor.make_room(pod, self._decisions, self._binder.bindings.history)
+                    self._post_filters.make_room(pod, self._decisions, self._binder.bindings.history)
                 elif views[partitions[slot]].outstanding >= self._options.claims_outstanding_max:
                     self._queue.push(pod)
                     self._blocked = True

@@ -153,12 +153,28 @@ class NodeFilterPlugin(Plugin, abc.ABC):
         """Why the pod may not run there; empty: it may."""
 
 
+class Nominated(NamedTuple):
+    """PostFilter's answer: the pod is to run on the node of this slot, where its room is held for it from now on.
+
+    `victims`: the uids of pods to be evicted for it. They run there, and are seen in `nodes.pods.on(slot)`. Without any
+    the room is held until the pod is next looked at.
+    """
+
+    slot: int
+    victims: tuple[str, ...] = ()
+
+
+class MadeRoom(NamedTuple):
+    """PostFilter's answer: what helps the pod has been done, and will show by itself."""
+
+
 class PostFilterPlugin(Plugin, abc.ABC):
-    """Not called yet: `DefaultPreemption` alone makes room, by `preemption/preemptor.py`."""
+    """Asked in the profile's order, up to the first that helps, each time that a pod was looked at and fits nowhere."""
 
     @abc.abstractmethod
-    def post_filter(self, pod: PendingPod, nodes: NodeColumns) -> Any:
-        """What would make room for a pod that fits nowhere; None: nothing."""
+    def post_filter(self, pod: PendingPod, nodes: NodeColumns) -> Nominated | MadeRoom | None:
+        """What makes room for the pod; None: nothing, and the next plugin is asked. `nodes.pods` knows all pods of the
+        home partition that are bound."""
 
 
 class PreScorePlugin(Plugin, abc.ABC):

@@ -21,5 +21,5 @@ class DefaultPreemption(PostFilterPlugin):
     def __init__(self, args: Mapping[str, Any] | None = None) -> None:
         self.args = PreemptionArgs.read(args or {})
 
-    def post_filter(self, pod: PendingPod, nodes: NodeColumns) -> Any:
-        return None  # The scheduler asks its `Preemptor`.
+    def post_filter(self, pod: PendingPod, nodes: NodeColumns) -> None:
+        raise NotImplementedError("the scheduler's `PostFilters` ask its `Preemptor`, which knows who runs where")

@@ -16,7 +16,7 @@ leaving are: their room is found first, and nobody else is evicted for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,7 @@ from ..bound_pods import BoundPods
 from ..columns import Charges, NodeColumns
 from ..decisions import Decisions, Report
 from ..framework.column import INFEASIBLE
-from ..framework.interface import Bools, Skip, Unresolvable
+from ..framework.interface import Bools, Nominated, PluginError, Skip, Unresolvable
 from ..framework.picker import Picker
 from ..framework.shape import Shape
 from ..hints import ROOM_MADE
@@ -57,7 +57,7 @@ class Nomination:
 
 
 class Preemptor:
-    """For all profiles that have DefaultPreemption at PostFilter."""
+    """Of DefaultPreemption, for all profiles that have it; and the nominations of all PostFilter plugins."""
 
     def __init__(
         self,
@@ -74,12 +74,6 @@ class Preemptor:
         self.nominations: dict[str, Nomination] = {}
         self._by_priority: dict[int, dict[str, Nomination]] = {}
         self._for_whom: dict[str, dict[str, None]] = {}  # By the uid of a victim, those of the pods that wait for it.
-        self._plugins = {
-            name: plugin
-            for name, picker in pickers.items()
-            for plugin in picker.algorithm.profile.points["postFilter"]
-            if isinstance(plugin, DefaultPreemption)
-        }
         # By shape, as of when nothing could be done for it.
         self._futile: dict[int, tuple[int, int, int]] = {}
         self._offered: dict[int, None] = {}
@@ -181,24 +175,25 @@ class Preemptor:
 
     # -------------------------------------------------------------------------------------------- it fits nowhere
 
-    def make_room(self, pod: PendingPod, decisions: Decisions, history: str) -> None:
-        """Choose a node for a pod that fits nowhere, and have its victims evicted.
+    def knows_bound_pods(self) -> bool:
+        """Whether all that are bound have been seen; if not, they will be, and who fits nowhere is looked at then."""
+        if not self.running.followed:
+            self._bound_pods.want()
+            self.running.follow()
+        return self.running.complete
+
+    def preempt(self, pod: PendingPod, plugin: DefaultPreemption, decisions: Decisions, history: str) -> bool:
+        """Choose a node for a pod that fits nowhere, and have its victims evicted. False: nobody can be.
 
         Raises:
             PluginError
         """
-        plugin = self._plugins.get(pod.template.scheduler_name)
-        if plugin is None or pod.uid in self.nominations or pod.template.error:
-            return
         if pod.object.spec.get("preemptionPolicy") == NEVER:
-            return
-        if not self.running.followed and pod.template.priority > 0:
-            self._bound_pods.want()
-            self.running.follow()
-        if not self.running.complete:
-            return
-        if self._futile.get(pod.shape.id) == self._state():
-            return
+            return False
+        if pod.template.priority > 0 and not self.knows_bound_pods():
+            return False
+        if not self.running.complete or self._futile.get(pod.shape.id) == self._state():
+            return False
         lower = self._lower(pod)
         for each in lower:
             self._nodes.unhold(each.slot, each.charges)
@@ -206,11 +201,34 @@ class Preemptor:
         found = None if lowest is None or lowest >= pod.template.priority else self._choose(pod, plugin)
         self._hold_but_at(INFEASIBLE if found is None else found.slot, lower)
         if found is None:
-            if len(self._futile) >= FUTILE_MAX:
-                self._futile.clear()
-            self._futile[pod.shape.id] = self._state()
-            return
-        self._nominate(pod, found, decisions, history)
+            self.nothing_helps(pod)
+            return False
+        self._nominate(pod, found.slot, tuple(each.uid for each in found.victims.pods), decisions, history)
+        return True
+
+    def nothing_helps(self, pod: PendingPod) -> None:
+        """Pods like this one are looked at again when other pods run."""
+        if len(self._futile) >= FUTILE_MAX:
+            self._futile.clear()
+        self._futile[pod.shape.id] = self._state()
+
+    def nominate(self, pod: PendingPod, plugin: str, found: Nominated, decisions: Decisions, history: str) -> None:
+        """Do as a plugin of a user's says.
+
+        Raises:
+            PluginError: there is no such node, or a victim does not run there.
+        """
+        nodes = self._nodes
+        if not isinstance(found.slot, int | np.integer) or not 0 <= found.slot < nodes.high:
+            raise PluginError(plugin, f"has nominated slot {found.slot!r}: there are 0 to {nodes.high - 1}")
+        slot = int(found.slot)
+        if nodes.facts[slot] is None:
+            raise PluginError(plugin, f"has nominated slot {slot}, where there is no node any more")
+        here = dict.fromkeys(each.uid for each in self.running.on(slot))
+        for uid in found.victims:
+            if uid not in here:
+                raise PluginError(plugin, f"would evict pod {uid}, which does not run on node {nodes.names[slot]}")
+        self._nominate(pod, slot, tuple(dict.fromkeys(found.victims)), decisions, history)
 
     def _state(self) -> tuple[int, int, int]:
         return self._nodes.changes.end, self._nodes.static_changes.end, self.running.changes
@@ -238,27 +256,26 @@ class Preemptor:
         self._candidates[key] = candidates
         return candidates
 
-    def _nominate(self, pod: PendingPod, found: Preemption, decisions: Decisions, history: str) -> None:
-        nodes, slot = self._nodes, found.slot
+    def _nominate(self, pod: PendingPod, slot: int, evicted: Sequence[str], decisions: Decisions, history: str) -> None:
+        nodes = self._nodes
         charges = pod.template.charges
         if charges is None:
             charges = pod.template.charges = nodes.charges(pod.template.requests)
         # Those that were leaving already are waited for as well.
         leaving = [each.uid for each in self.running.on(slot) if each.leaving and each.charges]
-        victims = dict.fromkeys((*(each.uid for each in found.victims.pods), *leaving))
+        victims = dict.fromkeys((*evicted, *leaving))
         nomination = self.nominations[pod.uid] = Nomination(pod, slot, charges, victims)
         self._by_priority.setdefault(nomination.priority, {})[pod.uid] = nomination
         for uid in victims:
             self._for_whom.setdefault(uid, {})[pod.uid] = None
         self._hold(nomination)
-        for victim in found.victims.pods:
-            known = nodes.pods.get(victim.uid)
+        for uid in evicted:
+            known = nodes.pods.get(uid)
             assert known is not None, "a victim is seen bound"
-            evicted = known.object
-            self.running.asked_to_go(victim.uid)
-            decisions.evictions.append(Evict(self._home, evicted, history))
+            self.running.asked_to_go(uid)
+            decisions.evictions.append(Evict(self._home, known.object, history))
             told = f"Preempted by pod {pod.uid} on node {nodes.names[slot]}"
-            decisions.reports.append(Report(evicted, told, "Preempted", "Normal"))
+            decisions.reports.append(Report(known.object, told, "Preempted", "Normal"))
         decisions.evictions.append(Nominate(self._home, pod, nodes.names[slot], history))
 
     def retry(self, now: float) -> None:
