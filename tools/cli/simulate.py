@@ -10,10 +10,12 @@ import click
 
 from ...proto.errors import InputError
 from ..determinism import first_difference
-from ..simulation import Outcome, Plan, Swarm, Topology, draw_plan, shrink, simulate
+from ..simulation import Outcome, Plan, Scheduling, Swarm, Topology, draw_plan, shrink, simulate
 from ..simulation.drawing import KINDS, WORKLOADS
 from ..simulation.report import report_lines, write_report
+from ..simulation.scheduling import read_scheduling
 from ..simulation.soak import Tally, run_seeds
+from .scheduler_options import scheduler_options
 
 # As of the load tests: a promise missed.
 EXIT_MISSED = 4
@@ -30,6 +32,7 @@ EXIT_MISSED = 4
 @click.option("--controller-replicas", type=int, default=1, help="Of each scheduler and controller manager.")
 @click.option("--workload", default="all", show_default=True, help=f"Of {', '.join(WORKLOADS)}; or all.")
 @click.option("--faults", default="all", show_default=True, help=f"Of {', '.join(KINDS)}; or all, or none.")
+@scheduler_options
 @click.option("--jobs", type=int, default=0, help="Processes that run seeds. 0: one for each core.")
 @click.option("--verify-determinism", is_flag=True, help="Run each twice, and show the first difference.")
 @click.option("--shrink/--no-shrink", "shrinks", default=True, help="Make a failing plan small.")
@@ -51,6 +54,8 @@ def simulate_command(
     controller_replicas: int,
     workload: str,
     faults: str,
+    scheduler_config: Path | None,
+    scheduler_plugins: Sequence[str],
     jobs: int,
     verify_determinism: bool,
     shrinks: bool,
@@ -64,6 +69,8 @@ def simulate_command(
 
     Exit status: 0 every promise was kept, 1 error, 4 a promise was broken, or a seed gave two different runs.
     """
+    given = scheduler_config is not None or bool(scheduler_plugins)
+    scheduling = read_scheduling(scheduler_config, scheduler_plugins) if given else Scheduling()
     swarm = Swarm(
         Topology(
             _positive(tenant_partitions, "--tenant-partitions"),
@@ -74,11 +81,15 @@ def simulate_command(
         seconds=60.0 * minutes,
         workload=_chosen(workload, WORKLOADS, "--workload"),
         faults=_chosen(faults, KINDS, "--faults"),
+        scheduling=scheduling,
     )
     if minutes <= 0 or seeds < 1:
         raise InputError("--minutes and --seeds must be above 0")
     if plan_path is not None or verify_determinism or seeds == 1:
-        plans = [Plan.load(plan_path)] if plan_path else [draw_plan(seed + each, swarm) for each in range(seeds)]
+        plans = [draw_plan(seed + each, swarm) for each in range(seeds)]
+        if plan_path is not None:
+            plan = Plan.load(plan_path)
+            plans = [plan.with_(scheduling=scheduling) if given else plan]
         return _run_plans(plans, verify_determinism, shrinks, output)
     return _run_many(range(seed, seed + seeds), swarm, jobs, shrinks, output)
 

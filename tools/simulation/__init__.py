@@ -12,7 +12,7 @@ from __future__ import annotations
 from ..checking.violations import Violation
 from .drawing import Swarm, draw_plan
 from .outcome import Note, Outcome
-from .plan import Fault, Knobs, Operation, Plan, Topology
+from .plan import Fault, Knobs, Operation, Plan, Scheduling, Topology
 from .run import simulate
 from .shrinking import shrink
 
@@ -23,6 +23,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Plan",
+    "Scheduling",
     "Swarm",
     "Topology",
     "Violation",

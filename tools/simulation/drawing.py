@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 
 from ...storage.failpoints import NAMES as FAILPOINTS
-from .plan import Fault, Knobs, Operation, Plan, Topology
+from .plan import Fault, Knobs, Operation, Plan, Scheduling, Topology
 from .services import with_services
 from .widening import EXTRA_KINDS, EXTRA_WORKLOADS, LAST_START, draw_extra_fault, draw_extra_operation, widened
 from .workload import tenant_names
@@ -25,7 +25,7 @@ _LIVE_FAILPOINTS = tuple(name for name in FAILPOINTS if name.startswith(("commit
 class Swarm:
     """Bounds of what is drawn. `workload`, `faults`: kinds to draw from; None: all of them, and `widening.py` besides.
 
-    `node_cpu`: one of these each node has; `node_pods`: so many pods it takes.
+    `node_cpu`: one of these each node has; `node_pods`: so many pods it takes. `scheduling`: of all plans.
     """
 
     topology: Topology = field(default_factory=partial(Topology, 2, 2, 6))
@@ -36,6 +36,7 @@ class Swarm:
     faults: Sequence[str] | None = None
     node_cpu: Sequence[str] = ("2", "4", "16")
     node_pods: int = 110
+    scheduling: Scheduling = field(default_factory=Scheduling)
 
 
 # Kinds of users. Each user is of one kind.
@@ -91,6 +92,7 @@ def draw_plan(seed: int, swarm: Swarm = Swarm()) -> Plan:
     faults += _draw_partition_faults(Random(f"{seed}/plan/partitions"), swarm)
     faults = tuple(sorted(faults, key=lambda fault: fault.at))
     plan = Plan(seed, topology, swarm.seconds, knobs=knobs, operations=operations, faults=faults)
+    plan = plan.with_(scheduling=swarm.scheduling)
     if any(fault.kind == "remove" for fault in faults):
         plan = plan.with_(converge_seconds=LOST_CONVERGE_SECONDS)
     if swarm.workload is None or "moves" in swarm.workload:

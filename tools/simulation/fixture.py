@@ -10,7 +10,8 @@ runs the seed's plan, and fails with the whole report if a promise is broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ Simulated = Callable[..., Outcome]
 
 @pytest.fixture
 def simulated(tmp_path: Path) -> Simulated:
-    """`simulated(seed=..., swarm=..., components=...)`, or `simulated(plan=...)`: the outcome, if it passed."""
+    """`simulated(seed=..., swarm=..., components=...)`, or `simulated(plan=...)`: the outcome, if it passed. Other
+    arguments are those of `simulate`."""
 
     def run(
         *,
@@ -35,8 +37,15 @@ def simulated(tmp_path: Path) -> Simulated:
         swarm: Swarm | None = None,
         plan: Plan | None = None,
         components: Mapping[str, Make] | None = None,
+        scheduler_config: str | os.PathLike[str] | None = None,
+        scheduler_plugins: Sequence[str] = (),
     ) -> Outcome:
-        outcome = simulate(plan or draw_plan(seed, swarm or Swarm()), components=components)
+        outcome = simulate(
+            plan or draw_plan(seed, swarm or Swarm()),
+            components=components,
+            scheduler_config=scheduler_config,
+            scheduler_plugins=scheduler_plugins,
+        )
         if not outcome.passed:
             folder = write_report(tmp_path / f"seed-{outcome.plan.seed}", outcome)
             pytest.fail("\n".join(report_lines(outcome, folder)), pytrace=False)

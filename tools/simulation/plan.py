@@ -106,6 +106,14 @@ class Topology(NamedTuple):
         return tuple(node.name for node in make_nodes(self.nodes, NodeOptions()))
 
 
+class Scheduling(NamedTuple):
+    """Of all schedulers: `profiles` as in a KubeSchedulerConfiguration, and a user's own `plugins`, as `module:Class`.
+    Empty: what Kubernetes has by default."""
+
+    profiles: tuple[Mapping[str, Any], ...] = ()
+    plugins: tuple[str, ...] = ()
+
+
 class Operation(NamedTuple):
     """Something that a user does. `user`: which of them, each waits for his own answers."""
 
@@ -155,6 +163,7 @@ class Plan:
     operations: tuple[Operation, ...] = ()
     faults: tuple[Fault, ...] = ()
     about: str = ""
+    scheduling: Scheduling = field(default_factory=Scheduling)
 
     @property
     def changes_registry(self) -> bool:
@@ -173,6 +182,7 @@ class Plan:
     def to_json(self) -> str:
         data = asdict(self)
         data["topology"] = self.topology._asdict()
+        data["scheduling"] = self.scheduling._asdict()
         data["operations"] = [{**each._asdict(), "arguments": dict(each.arguments)} for each in self.operations]
         data["faults"] = [each._asdict() for each in self.faults]
         return json.dumps({"format": FORMAT, **data}, indent=1)
@@ -195,6 +205,7 @@ class Plan:
                 "knobs": Knobs(**knobs),
                 "operations": tuple(Operation(**each) for each in data.get("operations", ())),
                 "faults": tuple(Fault(**each) for each in data.get("faults", ())),
+                "scheduling": Scheduling(**{name: tuple(each) for name, each in data.get("scheduling", {}).items()}),
             }
             plan = cls(**data)
             plan.check()

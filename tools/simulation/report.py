@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...clients.scheduler.options import DEFAULT_SCHEDULER
 from ..checking.story import story
 from ..recording import write_recording
 from .outcome import Outcome
@@ -43,6 +44,7 @@ def report_lines(outcome: Outcome, folder: Path, shrunk: Plan | None = None) -> 
     yield from (
         f"  {each.at:9.3f} {each.user} {each.verb} {_arguments(each.arguments)}" for each in smallest.operations
     )
+    yield from _scheduling(smallest)
     yield ""
     yield "what happened (of the whole plan, times from its start)"
     yield from (f"  {note.time:9.3f} {note.what} {note.text}" for note in outcome.notes[-NOTES_MAX:])
@@ -56,6 +58,15 @@ def report_lines(outcome: Outcome, folder: Path, shrunk: Plan | None = None) -> 
         yield f"the story of any other: ursa check {folder / RECORDING_FILE} --story KEY"
     name = "shrunk.json" if shrunk is not None else "plan.json"
     yield f"again: ursa simulate --plan {folder / name}"
+
+
+def _scheduling(plan: Plan) -> Iterator[str]:
+    """The plan has all of it, so whoever runs it again need not say it; but plugins must be found."""
+    names = [str(profile.get("schedulerName", DEFAULT_SCHEDULER)) for profile in plan.scheduling.profiles]
+    if names:
+        yield f"scheduler profiles: {', '.join(names)}"
+    if plan.scheduling.plugins:
+        yield f"scheduler plugins, to be importable: {', '.join(plan.scheduling.plugins)}"
 
 
 def _fault(fault: Fault) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -32,6 +33,7 @@ from .faults import carry_out
 from .outcome import Note, Outcome
 from .plan import Operation, Plan
 from .registry_faults import declare_removed, undrain
+from .scheduling import read_scheduling
 from .settling import State, unseen, unsettled, untold
 from .trace import Trace
 from .values import values_are_put_once
@@ -49,16 +51,32 @@ RUNS_PER_COLLECTION = 10
 _RUNS = count(1)
 
 
-def simulate(plan: Plan | int, *, components: Mapping[str, Make] | None = None, keep_trace: bool = False) -> Outcome:
+def simulate(
+    plan: Plan | int,
+    *,
+    components: Mapping[str, Make] | None = None,
+    scheduler_config: str | os.PathLike[str] | None = None,
+    scheduler_plugins: Sequence[str] = (),
+    keep_trace: bool = False,
+) -> Outcome:
     """Run a plan, or the one that a seed draws, and judge it.
 
     Args:
         components: parts to run beside the cluster's own, by name; one that is called like one of its own
             (`scheduler-tp-1`) takes that one's place. Each is made of clients of all partitions and an actor, whose
             clock and randomness it must use.
+        scheduler_config: a KubeSchedulerConfiguration, with the profiles of the schedulers. It becomes part of the
+            plan, in the place of what that says of them.
+        scheduler_plugins: plugins of one's own that the profiles may name, as `module:Class`. They too must take their
+            randomness from nowhere but what they are given.
         keep_trace: keep the lines of the trace, to look for a difference between two runs.
+
+    Raises:
+        InputError: the scheduler's configuration cannot be read, or makes no sense.
     """
     plan = draw_plan(plan) if isinstance(plan, int) else plan
+    if scheduler_config is not None or scheduler_plugins:
+        plan = plan.with_(scheduling=read_scheduling(scheduler_config, scheduler_plugins))
     began = time.process_time()
     with temporary_folder() as folder, _without_collector():
         run = _Run(plan, Path(folder), components or {}, Trace(keep=keep_trace))

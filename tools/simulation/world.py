@@ -29,6 +29,7 @@ from .links import DOWN, Links, SimulatedLink
 from .partitions import SimulatedPartition
 from .parts import SimulatedClock, SimulatedPart
 from .plan import Plan
+from .scheduling import scheduler_options
 from .trace import Trace, TracedRandom
 
 
@@ -256,12 +257,14 @@ class World:
         )
         made: dict[str, makers.Make] = {}
 
+        scheduling = scheduler_options(self.plan)
+
         def add(name: str, home: str, make: makers.Make) -> None:
             replicas = replica_names(name, topology.replicas)
             made.update(dict.fromkeys(replicas, elected(home, name, make) if replicas[1:] else make))
 
         for home in topology.tenant_names:
-            add(f"scheduler-{home}", home, makers.scheduler(home))
+            add(f"scheduler-{home}", home, makers.scheduler(home, scheduling))
             add(f"controller-manager-{home}", home, makers.tenant_controllers(home))
         for home in topology.resource_names:
             add(f"controller-manager-{home}", home, makers.resource_controllers(home))
