@@ -268,7 +268,8 @@ class Bindings:
         pod.failures += 1
         self._unreserve(pod)
         if not self.adopt(pod):
-            self._queue.back_off(pod, now + self._options.backoff_seconds(pod.failures))
+            until = now + self._options.backoff_seconds(pod.failures) if pod.resume_at <= now else pod.resume_at
+            self._queue.back_off(pod, until)
 
     def _unreserve(self, pod: PendingPod) -> None:
         """It does not go to its node after all."""

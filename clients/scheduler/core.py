@@ -82,7 +82,7 @@ class SchedulingCore:
         self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
         self.preemptor = Preemptor(home, self.nodes, self.views, self.pickers, self.queue, self._bound_pods)
         self.binder.stays = self.preemptor.stays
-        self._entrance = Entrance(profiles, self.queue, self.bindings, self._bound_pods, options)
+        self._entrance = Entrance(profiles, self.queue, self.bindings, self._bound_pods, options, random)
         self._cycles = SchedulingCycles(
             self.nodes,
             self.views,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
+from typing import Final
 
 from ...proto.objects import Object
 from .bindings import Bindings
@@ -15,6 +17,9 @@ from .pending import PendingPod, PodState
 from .plugins.coscheduling import Coscheduling
 from .pod_queue import PodQueue
 
+# Of a group's backoff. An attempt takes some tens of milliseconds, of which this is many times as much.
+JITTER: Final = (0.5, 1.0)
+
 
 class Entrance:
     """`profiles`: by the name that pods give."""
@@ -26,8 +31,10 @@ class Entrance:
         bindings: Bindings,
         bound_pods: BoundPods,
         options: SchedulerOptions,
+        random: Random,
     ) -> None:
         self._queue, self._bindings, self._bound_pods, self._options = queue, bindings, bound_pods, options
+        self._random = random
         self._gates = {
             name: [plugin for plugin in profile.points["preEnqueue"] if isinstance(plugin, PreEnqueuePlugin)]
             for name, profile in profiles.items()
@@ -40,6 +47,7 @@ class Entrance:
             name: plugin for name, plugins in permits.items() for plugin in plugins if isinstance(plugin, Coscheduling)
         }
         bindings.permits.plugins = permits
+        bindings.permits.out_of_time = self._group_backs_off
         bindings.forgotten = self.left
 
     # ------------------------------------------------------------------------------------------------- PreEnqueue
@@ -96,15 +104,23 @@ class Entrance:
     def backs_off_with_group(self, pod: PendingPod, now: float) -> bool:
         """A pod, in no queue, fits nowhere. If it is of a group that needs it, all of that backs off."""
         gang = self._gangs.get(pod.template.scheduler_name)
+        if gang is None or not gang.needs(pod):
+            return False
+        self._group_backs_off(pod, now)
+        self._bindings.permits.give_up(pod, now)
+        self._queue.back_off(pod, pod.resume_at)
+        return True
+
+    def _group_backs_off(self, pod: PendingPod, now: float) -> None:
+        """All members of its group, if it has one, until the same moment; those that hold claims as soon as these have
+        been given back."""
+        gang = self._gangs.get(pod.template.scheduler_name)
         failures, members = gang.failed(pod) if gang is not None else (0, [])
         if not members:
-            return False
-        until = now + self._options.backoff_seconds(failures)
+            return
+        until = now + self._options.backoff_seconds(failures) * self._random.uniform(*JITTER)
         for member in members:
-            member.failures = failures - 1  # Those whose claims are given back back off for as long.
+            member.resume_at = until
             if member is not pod and member.state in (PodState.ACTIVE, PodState.BACKOFF, PodState.UNSCHEDULABLE):
                 self._queue.remove(member)
                 self._queue.back_off(member, until)
-        self._bindings.permits.give_up(pod, now)
-        self._queue.back_off(pod, until)
-        return True

@@ -54,6 +54,7 @@ class PendingPod:
         "reported",
         "reported_at",
         "reported_problem",
+        "resume_at",
         "shape",
         "slot",
         "state",
@@ -77,6 +78,7 @@ class PendingPod:
         self.attempts = 0
         self.failures = 0  # in a row, for its backoff
         self.conflicts = 0  # in a row
+        self.resume_at = 0.0  # until then its group backs off, whenever what it holds has been given back
         self.released = ""  # the uid of the Placement last given up for it, which may still be in our view
         self.reported = ""  # what was last said about why it does not fit
         self.reported_at = 0.0

@@ -41,6 +41,8 @@ class Permits:
     def __init__(self, bind: _Bind, release: Callable[[PendingPod, str, float], None]) -> None:
         self._bind, self._release = bind, release
         self.plugins: PermitPlugins = {}
+        # Told of a pod that has waited for too long, before it and others give up.
+        self.out_of_time: Callable[[PendingPod, float], None] = lambda _pod, _now: None
         self._waiting: dict[str, _Waiting] = {}
         self._now = 0.0
 
@@ -103,6 +105,7 @@ class Permits:
             if math.isnan(waiting.until):
                 waiting.until = now + waiting.seconds
             elif waiting.until <= now and waiting.pod.uid in self._waiting:
+                self.out_of_time(waiting.pod, now)
                 self.give_up(waiting.pod, now)
                 self._end(waiting.pod.uid, now)
 

@@ -7,8 +7,9 @@ The labels are those of the older form of Kubernetes' coscheduling plugin
     pod-group.scheduling.sigs.k8s.io/min-available: "N"    of which N are to run, or none
 
 A member is not queued before there are N, those that run among them. All have the place in the queue of the one that
-came first, so they are decided on together. A member whose claim holds is not bound before N hold or are bound; if one
-of them fits nowhere, or time is up, all that are held are given back, and the group backs off.
+came first, so they are decided on together. A member whose claim holds is not bound before N hold or are bound; if so
+many fit nowhere that N are not left, or time is up, all that are held are given back, and the group backs off. How long
+is drawn, lest groups of two schedulers that keep room from each other meet again and again.
 
 The argument `permitWaitingTimeSeconds`: how long a claim is held, 60 by default.
 """
@@ -27,6 +28,9 @@ NAME_LABEL: Final = "pod-group.scheduling.sigs.k8s.io/name"
 MIN_LABEL: Final = "pod-group.scheduling.sigs.k8s.io/min-available"
 WAIT_SECONDS: Final = 60
 WAIT_SECONDS_MAX: Final = 86_400
+
+# Of members that may be among those that run.
+_MAY_RUN: Final = (PodState.ACTIVE, PodState.CLAIMING, PodState.WAITING, PodState.BINDING, PodState.BOUND)
 
 _Key = tuple[str, str, str]  # A tenant, a namespace, and the name of the group.
 
@@ -148,11 +152,24 @@ class Coscheduling(PreEnqueuePlugin, PermitPlugin):
         group.given_up.update(dict.fromkeys(claiming))
         return held
 
-    def failed(self, pod: PendingPod) -> tuple[int, list[PendingPod]]:
-        """A pod of a group fits nowhere: how often that has been so in a row, and all members that wait. They are to
-        back off together, so that they are decided on together. No members: it is of no group, or the others run."""
+    def needs(self, pod: PendingPod) -> bool:
+        """A pod fits nowhere, or has waited for too long: whether its group cannot run without it. It can, if those
+        that run, hold claims or have not been looked at yet are enough."""
         key = self._group_of.get(pod.uid)
-        if key is None or self._counts(self._groups[key]) >= (_least(pod.object) or 0):
+        if key is None:
+            return False
+        group = self._groups[key]
+        others = sum(
+            member.state in _MAY_RUN and uid not in group.given_up and member is not pod
+            for uid, member in group.waiting.items()
+        )
+        return len(group.bound) + others < (_least(pod.object) or 0)
+
+    def failed(self, pod: PendingPod) -> tuple[int, list[PendingPod]]:
+        """A pod of a group cannot be had: how often that has been so in a row, and all members that wait. They are to
+        back off together, so that they are decided on together. No members: it is of no group."""
+        key = self._group_of.get(pod.uid)
+        if key is None:
             return 0, []
         group = self._groups[key]
         group.failures += 1

@@ -110,6 +110,15 @@ def test_more_members_than_are_needed_do_not_hold_the_others_up() -> None:
     assert len(bound(rig)) == 2
 
 
+def test_a_member_that_fits_nowhere_does_not_hold_up_those_that_are_enough() -> None:
+    rig = rig_with(("rp-1", "a", "2"))
+    for name, cpu in (("one-too-large", "4"), ("two", "1"), ("three", "1"), ("four-too-large", "4")):
+        add(rig, name, cpu, gang="g", least=2)
+    run(rig, 0.4)
+    assert bound(rig) == ["three", "two"], "at once, and not after a backoff"
+    assert rig.core.queue.unschedulable == 2
+
+
 def test_a_member_that_is_replaced_counts_on_those_that_run_also_after_a_restart() -> None:
     rig = rig_with(("rp-1", "a", "4"))
     for name in ("one", "two", "three"):
@@ -142,8 +151,34 @@ def test_claims_are_given_back_when_time_is_up() -> None:
         rig.send("rp-1")
         rig.carry_out("rp-1")
         rig.answer("rp-1")
-    assert held(rig) == []
+        rig.step()
+        if not held(rig):
+            break
+    assert 5.0 <= rig.now <= 5.5
     assert bound(rig) == []
+    resume_at = [pod.resume_at for pod in rig.core.pods.values()]
+    assert len(dict.fromkeys(resume_at)) == 1, "they are looked at together again"
+    assert 0.0 < resume_at[0] - rig.now <= 1.0
+    assert rig.core.queue.backing_off == 2
+    assert rig.core.queue.next_deadline() == resume_at[0]
+
+
+def test_claims_that_will_be_given_back_hold_no_hope() -> None:
+    rig = rig_with(("rp-1", "a", "2"))
+    for name in ("one", "two", "three", "four"):
+        add(rig, name, gang="g", least=3)
+    rig.deliver_all()
+    rig.step()
+    assert rig.core.queue.backing_off == 2, "two claims are on their way, and too few are left"
+    rig.add_node("rp-2", node("b", cpu="1"))
+    rig.deliver_all()
+    rig.now += 1.0
+    for _ in range(3):
+        rig.step()
+        rig.send("rp-2")
+        rig.carry_out("rp-2")
+        rig.answer("rp-2")
+    assert held(rig) == [], "the third is not held for the sake of those two"
 
 
 def test_a_member_that_goes_while_it_waits_gives_its_claim_back() -> None:

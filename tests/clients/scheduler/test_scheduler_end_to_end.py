@@ -27,9 +27,10 @@ RESOURCE_PARTITIONS = ("rp-1", "rp-2")
 
 
 class Region:
-    """Two tenant and two resource partitions; schedulers come and go."""
+    """Two tenant and two resource partitions; schedulers come and go, and draw from `seed` and their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, seed: str = "", latency_seconds: tuple[float, float] = (0.001, 0.003)) -> None:
+        self._seed, self._latency_seconds = seed, latency_seconds
         self.services: dict[str, ApiServer] = {}
         self.stores: dict[str, MemoryStore] = {}
         self.clients: ClientSet
@@ -62,7 +63,11 @@ class Region:
         def links(names: Sequence[str]) -> dict[str, MemoryTransport]:
             for name in names:
                 self.links[user, name] = MemoryTransport(
-                    name, self.services[name], random=Random(user + name), latency_seconds=(0.001, 0.003), user=user
+                    name,
+                    self.services[name],
+                    random=Random(user + name),
+                    latency_seconds=self._latency_seconds,
+                    user=user,
                 )
             return {name: self.links[user, name] for name in names}
 
@@ -83,7 +88,7 @@ class Region:
         task_status: trio.TaskStatus[Scheduler] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         with trio.CancelScope() as self._stops[name]:
-            actor = _actor(name)
+            actor = _actor(name, self._seed)
             async with self.open_clients(actor) as clients:
                 scheduler = Scheduler(clients, home, actor, options)
                 task_status.started(scheduler)
@@ -136,8 +141,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 
             await trio.sleep(0.05)
 
 
-def _actor(name: str) -> Actor:
-    return Actor(name, Clock(WALL_OFFSET_SECONDS), Random(name))
+def _actor(name: str, seed: str = "") -> Actor:
+    return Actor(name, Clock(WALL_OFFSET_SECONDS), Random(seed + name))
 
 
 def _without_uid(obj: Object) -> Object:
