@@ -11,6 +11,7 @@ from ...proto.objects import decode_shared, encode
 from ...proto.quantities import parse_quantity
 from .contents import decoded
 from .priorities import NEVER, PREEMPT, PriorityClasses
+from .scheduling_gates import gates_of, status_of_new, without_condition
 from .strategy import Strategy
 from .twins import Twins
 from .validation import (
@@ -33,8 +34,6 @@ FINISHED_PHASES = ("Succeeded", "Failed")
 MUTABLE_FIELDS = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
 
 _RESOLVED = ("priorityClassName", "priority", "preemptionPolicy")
-
-_PENDING = encode({"phase": "Pending"})
 
 
 class PodStrategy(Strategy):
@@ -83,7 +82,7 @@ class PodStrategy(Strategy):
             causes.add("spec", f"of a pod is fixed but for {fields}; delete it and create another")
 
     def initial_status(self, message: pb.Object) -> bytes:
-        return _PENDING
+        return status_of_new(message.spec)
 
     def deletion_grace_seconds(self, message: pb.Object, asked: int | None) -> int:
         spec = decode_shared(message.spec)
@@ -104,14 +103,12 @@ def _keep_priority(new: pb.Object, old: pb.Object) -> None:
 
 
 def _check_fewer_gates(new: pb.Object, old: pb.Object, causes: Causes) -> None:
-    before = _gates(decode_shared(old.spec))
-    for name in _gates(decode_shared(new.spec)):
+    before, after = gates_of(decode_shared(old.spec)), gates_of(decode_shared(new.spec))
+    for name in after:
         if name not in before:
             causes.add("spec.schedulingGates", f"may only lose gates once the pod is there; {name!r} is new")
-
-
-def _gates(spec: Mapping[str, Any]) -> list[str]:
-    return [gate["name"] for gate in spec.get("schedulingGates") or ()]
+    if before and not after:
+        new.status = without_condition(new.status)
 
 
 def _fixed_part(data: bytes) -> dict[str, Any]:

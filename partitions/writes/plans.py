@@ -16,6 +16,7 @@ from ...proto.kinds import Kind
 from ...proto.objects import Object, require_kind
 from ...proto.propagation import check_policy
 from ..admission.contents import check_contents, check_decodes
+from ..admission.scheduling_gates import is_gated
 from ..admission.strategy import Strategy
 from ..admission.twins import Twin, likeness_of
 from ..admission.validation import Causes, check_metadata, check_name, check_new_finalizers
@@ -290,8 +291,8 @@ def plan_bind(kind: Kind, entry: Entry, bind: pb.Bind) -> Plan:
     """Set a pod's node, once.
 
     Raises:
-        BadRequest: no uid or no node. Conflict: the pod is another one, is bound elsewhere, has changed, or asks for
-            something else than what was decided on.
+        BadRequest: no uid or no node. Conflict: the pod is another one, is bound elsewhere, has changed, asks for
+            something else than what was decided on, or has scheduling gates.
         Forbidden: it is being deleted.
     """
     if kind.kind != "Pod":
@@ -311,6 +312,12 @@ def plan_bind(kind: Kind, entry: Entry, bind: pb.Bind) -> Plan:
         raise Forbidden(f"pod {entry.key} is being deleted", key=entry.key)
     check_preconditions(entry, "", bind.preconditions.resource_version)
     message = entry.message()
+    if is_gated(message.spec):
+        raise Conflict(
+            f"pod {entry.key} has scheduling gates: it is not to be bound before they are removed",
+            key=entry.key,
+            resource_version=entry.revision,
+        )
     if bind.generation and bind.generation != message.metadata.generation:
         raise Conflict(
             f"pod {entry.key} is of generation {message.metadata.generation}, and it was decided on {bind.generation}: "

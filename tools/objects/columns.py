@@ -49,6 +49,9 @@ def _field(*path: str, default: str = "<none>") -> Callable[[Object, int], str]:
 def pod_status(obj: Object, _now_ms: int = 0) -> str:
     if obj.deletion_ms:
         return "Terminating"
+    for condition in obj.status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
+            return "SchedulingGated"
     return str(obj.status.get("reason") or obj.status.get("phase") or "Unknown")
 
 

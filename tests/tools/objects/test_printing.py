@@ -69,6 +69,18 @@ def test_a_table_is_as_wide_as_its_longest_value() -> None:
     assert lines("wide", pod("a"))[0].endswith("IP         NODE   NODE-PARTITION   PARTITION")
 
 
+def test_a_pod_with_scheduling_gates_says_so_until_it_goes() -> None:
+    conditions = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
+    gated = pod("a").with_status({"phase": "Pending", "conditions": conditions})
+    assert lines("table", gated)[1].split()[2] == "SchedulingGated"
+    unschedulable = gated.with_status(
+        {"phase": "Pending", "conditions": [{**conditions[0], "reason": "Unschedulable"}]}
+    )
+    assert lines("table", unschedulable)[1].split()[2] == "Pending"
+    gated.message.metadata.deletion_ms = 1
+    assert lines("table", gated)[1].split()[2] == "Terminating"
+
+
 def test_one_object_asked_for_by_name_is_itself_several_are_a_list() -> None:
     assert json.loads("\n".join(lines("json", pod("a"), single=True)))["kind"] == "Pod"
     listed = yaml.safe_load("\n".join(lines("yaml", pod("a"))))
