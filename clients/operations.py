@@ -174,9 +174,15 @@ def evict_operation(
 
 
 def bind_operation(
-    key: ObjectKey, *, uid: str, resource_partition: str, node: str, resource_version: int = 0
+    key: ObjectKey,
+    *,
+    uid: str,
+    resource_partition: str,
+    node: str,
+    resource_version: int = 0,
+    devices: Sequence[int] = (),
 ) -> pb.Operation:
-    """Pod to node. Idempotent."""
+    """Pod to node, and to these devices of it. Idempotent."""
     return pb.Operation(
         resource=PODS,
         bind=pb.Bind(
@@ -184,6 +190,7 @@ def bind_operation(
             preconditions=pb.Preconditions(uid=uid, resource_version=resource_version),
             resource_partition=resource_partition,
             node=node,
+            devices=devices,
         ),
     )
 

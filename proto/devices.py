@@ -4,7 +4,11 @@ A node with d devices has 1000 x d of the resource. A request of up to 1000 is a
 one; a request of n x 1000 takes n devices, each whole. Nothing else can be asked for: half of three devices is no
 share that any of them could give.
 
-A Placement says which devices it holds (`devices`, counted from 0). The milli of each follow from its requests.
+A Placement says which devices it holds (`devices`, counted from 0). The milli of each follow from its requests. The
+pod that is bound by it says so, too, in an annotation (an idea of Alibaba's gpushare, `alibabacloud.com/gpu-index`):
+whoever makes a lost Placement again has them from there.
+
+    ursa.dev/gpu-devices: "1-3"   the second and the fourth GPU of its node
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from .quantities import GPU_MILLI
 
 MILLI_PER_DEVICE: Final = 1000
+DEVICES_ANNOTATION: Final = "ursa.dev/gpu-devices"
 
 
 class DeviceRequest(NamedTuple):
@@ -85,8 +90,32 @@ def held_devices(spec: Mapping[str, Any]) -> HeldDevices | None:
     wanted = device_request(spec["requests"])
     if not isinstance(devices, list) or not all(type(device) is int and device >= 0 for device in devices):
         raise ValueError(f"devices must be a list of numbers from 0 on, not {devices!r}")
+    check_devices(devices, wanted)
+    return HeldDevices(tuple(devices), wanted)
+
+
+def check_devices(devices: Sequence[int], wanted: DeviceRequest) -> None:
+    """Raises ValueError: they are not as many as are wanted, or one is there twice."""
     if len(dict.fromkeys(devices)) != len(devices):
-        raise ValueError(f"devices names one twice: {devices}")
+        raise ValueError(f"devices names one twice: {list(devices)}")
     if len(devices) != wanted.amount:
         raise ValueError(f"devices must name {wanted.amount}, as it requests, not {len(devices)}")
-    return HeldDevices(tuple(devices), wanted)
+
+
+def written_devices(devices: Sequence[int]) -> str:
+    """As DEVICES_ANNOTATION has them."""
+    return "-".join(str(device) for device in devices)
+
+
+def recorded_devices(annotations: Mapping[str, str], requests: Mapping[str, int]) -> tuple[int, ...]:
+    """The devices that a bound pod with these annotations and requests holds; none: it holds none, or does not know,
+    or what it says does not go with what it requests."""
+    written = annotations.get(DEVICES_ANNOTATION, "")
+    if not written or not all(part.isdecimal() for part in written.split("-")):
+        return ()
+    devices = tuple(int(part) for part in written.split("-"))
+    try:
+        check_devices(devices, device_request(requests))
+    except ValueError:
+        return ()
+    return devices

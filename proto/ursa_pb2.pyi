@@ -294,18 +294,20 @@ class Evict(_message.Message):
     def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., grace_seconds: _Optional[int] = ...) -> None: ...
 
 class Bind(_message.Message):
-    __slots__ = ("target", "preconditions", "resource_partition", "node", "generation")
+    __slots__ = ("target", "preconditions", "resource_partition", "node", "generation", "devices")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_PARTITION_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
     target: GetRequest
     preconditions: Preconditions
     resource_partition: str
     node: str
     generation: int
-    def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., resource_partition: _Optional[str] = ..., node: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+    devices: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, target: _Optional[_Union[GetRequest, _Mapping]] = ..., preconditions: _Optional[_Union[Preconditions, _Mapping]] = ..., resource_partition: _Optional[str] = ..., node: _Optional[str] = ..., generation: _Optional[int] = ..., devices: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Transfer(_message.Message):
     __slots__ = ("object", "move", "gone")

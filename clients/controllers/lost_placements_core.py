@@ -21,6 +21,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import recorded_devices
 from ...proto.host_ports import read_host_ports
 from ...proto.objects import Object, ObjectKey, decode, encode
 from ..informer import Event, EventType
@@ -151,14 +152,16 @@ class LostPlacementsCore:
         if node is None:
             return None  # Lost with the rest: its kubelet registers it again, or its pods are collected.
         spec, suspect = decode(pod.message.spec), bound.suspect
+        requests = placed_requests(spec)
         claim = placement_spec(
             bound.node,
             node.uid,
             suspect.tenant_partition,
             suspect.pod,
             pod.uid,
-            placed_requests(spec),
+            requests,
             host_ports=read_host_ports(spec),
+            devices=recorded_devices(pod.message.metadata.annotations, requests),
         )
         return create_placement(pod.uid, encode({**claim, "bound": True}))
 

@@ -21,8 +21,9 @@ from collections.abc import Iterable
 from random import Random
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import recorded_devices
 from ...proto.objects import Object, ObjectKey, decode
-from ...proto.quantities import resource_list
+from ...proto.quantities import GPU_MILLI, resource_list
 from . import statuses
 from .options import HollowNodesOptions, draw
 from .pod import InstanceChange, Outbox, Pod, Question, Sent, State, Timer
@@ -274,6 +275,7 @@ class Kubelet:
             self._forget(source.pods[predecessor])
         pod = Pod(self, partition, key, metadata.uid, pod_spec(message.spec))
         pod.node_bound = any(owner.kind in _NODE_BOUND_OWNERS for owner in metadata.owner_references)
+        self._read_devices(pod, message)
         if self._lack_of_room(pod) is not None and any(each.lost for each in self._sources.pods()):
             source.waiting[pod.uid] = message  # What is being asked about may be gone.
             return
@@ -483,10 +485,17 @@ class Kubelet:
 
     def _observe(self, pod: Pod, message: pb.Object, now: float) -> None:
         metadata = message.metadata
+        self._read_devices(pod, message)
         if metadata.deletion_ms:
             self._stop(pod, metadata.deletion_grace_seconds, now)
         elif message.status != pod.status:
             self._observe_status(pod, message)
+
+    @staticmethod
+    def _read_devices(pod: Pod, message: pb.Object) -> None:
+        """Where its partition was set back, the same pod may have been bound to other ones of ours."""
+        if GPU_MILLI in pod.spec.requests:
+            pod.devices = recorded_devices(message.metadata.annotations, pod.spec.requests)
 
     def _observe_status(self, pod: Pod, message: pb.Object) -> None:
         """A status that is not what we want the API to show: another's, or an older one of ours."""

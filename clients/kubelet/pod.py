@@ -54,6 +54,7 @@ class Pod:
 
     __slots__ = (
         "acknowledged_revision",
+        "devices",
         "failures",
         "foreign_revision",
         "ip",
@@ -82,6 +83,7 @@ class Pod:
         self.key = key
         self.uid = uid
         self.spec = spec
+        self.devices: tuple[int, ...] = ()  # Those of the node's GPUs that it holds, as far as it says.
         self.node_bound = False  # It can run here and nowhere else.
         self.state = State.STARTING
         self.status = b""  # What the API is to show, and shows unless `pending`.

@@ -121,5 +121,14 @@ class Telling:
 
 def _placement(pod: Pod, node: str, node_uid: str) -> pb.Operation:
     requests = {CPU: 0, MEMORY: 0, **{name: units for name, units in sorted(pod.spec.requests.items()) if units}}
-    spec = placement_spec(node, node_uid, pod.partition, pod.key, pod.uid, requests, host_ports=pod.spec.host_ports)
+    spec = placement_spec(
+        node,
+        node_uid,
+        pod.partition,
+        pod.key,
+        pod.uid,
+        requests,
+        host_ports=pod.spec.host_ports,
+        devices=pod.devices,
+    )
     return create_placement(pod.uid, encode({**spec, "bound": True}))

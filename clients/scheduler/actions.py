@@ -69,6 +69,8 @@ class Bind(Action):
         bind.node = pod.node
         bind.preconditions.uid = pod.uid
         bind.generation = self.generation
+        if pod.devices:
+            bind.devices.extend(pod.devices)
         target = bind.target
         target.resource = PODS
         target.tenant, target.namespace, target.name = pod.object.key

@@ -207,6 +207,7 @@ class Bindings:
     def take_over(self, pod: PendingPod, view: PartitionView, hold: Hold) -> None:
         name = self._nodes.names[hold.slot]
         pod.slot, pod.partition, pod.node, pod.node_uid = hold.slot, view.partition, name, hold.node_uid
+        pod.devices = () if hold.devices is None else hold.devices.numbers
         pod.attempts += 1
         pod.generation = pod.object.generation
         self._nodes.pods.assume(pod)

@@ -69,6 +69,7 @@ class Claims:
         view = self._views[nodes.partitions[slot]]
         pod.attempts += 1
         pod.slot, pod.partition, pod.node, pod.node_uid = slot, view.partition, nodes.names[slot], facts.uid
+        pod.devices = () if devices is None else devices.numbers
         pod.view_at_claim = nodes.external[slot]
         template = pod.template
         pod.generation = pod.object.generation
@@ -81,7 +82,7 @@ class Claims:
             template.requests,
             history=self._bindings.history,
             host_ports=template.host_ports,
-            devices=() if devices is None else devices.numbers,
+            devices=pod.devices,
         )
         spec = encode(placement)
         charges = template.charges

@@ -42,6 +42,7 @@ class PendingPod:
         "attempts",
         "conflicts",
         "deleting",
+        "devices",
         "failures",
         "generation",
         "gone",
@@ -85,6 +86,7 @@ class PendingPod:
         self.reported_problem = False  # that was no count of nodes, but what has gone wrong
         # The claim: the node it is for, and how much of the node's row had been seen when it was chosen.
         self.partition = self.node = self.node_uid = ""
+        self.devices: tuple[int, ...] = ()
         self.generation = 0  # of the spec by which it was chosen
         self.slot = self.view_at_claim = -1
         self.action: Action | None = None  # what is on its way for it, or to be repeated

@@ -24,7 +24,8 @@ that was never set back has lost nothing, and asks for nothing.
     placement d: cpu 1m    -> Conflict: wants 1m, 0 is free
 
 Of `ursa.dev/gpu-milli` a placement also says which devices it holds, and each of them must have the room (see
-proto/devices.py). One that is `bound` may not know; as long as it is there, its node gives no GPU to anybody else.
+proto/devices.py). One that is `bound` has them from its pod; if that does not know, its node gives no GPU to anybody
+else as long as the placement is there.
 
     node n2, two devices
     placement e: gpu-milli 600, devices [0]   -> admitted, device 0 has 400 left

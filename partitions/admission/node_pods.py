@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...proto import ursa_pb2 as pb
 from ...proto.kinds import SYSTEM_TENANT, Kind
 from ...proto.objects import decode, decode_shared, encode
-from .pods import PodStrategy
+from .pods import PodStrategy, check_no_devices
 from .validation import Causes
 
 # A pod that a kubelet runs whatever its partition says, and shows there: its room is taken already.
@@ -39,6 +39,7 @@ class NodePodStrategy(PodStrategy):
 
     def check_create(self, message: pb.Object, causes: Causes) -> None:
         check_system_tenant(message, causes)
+        check_no_devices(message, causes)
         spec = decode_shared(message.spec)
         if not spec.get("nodeName"):
             causes.add("spec.nodeName", "is required: nobody schedules in a resource partition; or use a DaemonSet")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import DEVICES_ANNOTATION
 from ...proto.kinds import Kind
 from ...proto.objects import decode_shared, encode
 from ...proto.quantities import parse_quantity
@@ -35,6 +36,7 @@ MUTABLE_FIELDS = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
 
 _RESOLVED = ("priorityClassName", "priority", "preemptionPolicy")
 
+_DEVICES_FIELD = f"metadata.annotations[{DEVICES_ANNOTATION}]"
 
 class PodStrategy(Strategy):
     """A pod is bound by a Bind only, and deleted gracefully once it is bound."""
@@ -73,9 +75,11 @@ class PodStrategy(Strategy):
         for field in ("nodeName", "resourcePartition"):
             if spec.get(field):
                 causes.add(f"spec.{field}", "is set by a binding; select a node with nodeSelector instead")
+        check_no_devices(message, causes)
 
     def check_update(self, new: pb.Object, old: pb.Object, causes: Causes) -> None:
         _keep_priority(new, old)
+        _keep_devices(new, old, causes)
         _check_fewer_gates(new, old, causes)
         if _fixed_part(new.spec) != _fixed_part(old.spec):
             fields = ", ".join(("the images of containers", *MUTABLE_FIELDS))
@@ -100,6 +104,21 @@ def _keep_priority(new: pb.Object, old: pb.Object) -> None:
     kept = {name: before[name] for name in _RESOLVED if name in before and after.get(name) is None}
     if kept:
         new.spec = encode({**after, **kept})
+
+
+def check_no_devices(message: pb.Object, causes: Causes) -> None:
+    if DEVICES_ANNOTATION in message.metadata.annotations:
+        causes.add(_DEVICES_FIELD, "is set by a binding; leave it out")
+
+
+def _keep_devices(new: pb.Object, old: pb.Object, causes: Causes) -> None:
+    """The ledger relies on them, where it has to be filled anew from what pods say."""
+    before = old.metadata.annotations.get(DEVICES_ANNOTATION)
+    after = new.metadata.annotations.get(DEVICES_ANNOTATION)
+    if after is None and before is not None:
+        new.metadata.annotations[DEVICES_ANNOTATION] = before
+    elif after != before:
+        causes.add(_DEVICES_FIELD, "is set by a binding, and never changes")
 
 
 def _check_fewer_gates(new: pb.Object, old: pb.Object, causes: Causes) -> None:

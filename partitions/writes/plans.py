@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import DEVICES_ANNOTATION, check_devices, device_request, written_devices
 from ...proto.errors import BadRequest, Conflict, Forbidden
 from ...proto.kinds import Kind
 from ...proto.objects import Object, require_kind
@@ -19,6 +20,7 @@ from ..admission.contents import check_contents, check_decodes
 from ..admission.scheduling_gates import is_gated
 from ..admission.strategy import Strategy
 from ..admission.twins import Twin, likeness_of
+from ..admission.usage import charge_of
 from ..admission.validation import Causes, check_metadata, check_name, check_new_finalizers
 from ..entries import Entry
 from ..patching import report_unknown, shape_of
@@ -291,8 +293,9 @@ def plan_bind(kind: Kind, entry: Entry, bind: pb.Bind) -> Plan:
     """Set a pod's node, once.
 
     Raises:
-        BadRequest: no uid or no node. Conflict: the pod is another one, is bound elsewhere, has changed, asks for
-            something else than what was decided on, or has scheduling gates.
+        BadRequest: no uid or no node, or devices that the pod does not ask for.
+        Conflict: the pod is another one, is bound elsewhere, has changed, asks for something else than what was
+            decided on, or has scheduling gates.
         Forbidden: it is being deleted.
     """
     if kind.kind != "Pod":
@@ -326,4 +329,16 @@ def plan_bind(kind: Kind, entry: Entry, bind: pb.Bind) -> Plan:
             resource_version=entry.revision,
         )
     message.spec = append_fields(message.spec, {"nodeName": bind.node, "resourcePartition": bind.resource_partition})
+    _record_devices(message, bind)
     return Plan((Write(kind, entry.key, message, entry),), message)
+
+
+def _record_devices(pod: pb.Object, bind: pb.Bind) -> None:
+    """Raises BadRequest: they do not go with what the pod requests."""
+    if not bind.devices:
+        return
+    try:
+        check_devices(bind.devices, device_request(charge_of(pod.spec).units))
+    except ValueError as error:
+        raise BadRequest(f"a bind to {bind.node}: {error}") from None
+    pod.metadata.annotations[DEVICES_ANNOTATION] = written_devices(bind.devices)

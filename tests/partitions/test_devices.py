@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ursa.clients.operations import bind_operation, patch_operation, update_operation
 from ursa.proto import ursa_pb2 as pb
-from ursa.proto.devices import held_devices
+from ursa.proto.devices import DEVICES_ANNOTATION, held_devices
 from ursa.proto.errors import ApiError, BadRequest, Conflict, Invalid
 from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, decode
@@ -116,6 +117,64 @@ def test_a_partitions_own_pods_get_devices_from_its_ledger(resource_partition: P
         "fits-beside": [0],
         "takes-the-other": [1],
     }
+
+
+def gpu_pod(milli: int, **annotations: str) -> dict[str, Any]:
+    metadata = {"name": "a", "tenant": "system", "namespace": "default", "annotations": annotations}
+    container = {"name": "main", "image": "app:1", "resources": {"requests": {GPU: milli}}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+
+
+def bind(pod: Object, *devices: int) -> pb.Operation:
+    return bind_operation(pod.key, uid=pod.uid, resource_partition="rp-1", node="n1", devices=devices)
+
+
+def test_a_bind_writes_the_devices_into_the_pod(tenant_partition: Partition) -> None:
+    pod = tenant_partition.create(gpu_pod(2000))
+    tenant_partition.do(bind(pod, 3, 1))
+    assert dict(tenant_partition.get("pods", "a").message.metadata.annotations) == {DEVICES_ANNOTATION: "3-1"}
+    tenant_partition.do(bind(pod, 0, 2))  # It is bound to this node already, and stays as it is.
+    assert dict(tenant_partition.get("pods", "a").message.metadata.annotations) == {DEVICES_ANNOTATION: "3-1"}
+
+
+@pytest.mark.parametrize(
+    ("milli", "devices", "problem"),
+    [(500, (0, 1), "must name 1"), (2000, (1, 1), "names one twice"), (0, (0,), "must name 0")],
+)
+def test_a_bind_to_devices_that_the_pod_does_not_ask_for_is_refused(
+    tenant_partition: Partition, milli: int, devices: tuple[int, ...], problem: str
+) -> None:
+    pod = tenant_partition.create(gpu_pod(milli))
+    with pytest.raises(BadRequest, match=problem):
+        tenant_partition.do(bind(pod, *devices))
+
+
+def test_nobody_but_a_bind_says_which_devices_a_pod_holds(
+    tenant_partition: Partition, resource_partition: Partition
+) -> None:
+    with pytest.raises(Invalid, match="is set by a binding; leave it out"):
+        tenant_partition.create(gpu_pod(500, **{DEVICES_ANNOTATION: "0"}))
+    resource_partition.create(gpu_node("n1", 2))
+    own = gpu_daemon("own", 500)
+    own["metadata"]["annotations"] = {DEVICES_ANNOTATION: "0"}
+    with pytest.raises(Invalid, match="is set by a binding; leave it out"):
+        resource_partition.create(own)
+    pod = tenant_partition.create(gpu_pod(500))
+    pod.message.metadata.annotations[DEVICES_ANNOTATION] = "0"
+    with pytest.raises(Invalid, match="is set by a binding, and never changes"):
+        tenant_partition.do(update_operation(pod))
+    tenant_partition.do(bind(pod, 1))
+    for other in ("0", ""):
+        with pytest.raises(Invalid, match="is set by a binding, and never changes"):
+            tenant_partition.do(patch_operation("pods", pod.key, annotate(DEVICES_ANNOTATION, other)))
+    tenant_partition.do(patch_operation("pods", pod.key, annotate(DEVICES_ANNOTATION, None)))
+    tenant_partition.do(patch_operation("pods", pod.key, annotate("note", "mine")))
+    found = dict(tenant_partition.get("pods", "a").message.metadata.annotations)
+    assert found == {DEVICES_ANNOTATION: "1", "note": "mine"}
+
+
+def annotate(name: str, value: str | None) -> dict[str, Any]:
+    return {"metadata": {"annotations": {name: value}}}
 
 
 def gpu_daemon(name: str, milli: int) -> Any:

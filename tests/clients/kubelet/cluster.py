@@ -24,8 +24,11 @@ HOME = "rp-1"
 ROLES = {"tp-1": Role.TENANT, "tp-2": Role.TENANT, HOME: Role.RESOURCE}
 
 
-def pod(name: str, *, cpu: str = "100m", annotations: dict[str, str] | None = None, **spec: Any) -> Object:
-    container = {"name": "main", "image": "app:1", "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}
+def pod(
+    name: str, *, cpu: str = "100m", gpu_milli: int = 0, annotations: dict[str, str] | None = None, **spec: Any
+) -> Object:
+    requests = {"cpu": cpu, "memory": "64Mi", **({"ursa.dev/gpu-milli": gpu_milli} if gpu_milli else {})}
+    container = {"name": "main", "image": "app:1", "resources": {"requests": requests}}
     metadata = {"name": name, "namespace": "default", "tenant": "system", "annotations": annotations or {}}
     return Object.from_dict(
         {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container], **spec}}
@@ -89,9 +92,11 @@ class Cluster:
         name: str = "hollow",
         observer: InstanceObserver | None = None,
         static_pods: Sequence[Object] = (),
+        gpus: int = 0,
     ) -> HollowNodes:
         """Run hollow nodes node-0, node-1, ... until the cluster closes."""
-        manifests = [hollow_node(f"node-{number}") for number in range(nodes)]
+        extended = {"ursa.dev/gpu-milli": 1000 * gpus} if gpus else {}
+        manifests = [hollow_node(f"node-{number}", extended=extended) for number in range(nodes)]
         hollow = HollowNodes(self.clients, HOME, actor(name), manifests, options, observer, static_pods)
         self.nursery.start_soon(hollow.run)
         return hollow
@@ -100,14 +105,16 @@ class Cluster:
     def resource_client(self) -> PartitionClient:
         return self.observer.resource_clients[HOME]
 
-    async def create(self, partition: str, *pods: Object, node: str = "node-0") -> list[str]:
+    async def create(
+        self, partition: str, *pods: Object, node: str = "node-0", devices: Sequence[int] = ()
+    ) -> list[str]:
         """Create pods and bind them; returns their uids."""
         client = self.observer.tenant_clients[partition]
         created = await client.mutate([create_operation(pod) for pod in pods])
         uids = [result.uid for result in created]
         bound = await client.mutate(
             [
-                bind_operation(pod.key, uid=uid, resource_partition=HOME, node=node)
+                bind_operation(pod.key, uid=uid, resource_partition=HOME, node=node, devices=devices)
                 for pod, uid in zip(pods, uids, strict=True)
             ]
         )

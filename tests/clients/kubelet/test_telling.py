@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from ursa.clients.operations import bind_operation, raise_for_error
 from ursa.clients.placements import PLACEMENTS
 from ursa.proto.objects import Object
 from ursa.proto.restores import TOLD_ANNOTATION
 from ursa.storage import MemoryStore
 
-from .cluster import Cluster, node_key, pod, seconds_pass, until
+from .cluster import Cluster, node_key, pod, pod_key, seconds_pass, until
 from .test_hollow_nodes import all_ready, run
 
 HOME = "rp-1"
 
 
-def set_back(cluster: Cluster, incarnation: str) -> MemoryStore:
-    """What the home partition holds now, as another history."""
+def set_back(cluster: Cluster, incarnation: str, partition: str = HOME, revision: int | None = None) -> MemoryStore:
+    """What a partition holds now, or held at that revision, as another history."""
+    before = cluster.stores[partition]
     store = MemoryStore(incarnation=incarnation)
-    store._records = dict(cluster.stores[HOME]._records)
-    store._restore(store._records.values(), cluster.stores[HOME].compacted)
+    store._records = {each: record for each, record in before._records.items() if revision is None or each <= revision}
+    store._restore(store._records.values(), before.compacted)
     return store
 
 
@@ -58,6 +60,43 @@ def test_all_that_holds_room_on_a_node_is_told_and_then_the_node_is_marked() -> 
         told = {uid: (each.spec["tenantPartition"], each.spec["requests"]["cpu"]) for uid, each in found.items()}
         assert told == {one[0]: ("tp-1", 100), one[1]: ("tp-1", 200), other[0]: ("tp-2", 100)}
         assert all(each.spec["bound"] for each in found.values())
+
+    run(main)
+
+
+def test_what_is_told_says_which_devices_each_pod_holds() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(gpus=4)
+        await until(all_ready(hollow))
+        [share] = await cluster.create("tp-1", pod("share", gpu_milli=600), devices=[2])
+        [whole] = await cluster.create("tp-2", pod("whole", gpu_milli=2000), devices=[0, 3])
+        [unknown] = await cluster.create("tp-1", pod("unknown", gpu_milli=100))
+        await seconds_pass(5)
+        await cluster.restart(HOME, set_back(cluster, "second"))
+        await seconds_pass(30)
+        told = {uid: each.spec.get("devices") for uid, each in (await placements(cluster)).items()}
+        assert told == {share: [2], whole: [0, 3], unknown: None}
+
+    run(main)
+
+
+def test_a_pod_that_was_bound_anew_after_its_partition_was_set_back_holds_what_it_says_now() -> None:
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(gpus=4)
+        await until(all_ready(hollow))
+        [uid] = await cluster.create("tp-1", pod("share", gpu_milli=600), devices=[2])
+        await seconds_pass(5)
+        created, *_ = [record for record in cluster.stores["tp-1"]._records.values() if "/pods/" in record.key]
+        again = bind_operation(pod_key("share"), uid=uid, resource_partition=HOME, node="node-0", devices=[1])
+        cluster.transports["tp-1"].cut()
+        await cluster.restart("tp-1", set_back(cluster, "tp-1-second", "tp-1", created.revision))
+        cluster.transports["tp-1"].cut()
+        raise_for_error((await cluster.observer.tenant_clients["tp-1"].mutate([again]))[0])
+        cluster.transports["tp-1"].heal(cluster.servers["tp-1"])
+        await seconds_pass(30)
+        await cluster.restart(HOME, set_back(cluster, "second"))
+        await seconds_pass(30)
+        assert {uid: each.spec.get("devices") for uid, each in (await placements(cluster)).items()} == {uid: [1]}
 
     run(main)
 

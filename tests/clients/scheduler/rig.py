@@ -25,7 +25,7 @@ from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
 from ursa.proto.quantities import resource_list
 from ursa.proto.sessions import Caller
-from ursa.storage import MemoryStore
+from ursa.storage import MemoryStore, Record
 
 HOME = "tp-1"
 TENANT_PARTITIONS = ["tp-1", "tp-2"]
@@ -53,8 +53,19 @@ class Partition:
     """A real apiserver."""
 
     def __init__(self, name: str, role: Role) -> None:
-        self.name = name
-        self.server = ApiServer(name, role, MemoryStore(incarnation=name), HandRuntime(), Random(name))
+        self.name, self.role = name, role
+        self.serve(MemoryStore(incarnation=name))
+
+    def serve(self, store: MemoryStore) -> None:
+        self.store = store
+        self.server = ApiServer(self.name, self.role, store, HandRuntime(), Random(store.incarnation))
+
+    def set_back(self, records: dict[int, Record], incarnation: str) -> None:
+        """Go on with what the store held then, in another history."""
+        store = MemoryStore(incarnation=incarnation)
+        store._records = dict(records)
+        store._restore(store._records.values(), self.store.compacted)
+        self.serve(store)
 
     def write(self, operations: list[pb.Operation]) -> list[pb.Result]:
         answers: list[bytes | ApiError] = []
