@@ -19,7 +19,8 @@ NODES, PLACEMENTS, PODS = "nodes", "placements.ursa.dev", "pods"
 
 def no_node_is_overcommitted(recording: Recording) -> Iterator[Violation]:
     """**No claim over-commits a node, at any revision**: when one is admitted, what the placements on its node request
-    does not exceed what that has allocatable; and what is claimed of a node never does. A placement made again for a
+    does not exceed what that has allocatable, nor what they hold of one of its GPUs that GPU, nor is a GPU asked for as
+    a whole shared; and what is claimed of a node never does. A placement made again for a
     pod that is bound there is no claim. (partitions/admission/ledger.py)"""
     for history in recording.histories.values():
         if history.store == "main" and history.by_resource.get(PLACEMENTS):

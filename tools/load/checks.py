@@ -5,7 +5,7 @@ its revisions, are a ledger. After each claim the requests placed on its node mu
 and whatever happens to a node, what is claimed of it must not. (A placement that was lost with a restored partition is
 made again for a pod that is bound there: that is no claim, it tells what is so.) `LedgerCheck` replays that;
 `overcommitted_nodes` looks at one moment, and does the same for the requests of the pods that are bound to a node,
-whatever the ledger says of them.
+whatever the ledger says of them. The same holds of each GPU of a node (`device_checks.py`).
 
 **Nothing acknowledged is lost.** What a partition acknowledged, or showed in a watch (it shows only what is durable),
 is there at the end, unless a watch showed its deletion: `missing`.
@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import DEVICES_ANNOTATION
 from ...proto.objects import Object, decode_shared
-from ...proto.quantities import PODS, resource_list
+from ...proto.quantities import GPU_MILLI, PODS, resource_list
+from .device_checks import UNNAMED, devices_of_node, devices_of_placement, devices_of_pod
 
 Requests = Mapping[str, int]
 NodeName = tuple[str, str]  # resource partition, name
@@ -96,11 +98,15 @@ class LedgerCheck:
             return
         spec = decode_shared(event.object.spec)
         self.placements_seen += placed is None
-        new = self._placements[name] = _Placed(spec["node"], spec["requests"], bool(spec.get("bound")))
+        requests = {**spec["requests"], **devices_of_placement(spec)}
+        new = self._placements[name] = _Placed(spec["node"], requests, bool(spec.get("bound")))
         self._add(new, sign=1)
         if not new.bound:
             used = self._used[new.node]
-            self._check(new.node, {resource: used[resource] for resource, units in new.requests.items() if units})
+            taken = {resource: used[resource] for resource, units in new.requests.items() if units}
+            if requests.get(GPU_MILLI):
+                taken[UNNAMED] = used.get(UNNAMED, 0)  # Where a pod runs that does not know its GPUs none is given.
+            self._check(new.node, taken)
 
     def _add(self, placed: _Placed, sign: int) -> None:
         for sums in (self._used,) if placed.bound else (self._used, self._claimed):
@@ -122,8 +128,9 @@ class LedgerCheck:
 
 
 def allocatable_of(node: Object) -> dict[str, int]:
-    """What a node has for pods, in units."""
-    return resource_list(node.status.get("allocatable"))
+    """What a node has for pods, in units, and each of its devices."""
+    allocatable = resource_list(node.status.get("allocatable"))
+    return {**allocatable, **devices_of_node(allocatable)}
 
 
 def requests_of(pod: Object) -> dict[str, int]:
@@ -137,17 +144,21 @@ def requests_of(pod: Object) -> dict[str, int]:
 
 
 def placed_by_ledger(placements: Iterable[Object]) -> Iterable[tuple[NodeName, Requests]]:
-    """Each placement's node and requests."""
+    """Each placement's node, and what it takes of it and of its devices."""
     for placement in placements:
-        yield (placement.partition, placement.spec["node"]), placement.spec["requests"]
+        spec = placement.spec
+        devices = {} if spec.get("bound") and not spec.get("devices") else devices_of_placement(spec)
+        yield (placement.partition, spec["node"]), {**spec["requests"], **devices}
 
 
 def placed_by_binding(pods: Iterable[Object]) -> Iterable[tuple[NodeName, Requests]]:
-    """Node and requests of each pod that is bound and not finished."""
+    """The same of each pod that is bound and not finished; of devices, as far as it says which."""
     for pod in pods:
         node = pod.spec.get("nodeName")
         if node and pod.status.get("phase") not in FINISHED_PHASES:
-            yield (pod.spec.get("resourcePartition", ""), node), requests_of(pod)
+            requests, annotations = requests_of(pod), pod.message.metadata.annotations
+            devices = devices_of_pod(annotations, requests) if DEVICES_ANNOTATION in annotations else {}
+            yield (pod.spec.get("resourcePartition", ""), node), {**requests, **devices}
 
 
 def overcommitted_nodes(

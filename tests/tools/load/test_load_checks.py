@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ursa.clients.kubelet.node import hollow_node
@@ -10,8 +11,11 @@ from ursa.tools.load.checks import LedgerCheck, missing, overcommitted_nodes, pl
 ADDED, MODIFIED, DELETED = pb.WatchEvent.ADDED, pb.WatchEvent.MODIFIED, pb.WatchEvent.DELETED
 
 
-def node(name="n1", cpu="1", partition="rp-1") -> Object:
-    made = hollow_node(name, cpu=cpu, memory="1Gi", pods=3)
+GPU = "ursa.dev/gpu-milli"
+
+
+def node(name="n1", cpu="1", partition="rp-1", gpus=0) -> Object:
+    made = hollow_node(name, cpu=cpu, memory="1Gi", pods=3, extended={GPU: 1000 * gpus} if gpus else {})
     return Object(made.message, partition)
 
 
@@ -26,6 +30,18 @@ def bound_pod(uid: str, cpu="100m", phase="Running", node_name="n1") -> Object:
     spec = {"containers": containers, "nodeName": node_name, "resourcePartition": "rp-1"}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": uid, "uid": uid}, "spec": spec}
     return Object.from_dict({**manifest, "status": {"phase": phase}}, "tp-1")
+
+
+def gpu_placement(uid: str, milli: int, *devices: int, **more: object) -> Object:
+    named = {"devices": list(devices)} if devices else {}
+    return placement(uid, **{"requests": {"pods": 1, GPU: milli}, **named, **more})
+
+
+def gpu_pod(uid: str, milli: int, devices: str) -> Object:
+    made = bound_pod(uid, cpu="1m")
+    containers = [{"name": "c", "resources": {"requests": {GPU: milli}}}]
+    made.message.metadata.annotations["ursa.dev/gpu-devices"] = devices
+    return made.with_spec({**made.spec, "containers": containers})
 
 
 def event(kind, item: Object, revision: int) -> pb.WatchEvent:
@@ -154,3 +170,50 @@ def test_pods_bound_to_a_node_count_whatever_the_ledger_says_and_finished_ones_d
 def test_what_was_acknowledged_and_is_not_there_is_missing():
     assert missing(["a", "b"], [bound_pod("b"), bound_pod("c")]) == ["a"]
     assert missing([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("placed", "problem"),
+    [
+        ([(600, [0]), (400, [0]), (2000, [1, 2])], ""),
+        ([(600, [0]), (500, [0])], f"1100 {GPU} of device 0 placed, 1000 allocatable"),
+        ([(1, [2]), (2000, [1, 2])], f"1001 {GPU} of device 2 placed, 1000 allocatable"),
+        ([(2000, [1, 2]), (1, [1])], f"1001 {GPU} of device 1 placed, 1000 allocatable"),
+        ([(500, [3])], f"500 {GPU} of device 3 placed, 0 allocatable"),
+        ([(2000, [1])], f"2000 {GPU} of no device placed, 0 allocatable"),
+        ([(2000, [1, 1])], f"2000 {GPU} of no device placed, 0 allocatable"),
+        ([(500, [0, 1])], f"500 {GPU} of no device placed, 0 allocatable"),
+        ([(500, [])], f"500 {GPU} of no device placed, 0 allocatable"),
+        ([(1500, [0])], f"1500 {GPU} of no device placed, 0 allocatable"),
+        ([(1500, [0, 1])], f"1500 {GPU} of no device placed, 0 allocatable"),
+    ],
+)
+def test_each_device_is_judged_by_itself_though_all_together_have_room(placed, problem):
+    ledger = LedgerCheck("rp-1")
+    ledger.apply_node(event(ADDED, node(gpus=3), 1))
+    placements = [gpu_placement(f"p{number}", milli, *devices) for number, (milli, devices) in enumerate(placed)]
+    for revision, each in enumerate(placements, start=2):
+        ledger.apply_placement(event(ADDED, each, revision))
+    found = overcommitted_nodes([node(gpus=3)], placed_by_ledger(placements)).values()
+    assert [str(each) for each in found] == ([f"node n1 of rp-1 is over-committed: {problem}"] if problem else [])
+    told = f"node n1 of rp-1 is over-committed at revision {1 + len(placed)}: {problem}"
+    assert [str(each) for each in ledger.violations] == ([told] if problem else [])
+
+
+def test_where_a_pod_runs_that_does_not_know_its_devices_no_claim_is_right():
+    ledger = LedgerCheck("rp-1")
+    ledger.apply_node(event(ADDED, node(gpus=3), 1))
+    unknown = gpu_placement("lost", 500, bound=True)
+    ledger.apply_placement(event(ADDED, unknown, 2))
+    ledger.apply_placement(event(ADDED, placement("a", cpu=1), 3))
+    assert ledger.violations == []
+    assert overcommitted_nodes([node(gpus=3)], placed_by_ledger([unknown])) == {}
+    ledger.apply_placement(event(ADDED, gpu_placement("b", 100, 2), 4))
+    assert [each.revision for each in ledger.violations] == [4]
+
+
+def test_bound_pods_are_judged_by_the_devices_that_they_say_they_hold():
+    pods = [gpu_pod("a", 600, "1"), gpu_pod("b", 2000, "0-2")]
+    assert overcommitted_nodes([node(gpus=3)], placed_by_binding(pods)) == {}
+    (found,) = overcommitted_nodes([node(gpus=3)], placed_by_binding([*pods, gpu_pod("c", 600, "1")])).values()
+    assert str(found) == f"node n1 of rp-1 is over-committed: 1200 {GPU} of device 1 placed, 1000 allocatable"

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ursa.proto import ursa_pb2 as pb
-from ursa.proto.objects import encode
+from ursa.proto.objects import Object, encode
+from ursa.proto.quantities import GPU_MILLI
 from ursa.storage.snapshot import REVISIONS_FORWARD
 from ursa.tools.recording.records import (
     Complete,
@@ -29,6 +30,36 @@ def a_node_has_less_than_is_placed_on_it() -> Iterable[Record]:
         manifest["status"]["allocatable"]["cpu"] = "50m"
 
     return with_objects_edited(truth(recorded_run()), lambda each: each.key.startswith("/registry/nodes/"), shrink)
+
+
+@breaks("No claim over-commits")
+def two_pods_hold_one_gpu_though_another_is_free() -> list[Record]:
+    return shares_of_gpus(0, 0)
+
+
+def shares_of_gpus(one: int, other: int) -> list[Record]:
+    """Two pods that run on one node hold 600 thousandths each, of these two of its four GPUs."""
+    records = truth(recorded_run())
+    by_node: dict[tuple[str, str], list[Logged]] = {}
+    for placement in last_of(records, "placements.ursa.dev"):
+        node = Object(pb.Object.FromString(placement.data)).spec["node"]
+        by_node.setdefault((placement.partition, node), []).append(placement)
+    two = next(placements[:2] for placements in by_node.values() if len(placements) > 1)
+
+    def has_gpus(manifest: dict[str, Any]) -> None:
+        manifest["status"]["allocatable"][GPU_MILLI] = 4000
+
+    is_node = lambda each: each.key.startswith("/registry/nodes/")  # noqa: E731
+    records = list(with_objects_edited(records, is_node, has_gpus))
+    for placement, device in zip(two, (one, other), strict=True):
+        created = next(each for each in of(Logged, records) if each.data == placement.data)
+
+        def hold(manifest: dict[str, Any], device: int = device) -> None:
+            manifest["spec"]["requests"][GPU_MILLI] = 600
+            manifest["spec"]["devices"] = [device]
+
+        records = changed(records, created, edited(created, hold))
+    return records
 
 
 @breaks("Replicas")

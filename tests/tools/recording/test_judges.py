@@ -31,7 +31,7 @@ from . import spoilt_acts, spoilt_answers, spoilt_moves, spoilt_truth  # noqa: F
 from .faulty_run import faulty_run
 from .recorded_run import recorded_run
 from .spoilt import CASES, Case, found, of, truth
-from .spoilt_truth import logged, restored_and_placed, two_lives_of_a_name
+from .spoilt_truth import logged, restored_and_placed, shares_of_gpus, two_lives_of_a_name
 
 
 @pytest.mark.parametrize("judge", JUDGES, ids=lambda judge: judge.__name__)
@@ -58,6 +58,10 @@ def test_a_pod_that_was_force_deleted_may_run_beside_its_namesake() -> None:
     forced = [each._replace(client="user#1") if isinstance(each, Write) else each for each in one]
     still_running = [each for each in forced if not (isinstance(each, Instance) and not each.started)]
     assert check([*still_running, *other, Finished(9.0)]) == []
+
+
+def test_two_pods_may_hold_two_gpus_of_one_node() -> None:
+    assert check(shares_of_gpus(0, 3)) == []
 
 
 def test_a_restored_partition_that_was_told_of_what_runs_may_place_beside_it() -> None:
