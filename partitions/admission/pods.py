@@ -11,6 +11,7 @@ from ...proto.kinds import Kind
 from ...proto.objects import decode_shared, encode
 from ...proto.quantities import parse_quantity
 from .contents import decoded
+from .gpu_requests import asks_for_gpus, check_gpu_request
 from .priorities import NEVER, PREEMPT, PriorityClasses
 from .scheduling_gates import gates_of, status_of_new, without_condition
 from .strategy import Strategy
@@ -153,6 +154,7 @@ def default_pod_spec(spec: dict[str, Any]) -> None:
 
 
 def check_pod_spec(spec: Any, field: str, causes: Causes) -> None:
+    known = len(causes.found)
     containers = sequence(spec.get("containers"), f"{field}.containers", causes)
     if not containers:
         causes.require(f"{field}.containers")
@@ -180,6 +182,8 @@ def check_pod_spec(spec: Any, field: str, causes: Causes) -> None:
     _check_gates(spec, field, causes)
     if spec.get("restartPolicy") not in (None, *RESTART_POLICIES):
         causes.add(f"{field}.restartPolicy", f"must be one of {', '.join(RESTART_POLICIES)}")
+    if len(causes.found) == known and asks_for_gpus(spec):
+        check_gpu_request(spec, field, causes)
 
 
 def _check_container(container: Any, field: str, names: dict[str, None], causes: Causes) -> None:

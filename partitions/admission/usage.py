@@ -44,7 +44,7 @@ def charge_of(spec: bytes) -> Charge:
     starters = tuple(decoded.get("initContainers") or ())
     overhead = resource_list(decoded.get("overhead"))
     units: dict[str, int] = {PODS: 1}
-    for name, amount in _effective(containers, starters, "requests", overhead).items():
+    for name, amount in effective_requests(containers, starters, overhead).items():
         units[name] = units[REQUESTS + name] = amount
     for name, amount in _effective(containers, starters, "limits", overhead).items():
         units[LIMITS + name] = amount
@@ -56,6 +56,13 @@ def charge_of(spec: bytes) -> Charge:
         for name in _CLASS_RESOURCES
     )
     return _shared(tuple(units.items()), best_effort, tuple(_unsaid(everyone).items()))
+
+
+def effective_requests(
+    containers: Sequence[Any], starters: Sequence[Any], overhead: Mapping[str, int]
+) -> dict[str, int]:
+    """What a pod of these containers and init containers requests, in units."""
+    return _effective(containers, starters, "requests", overhead)
 
 
 @lru_cache(maxsize=65536)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ...proto import ursa_pb2 as pb
-from ...proto.errors import BadRequest, Forbidden, NotFound
+from ...proto.errors import Forbidden, NotFound
 from ...proto.host_ports import read_host_ports
 from ...proto.kinds import BY_KIND
 from ...proto.objects import decode_shared, encode
@@ -89,21 +89,14 @@ class NodePods:
             spec["hostPorts"] = [port.written() for port in ports]
         if MIRROR_ANNOTATION in metadata.annotations:
             spec["bound"] = True
-        devices = self._choose_devices(node, spec["requests"])
-        if devices:
-            spec["devices"] = devices
+        if devices := self._ledger.choose_devices(node, spec["requests"]):
+            spec["devices"] = list(devices)
         message = pb.Object(api_version=_PLACEMENT.api_version, kind=_PLACEMENT.kind, spec=encode(spec))
         message.metadata.name = metadata.uid
         self._ledger.admit(message)
         key = _key_of(metadata.uid)
         plan = plan_create(_PLACEMENT, self._strategy, key, message, None, uid=self._new_uid(), now_ms=now_ms)
         return plan.writes[0]._replace(reserve=True)
-
-    def _choose_devices(self, node: str, requests: dict[str, int]) -> list[int]:
-        try:
-            return list(self._ledger.choose_devices(node, requests))
-        except ValueError as error:
-            raise BadRequest(str(error), key=f"nodes///{node}") from None
 
     def _check_release(self, placement: pb.Object) -> None:
         spec = decode_shared(placement.spec)

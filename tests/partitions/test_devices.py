@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.operations import bind_operation, patch_operation, update_operation
+from ursa.clients.scheduler.template import Templates
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.devices import DEVICES_ANNOTATION, held_devices
 from ursa.proto.errors import ApiError, BadRequest, Conflict, Invalid
 from ursa.proto.kinds import Role
-from ursa.proto.objects import Object, decode
+from ursa.proto.objects import Object, decode, encode
 
 from .conftest import Partition
 from .test_ledger import placement, release
@@ -109,7 +111,7 @@ def test_a_partitions_own_pods_get_devices_from_its_ledger(resource_partition: P
         resource_partition.create(gpu_daemon(name, milli))
     with pytest.raises(Conflict):
         resource_partition.create(gpu_daemon("too-much", 1))
-    with pytest.raises(BadRequest, match="multiple of 1000"):
+    with pytest.raises(Invalid, match="multiple of 1000"):
         resource_partition.create(gpu_daemon("odd", 1500))
     held = [decode(each.spec) for each in resource_partition.list("placements.ursa.dev").items]
     assert {spec["pod"]["name"]: spec["devices"] for spec in held} == {
@@ -119,10 +121,63 @@ def test_a_partitions_own_pods_get_devices_from_its_ledger(resource_partition: P
     }
 
 
-def gpu_pod(milli: int, **annotations: str) -> dict[str, Any]:
+def gpu_pod(milli: Any, **annotations: str) -> dict[str, Any]:
     metadata = {"name": "a", "tenant": "system", "namespace": "default", "annotations": annotations}
     container = {"name": "main", "image": "app:1", "resources": {"requests": {GPU: milli}}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+
+
+@pytest.mark.parametrize("milli", [1, 460, 1000, "1k", 2000, 8000, 0])
+def test_a_share_of_one_gpu_and_whole_ones_may_be_asked_for(tenant_partition: Partition, milli: Any) -> None:
+    tenant_partition.create(gpu_pod(milli))
+
+
+ODD = "is more than one device and not whole ones: ask for up to 1000, or for a multiple of 1000"
+
+
+OF_1100 = {"resources": {"requests": {GPU: 1100}}}
+
+
+def odd_pods() -> Iterator[tuple[dict[str, Any], str]]:
+    """Each with what is told of it."""
+    for milli in (1001, 1500, "3500"):
+        yield gpu_pod(milli)["spec"], f"spec: {GPU}: {milli} {ODD}"
+    for quantity in ("0.5", "500m", 1.5):
+        told = f"must be a whole number of thousandths of a GPU, not {quantity}"
+        yield gpu_pod(quantity)["spec"], f"spec.containers[0].resources.requests[{GPU}]: {told}"
+    yield gpu_pod(-1)["spec"], "must not be negative, but is -1"
+    [container] = gpu_pod(700)["spec"]["containers"]
+    second = {**container, "name": "second"}
+    yield {"containers": [container, second]}, f"spec: {GPU}: 1400 {ODD}"
+    by_limit = {**second, "resources": {"limits": {GPU: 2000}}}
+    yield {"containers": [container, by_limit]}, f"spec: {GPU}: 2700 {ODD}"
+    yield {"containers": [container], "initContainers": [by_limit | OF_1100]}, f"spec: {GPU}: 1100 {ODD}"
+    yield {"containers": [container], "overhead": {GPU: 400}}, f"spec: {GPU}: 1100 {ODD}"
+
+
+@pytest.mark.parametrize(("spec", "told"), [pytest.param(*each, id=each[1]) for each in odd_pods()])
+def test_anything_else_is_refused_at_create_in_one_line(
+    tenant_partition: Partition, spec: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        tenant_partition.create({**gpu_pod(1), "spec": spec})
+    assert str(refused.value).endswith(told)
+    assert len(refused.value.causes) == 1
+
+
+def test_what_the_partition_refuses_is_what_the_scheduler_refuses_in_the_same_words() -> None:
+    for spec, told in odd_pods():
+        if told.endswith(ODD):
+            assert f"spec: {Templates().of(encode(spec)).error}" == told
+
+
+def test_a_workload_whose_pods_would_ask_for_that_is_refused_too(tenant_partition: Partition) -> None:
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": gpu_pod(1500)["spec"]}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
+    metadata = {"name": "web", "tenant": "system", "namespace": "default"}
+    for kind in ("ReplicaSet", "Deployment"):
+        with pytest.raises(Invalid, match="ask for up to 1000"):
+            tenant_partition.create({"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec})
 
 
 def bind(pod: Object, *devices: int) -> pb.Operation:
