@@ -55,7 +55,7 @@ def measure(seeds: int = SEEDS, profiles: Sequence[str] = (*PUBLISHED, OWN)) -> 
     read = [read_profile(ROOT / "examples" / "profiles" / f"{name}.yaml") for name in profiles]
     measured = []
     for compared in compare_profiles(workload, read, range(seeds), Ties.ORDER):
-        figures = compared.figures()
+        figures = compared.filling_figures()
         measured.append(
             Measured(
                 compared.profile,

@@ -24,6 +24,13 @@ from ...proto.errors import InputError
     help="Who gets a pod where scores are equal: the first node in order, or any.",
 )
 @click.option(
+    "--shared-seeds",
+    type=click.IntRange(0, 1000),
+    default=1,
+    show_default=True,
+    help="How many of the seeds are also run with two schedulers that share the nodes, for conflicts and startup.",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("runs"),
@@ -38,18 +45,22 @@ def compare(
     seed: int,
     seeds: int,
     ties: str,
+    shared_seeds: int,
     output: Path,
 ) -> int:
     """Place the same pods under different profiles of the scheduler, side by side.
 
     The scheduler alone, without a cluster: pods arrive one after the other in an order drawn from the seed, until they
-    have asked for 130 % of what the nodes have; what does not fit is left out, and nothing leaves. `trace` is the
-    experiment of the paper "Beware of Fragmentation" (USENIX ATC 2023). Its CSV files are those of `ursa replay`.
+    have asked for 130 % of what the nodes have; what does not fit is left out, and nothing leaves. Conflicts and
+    startup are those of the same pods in a whole cluster on a virtual clock, whose two schedulers share the nodes, of
+    which it has at most 100: some seconds for each profile. `trace` is the experiment of the paper "Beware of
+    Fragmentation" (USENIX ATC 2023). Its CSV files are those of `ursa replay`.
     """
     from ..compare.comparing import compare_profiles, document_of
     from ..compare.filling import Filling, Ties
     from ..compare.output import print_table, write_comparison
     from ..compare.profiles import read_profile
+    from ..compare.sharing import Sharing
     from ..compare.workloads import make_workload
     from ..report.folder import require_writable
 
@@ -64,11 +75,16 @@ def compare(
     require_writable(output)
     numbers = range(seed, seed + seeds)
 
-    def tell(name: str, filling: Filling) -> None:
-        click.echo(f"{name}, seed {filling.seed}: {filling.allocated:.2f} % in {filling.cpu_seconds:.1f} s", err=True)
+    def tell(name: str, run: Filling | Sharing) -> None:
+        if isinstance(run, Sharing):
+            told = f"{run.refused} of {run.claims:,} claims refused where two schedulers share {run.nodes} nodes"
+        else:
+            told = f"{run.allocated:.2f} % in {run.cpu_seconds:.1f} s"
+        click.echo(f"{name}, seed {run.seed}: {told}", err=True)
 
-    compared = compare_profiles(made, read, numbers, Ties(ties), tell)
-    document = document_of(made, compared, numbers, Ties(ties))
+    shared = numbers[:shared_seeds]
+    compared = compare_profiles(made, read, numbers, Ties(ties), tell, shared)
+    document = document_of(made, compared, numbers, Ties(ties), shared)
     print_table(document)
     click.echo(f"report: {write_comparison(output, document) / 'compare.html'}")
     return 0

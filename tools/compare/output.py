@@ -17,16 +17,21 @@ from ...proto.errors import InputError
 from .page import COLUMNS, heading, render_compare_page, rows
 
 PAGE_FILE, REPORT_FILE = "compare.html", "report.json"
+_WIDTH_MAX = 1000
 
 
-def print_table(document: Mapping[str, Any], console: Console | None = None) -> None:
+def print_table(document: Mapping[str, Any]) -> None:
+    """A terminal that is too narrow breaks the lines; no figure is cut."""
     table = Table(title=heading(document), title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("profile", no_wrap=True)
     for name, _, _ in COLUMNS:
         table.add_column(name, justify="right")
     for row in rows(document):
         table.add_row(*row)
-    (console or Console()).print(table)
+    console = Console()
+    unbounded = console.options.update(max_width=_WIDTH_MAX)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
 
 
 def write_comparison(directory: Path, document: Mapping[str, Any]) -> Path:

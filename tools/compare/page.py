@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from ..report.page_style import SCRIPT, STYLE
 
 _SMALL = ".plots { grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); } figure { height: 240px; }"
+NOT_MEASURED: Final = "–"  # noqa: RUF001 - it is the dash of tables
 # Of a profile's row: the heading, the figure, and how it is shown.
 COLUMNS: Final = (
     ("allocated", "allocatedPercent", "{:.2f}"),
@@ -20,6 +21,9 @@ COLUMNS: Final = (
     ("placed", "placed", "{:,}"),
     ("of", "pods", "{:,}"),
     ("over", "overcommitted", "{}"),
+    ("conflicts", "conflictPercent", "{:.2f}"),
+    ("p50 ms", "startupP50Milliseconds", "{:,.0f}"),
+    ("p99 ms", "startupP99Milliseconds", "{:,.0f}"),
     ("µs/pod", "cpuMicrosecondsPerPod", "{:,.0f}"),
     ("s/run", "cpuSeconds", "{:.2f}"),
 )
@@ -28,7 +32,11 @@ COLUMNS: Final = (
 def rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table's, the best allocation first."""
     profiles = sorted(document["profiles"], key=lambda profile: -profile["allocatedPercent"])
-    return [(profile["name"], *(shown.format(profile[figure]) for _, figure, shown in COLUMNS)) for profile in profiles]
+    return [(profile["name"], *(_shown(profile[figure], how) for _, figure, how in COLUMNS)) for profile in profiles]
+
+
+def _shown(figure: float | None, how: str) -> str:
+    return NOT_MEASURED if figure is None else how.format(figure)
 
 
 def heading(document: Mapping[str, Any]) -> str:
@@ -39,7 +47,20 @@ def heading(document: Mapping[str, Any]) -> str:
 def _note(document: Mapping[str, Any]) -> str:
     return (
         f"Means over the seeds. Allocated, and left as fragments: percent of {document['resource']}. Over: how often "
-        f"a node or a device held too much. µs and s: CPU. Equal scores: {document['ties']}."
+        f"a node or a device held too much. µs and s: CPU. Equal scores: {document['ties']}. {_shared(document)}"
+    )
+
+
+def _shared(document: Mapping[str, Any]) -> str:
+    shared = document["shared"]
+    if not shared["seeds"]:
+        return "Conflicts and startup were not measured."
+    seeds, nodes = len(shared["seeds"]), shared["nodes"]
+    sample = "" if nodes == document["nodes"] else f", a sample of {nodes} nodes"
+    return (
+        f"Conflicts (percent of claims refused) and startup (ms from creation to Running, in virtual time): "
+        f"{shared['schedulers']} schedulers that share the nodes{sample}, {shared['podsPerSecond']:g} pods/s, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}."
     )
 
 

@@ -24,19 +24,23 @@ class NamedProfile(NamedTuple):
     name: str
     written: Mapping[str, Any]
 
+    def completed(self, typical: Sequence[TypicalPod]) -> Mapping[str, Any]:
+        """As it is written, and with the typical pods where it does not say."""
+        configs = list(self.written.get("pluginConfig") or ())
+        named = dict.fromkeys(each.get("name") for each in configs if isinstance(each, Mapping))
+        if typical:
+            args = {"typicalPods": typical_args(typical)}
+            configs.extend({"name": plugin, "args": args} for plugin in _OF_TYPICAL if plugin not in named)
+        return {**self.written, "pluginConfig": configs}
+
     def make(self, typical: Sequence[TypicalPod]) -> Profile:
         """The plugins, made anew.
 
         Raises:
             InputError: a plugin is not there, or its arguments make no sense.
         """
-        configs = list(self.written.get("pluginConfig") or ())
-        named = dict.fromkeys(each.get("name") for each in configs if isinstance(each, Mapping))
-        if typical:
-            args = {"typicalPods": typical_args(typical)}
-            configs.extend({"name": plugin, "args": args} for plugin in _OF_TYPICAL if plugin not in named)
         try:
-            (profile,) = make_profiles([{**self.written, "pluginConfig": configs}], BUILT_IN, DEFAULT_WEIGHTS, {})
+            (profile,) = make_profiles([self.completed(typical)], BUILT_IN, DEFAULT_WEIGHTS, {})
         except ValueError as error:
             raise InputError(f"profile {self.name}: {error}") from None
         return profile

@@ -25,7 +25,7 @@ from ursa.proto.errors import InputError
 from ursa.tools.cli import main
 from ursa.tools.compare.comparing import compare_profiles, document_of
 from ursa.tools.compare.filling import Ties, fill
-from ursa.tools.compare.page import render_compare_page
+from ursa.tools.compare.page import COLUMNS, render_compare_page
 from ursa.tools.compare.profiles import NamedProfile, read_profile
 from ursa.tools.compare.workloads import ARRIVALS, Arrival, Workload, make_workload
 
@@ -154,13 +154,39 @@ def test_a_page_shows_each_profile_and_escapes_what_comes_from_outside() -> None
 def test_a_comparison_at_the_keyboard_ends_with_a_table_and_a_folder(tmp_path: Path) -> None:
     names = ",".join(str(path) for path in PROFILES if path.stem in ("gpu-packing", "random"))
     for number in (1, 2):
-        result = run("--profiles", names, "--workload", "basic", "--seeds", 2, "--output", tmp_path)
+        result = run(
+            "--profiles", names, "--workload", "basic", "--seeds", 2, "--shared-seeds", 0, "--output", tmp_path
+        )
         assert result.exit_code == 0, result.output
         assert f"compare-basic-{number}" in result.output.replace("\n", "")
     report = json.loads((tmp_path / "compare-basic-1" / "report.json").read_text())
     assert [each["name"] for each in report["profiles"]] == ["gpu-packing", "random"]
     assert report["seeds"] == [0, 1]
-    assert (tmp_path / "compare-basic-1" / "compare.html").read_text().startswith("<!doctype html>")
+    assert [each["conflictPercent"] for each in report["profiles"]] == [None, None]
+    page = (tmp_path / "compare-basic-1" / "compare.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "Conflicts and startup were not measured." in page
+    assert "<td>–</td>" in page  # noqa: RUF001
+
+
+def test_the_table_says_how_two_schedulers_fare_on_the_same_nodes(tmp_path: Path) -> None:
+    random_yaml = next(path for path in PROFILES if path.stem == "random")
+    result = run("--profiles", random_yaml, "--workload", "gpu", "--seeds", 2, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "…" not in result.output, "no figure is cut in a terminal of 80 columns"
+    report = json.loads((tmp_path / "compare-gpu-1" / "report.json").read_text())
+    assert report["shared"] == {"seeds": [0], "schedulers": 2, "podsPerSecond": 200.0, "nodes": 80}
+    [profile] = report["profiles"]
+    assert profile["claims"] > 300
+    assert profile["overcommitted"] == 0
+    assert 0 < profile["startupP50Milliseconds"] <= profile["startupP99Milliseconds"]
+    [row] = [line.split() for line in result.output.splitlines() if line.strip().startswith("random ")]
+    columns = [figure for _, figure, _ in COLUMNS]
+    shown = dict(zip(columns, row[1:], strict=True))
+    assert shown["conflictPercent"] == f"{profile['conflictPercent']:.2f}"
+    assert shown["startupP99Milliseconds"] == f"{profile['startupP99Milliseconds']:.0f}"
+    page = (tmp_path / "compare-gpu-1" / "compare.html").read_text()
+    assert "2 schedulers that share the nodes, 200 pods/s, 1 seed." in page
 
 
 @pytest.mark.parametrize(
