@@ -10,6 +10,7 @@ import click
 from ..load.command import run_and_report
 from ..load.replay import LEAST_LIFE_SECONDS, ReplayOptions, run_replay
 from ..load.trace import read_nodes, read_pods
+from .scheduler_options import scheduler_options
 
 
 @click.command()
@@ -35,6 +36,7 @@ from ..load.trace import read_nodes, read_pods
 @click.option("--start-delay", type=float, default=0.0, show_default=True, help="Seconds a container takes to start.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="An empty directory for the stores; kept.")
 @click.option("--seed", type=int, default=0, help="Of everything random that this command decides.")
+@scheduler_options
 def replay(
     nodes_path: Path,
     pods_path: Path,
@@ -46,12 +48,15 @@ def replay(
     start_delay: float,
     data_dir: Path | None,
     seed: int,
+    scheduler_config: Path | None,
+    scheduler_plugins: tuple[str, ...],
 ) -> int:
     """Replay a trace of a real cluster, and report on it.
 
     Nodes go to the resource partitions, pods to tenants by their qos; they are created and deleted when the trace says,
     at a multiple of its speed. Columns: nodes sn, cpu_milli, memory_mib, gpu, model; pods name, cpu_milli, memory_mib,
-    num_gpu, gpu_milli, qos, creation_time, deletion_time and, if there is one, gpu_spec.
+    num_gpu, gpu_milli, qos, creation_time, deletion_time and, if there is one, gpu_spec. Shares of GPUs and whole ones
+    are placed on single GPUs of the nodes, by the profile that --scheduler-config names.
 
     Exit status: 0 pass, 1 error, 2 timeout, 4 a promise missed: a pod that fits was not Running at its time, or a node
     was over-committed.
@@ -66,6 +71,8 @@ def replay(
         start_delay_seconds=start_delay,
         seed=seed,
         data_dir=data_dir,
+        scheduler_config=scheduler_config,
+        scheduler_plugins=scheduler_plugins,
     )
     # Read before anything is made: a file that cannot be used leaves nothing behind.
     nodes, pods = read_nodes(nodes_path), read_pods(pods_path)

@@ -15,12 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from ...clients.kubelet import hollow_node
 from ...clients.placements import placed_requests
-from ...proto.devices import device_request
 from ...proto.errors import InputError
 from ...proto.objects import Object, decode
 from ...proto.quantities import CPU, GPU_MILLI, resource_list
-from ..load.trace import MILLI_PER_GPU, TracePod, read_nodes, read_pods
-from ..load.trace_plan import MODEL_LABEL, node_object
+from ..load.trace import MILLI_PER_GPU, read_nodes, read_pods
+from ..load.trace_plan import node_object, on_models
 
 # What arrives in all, in parts of what the nodes have.
 ARRIVALS: Final = 1.3
@@ -96,8 +95,6 @@ def _trace(nodes_csv: Path, pods_csv: Path) -> Workload:
     pods = read_pods(pods_csv)
     if not any(pod.gpu_milli for pod in pods):
         raise InputError("no pod asks for GPUs", file=str(pods_csv))
-    for pod in pods:
-        _check_share(pod, pods_csv)
     kinds = [
         Arrival(
             _pod_spec(f"{pod.cpu_milli}m", f"{pod.memory_mib}Mi", pod.gpu_milli, pod.models),
@@ -108,23 +105,12 @@ def _trace(nodes_csv: Path, pods_csv: Path) -> Workload:
     return Workload(TRACE, GPU_MILLI, [node_object(node) for node in nodes], kinds)
 
 
-def _check_share(pod: TracePod, path: Path) -> None:
-    try:
-        device_request({GPU_MILLI: pod.gpu_milli})
-    except ValueError as error:
-        raise InputError(f"pod {pod.name}: {error}", file=str(path)) from None
-
-
 def _pod_spec(cpu: str, memory: str, gpu_milli: int, models: Sequence[str] = ()) -> dict[str, Any]:
     requests: dict[str, Any] = {"cpu": cpu, "memory": memory}
     if gpu_milli:
         requests[GPU_MILLI] = gpu_milli
-    spec: dict[str, Any] = {"containers": [{"name": "main", "image": "app", "resources": {"requests": requests}}]}
-    if models:
-        term = {"matchExpressions": [{"key": MODEL_LABEL, "operator": "In", "values": list(models)}]}
-        required = {"nodeSelectorTerms": [term]}
-        spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
-    return spec
+    containers = [{"name": "main", "image": "app", "resources": {"requests": requests}}]
+    return {"containers": containers, **on_models(models)}
 
 
 def _made_up_gpus() -> Workload:

@@ -86,7 +86,7 @@ class LedgerCheck:
             # Placements of a node that is gone wait to be released; they take room from nobody.
             self._allocatable.pop(name, None)
             return
-        self._allocatable[name] = allocatable_of(Object(event.object))
+        self._allocatable[name] = _with_devices(Object(event.object))
         self._check(name, self._claimed.get(name, {}))
 
     def apply_placement(self, event: pb.WatchEvent) -> None:
@@ -128,8 +128,12 @@ class LedgerCheck:
 
 
 def allocatable_of(node: Object) -> dict[str, int]:
-    """What a node has for pods, in units, and each of its devices."""
-    allocatable = resource_list(node.status.get("allocatable"))
+    """What a node has for pods, in units."""
+    return resource_list(node.status.get("allocatable"))
+
+
+def _with_devices(node: Object) -> dict[str, int]:
+    allocatable = allocatable_of(node)
     return {**allocatable, **devices_of_node(allocatable)}
 
 
@@ -172,7 +176,7 @@ def overcommitted_nodes(
             sums[resource] = sums.get(resource, 0) + amount
     found: dict[NodeName, Overcommitment] = {}
     for node in nodes:
-        allocatable = allocatable_of(node)
+        allocatable = _with_devices(node)
         name = node.partition, node.name
         for resource, amount in used.get(name, {}).items():
             if amount > allocatable.get(resource, 0):

@@ -51,6 +51,8 @@ class ReplayOptions:
     seed: int = 0
     data_dir: Path | None = None
     processes: bool = True
+    scheduler_config: Path | None = None
+    scheduler_plugins: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -72,6 +74,7 @@ class ReplayOptions:
             "startDelaySeconds": self.start_delay_seconds,
             "seed": self.seed,
             "processes": self.processes,
+            "schedulerConfig": self.scheduler_config.name if self.scheduler_config is not None else "",
         }
 
 
@@ -97,6 +100,8 @@ async def run_replay(
             data_dir=options.data_dir,
             seed=options.seed,
             start_delay_seconds=options.start_delay_seconds,
+            scheduler_config=options.scheduler_config,
+            scheduler_plugins=options.scheduler_plugins,
         ) as cluster,
         open_session(cluster, COMMAND) as session,
         open_background() as nursery,
@@ -193,8 +198,6 @@ def _details(
         "generator": f"late by p99 {lateness['p99']:.1f} ms, max {lateness['max']:.1f} ms",
         **findings.notes,
     }
-    if plan.models_ignored:
-        notes["GPU models"] = f"{plan.models_ignored:,} pods allow several; the scheduler was not told"
     trace = {
         "tenants": dict(plan.partitions),
         "seconds": plan.duration_seconds,
@@ -203,7 +206,6 @@ def _details(
         "neverFit": judgement.never,
         "waitedForRoomSeconds": waited,
         "livesLengthened": plan.lengthened,
-        "modelsIgnored": plan.models_ignored,
     }
     return {
         "trace": trace,

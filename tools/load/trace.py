@@ -97,6 +97,8 @@ def _pod(row: _Row) -> TracePod:
     creation, deletion = row.seconds("creation_time"), row.seconds_or_none("deletion_time")
     if deletion is not None and deletion < creation:
         raise row.error("deletion_time", f"{deletion:g} is before the pod's creation at {creation:g}")
+    if gpus == 1 and gpu_milli > MILLI_PER_GPU:
+        raise row.error("gpu_milli", f"a share of one GPU is at most {MILLI_PER_GPU}, not {gpu_milli}")
     return TracePod(
         name=row.name("name"),
         tenant=row.tenant("qos"),

@@ -38,7 +38,6 @@ class TracePlan:
     steps: Mapping[str, Sequence[Step]]  # by tenant partition, in order of time
     never_fit: Mapping[str, str]
     lengthened: int
-    models_ignored: int
     duration_seconds: float
 
 
@@ -68,7 +67,6 @@ def plan_trace(
         steps=steps,
         never_fit=never_fit(nodes, pods),
         lengthened=lengthened,
-        models_ignored=sum(len(pod.models) > 1 for pod in pods),
         duration_seconds=max(due[-1].due_seconds for due in steps.values() if due),
     )
 
@@ -90,10 +88,10 @@ def spread_tenants(pods: Sequence[TracePod], partitions: Sequence[str]) -> dict[
 def never_fit(nodes: Sequence[TraceNode], pods: Sequence[TracePod]) -> dict[str, str]:
     """The pods that are too large for every node even if it were empty, and why."""
     shapes = list(dict.fromkeys((node.cpu_milli, node.memory_mib, node.gpu_milli, node.model) for node in nodes))
-    verdicts: dict[tuple[int, int, int, str], str] = {}
+    verdicts: dict[tuple[int, int, int, tuple[str, ...]], str] = {}
     found = {}
     for pod in pods:
-        wants = (pod.cpu_milli, pod.memory_mib, pod.gpu_milli, _model(pod))
+        wants = (pod.cpu_milli, pod.memory_mib, pod.gpu_milli, pod.models)
         if wants not in verdicts:
             verdicts[wants] = _why_not(wants, shapes)
         if verdicts[wants]:
@@ -101,12 +99,12 @@ def never_fit(nodes: Sequence[TraceNode], pods: Sequence[TracePod]) -> dict[str,
     return found
 
 
-def _why_not(wants: tuple[int, int, int, str], shapes: Sequence[tuple[int, int, int, str]]) -> str:
+def _why_not(wants: tuple[int, int, int, tuple[str, ...]], shapes: Sequence[tuple[int, int, int, str]]) -> str:
     """Empty if there is a node for it."""
-    cpu, memory, gpu, model = wants
-    candidates = [shape for shape in shapes if not model or shape[3] == model]
+    cpu, memory, gpu, models = wants
+    candidates = [shape for shape in shapes if not models or shape[3] in models]
     if not candidates:
-        return f"it wants GPUs of model {model}, and there are none"
+        return f"it wants GPUs of model {' or '.join(models)}, and there are none"
     if any(shape[0] >= cpu and shape[1] >= memory and shape[2] >= gpu for shape in candidates):
         return ""
     parts = []
@@ -120,11 +118,6 @@ def _why_not(wants: tuple[int, int, int, str], shapes: Sequence[tuple[int, int, 
     return f"it wants {' and '.join(parts)}" if parts else "no node has enough of everything it wants at once"
 
 
-def _model(pod: TracePod) -> str:
-    """The model a node must have. Several allowed ones need node affinity, which the scheduler does not know yet."""
-    return pod.models[0] if len(pod.models) == 1 else ""
-
-
 def node_object(node: TraceNode) -> Object:
     return hollow_node(
         node.name,
@@ -135,15 +128,23 @@ def node_object(node: TraceNode) -> Object:
     )
 
 
+def on_models(models: Sequence[str]) -> dict[str, Any]:
+    """The part of a pod's spec that wants a node with GPUs of one of these models; none: any node will do."""
+    if not models:
+        return {}
+    term = {"matchExpressions": [{"key": MODEL_LABEL, "operator": "In", "values": list(models)}]}
+    required = {"nodeSelectorTerms": [term]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
+
+
 def pod_object(pod: TracePod) -> Object:
     requests: dict[str, Any] = {"cpu": f"{pod.cpu_milli}m", "memory": f"{pod.memory_mib}Mi"}
     if pod.gpu_milli:
         requests[GPU_MILLI] = pod.gpu_milli
-    spec: dict[str, Any] = {
-        "containers": [{"name": "main", "image": "registry.k8s.io/pause:3.10", "resources": {"requests": requests}}]
+    spec = {
+        "containers": [{"name": "main", "image": "registry.k8s.io/pause:3.10", "resources": {"requests": requests}}],
+        **on_models(pod.models),
     }
-    if model := _model(pod):
-        spec["nodeSelector"] = {MODEL_LABEL: model}
     return Object.from_dict(
         {
             "apiVersion": "v1",

@@ -67,6 +67,7 @@ def test_gpu_spec_lists_models(tmp_path: Path):
         ("pod-0,1,1.5,0,0,,BE,,0,1,", ":2:9:", "memory_mib must be a whole number"),
         ("pod-0,1,1,-1,0,,BE,,0,1,", ":2:11:", "num_gpu must not be negative: -1"),
         ("pod-0,1,1,0,,,BE,,0,1,", ":2:13:", "gpu_milli must be a whole number, not ''"),
+        ("pod-0,1,1,1,1001,,BE,,0,1,", ":2:13:", "a share of one GPU is at most 1000, not 1001"),
         ("pod-0,1,1,0,0,,BE,,nan,1,", ":2:20:", "creation_time must be a number of seconds"),
         ("pod-0,1,1,0,0,,BE,,9,1,", ":2:22:", "1 is before the pod's creation at 9"),
         ("Pod_0,1,1,0,0,,BE,,0,1,", ":2:1:", "'Pod_0' is no DNS name"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from ursa.proto.objects import Object
 from ursa.proto.quantities import GPU_MILLI, MEMORY
 from ursa.tools.load.checks import allocatable_of, requests_of
 from ursa.tools.load.trace import TraceNode, TracePod
@@ -81,10 +82,20 @@ def test_a_model_narrows_the_nodes():
     assert never_fit(NODES, [pod(cpu=9000, models=("G2",))])["p"].startswith("it wants 9000m of CPU")
 
 
-def test_several_models_are_left_out_and_counted():
-    plan = plan_trace(NODES, [pod(gpu=1, models=("T4", "G2"))], ["tp-1"], speed=1, least_life_seconds=0)
-    assert plan.models_ignored == 1
-    assert "nodeSelector" not in pod_object(plan.pods[0]).spec
+def test_of_several_models_one_is_enough():
+    assert never_fit(NODES, [pod(gpu=1, models=("T4", "G2"))]) == {}
+    assert never_fit(NODES, [pod(gpu=1, models=("T4", "P100"))]) == {
+        "p": "it wants GPUs of model T4 or P100, and there are none"
+    }
+    assert models_of(pod_object(pod(gpu=1, models=("T4", "G2")))) == ["T4", "G2"]
+
+
+def models_of(wants: Object) -> list[str]:
+    """What a pod's spec says of the models of its node's GPUs."""
+    affinity = wants.spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    [[expression]] = [term["matchExpressions"] for term in affinity["nodeSelectorTerms"]]
+    assert (expression["key"], expression["operator"]) == (MODEL_LABEL, "In")
+    return expression["values"]
 
 
 def test_objects_ask_for_and_have_what_the_trace_says():
@@ -93,5 +104,6 @@ def test_objects_ask_for_and_have_what_the_trace_says():
     assert node.labels[MODEL_LABEL] == "G2"
     wants = pod_object(pod(cpu=500, memory=3, gpu=460, models=("G2",)))
     assert requests_of(wants) == {"pods": 1, "cpu": 500, MEMORY: 3 * 2**20, GPU_MILLI: 460}
-    assert wants.spec["nodeSelector"] == {MODEL_LABEL: "G2"}
+    assert models_of(wants) == ["G2"]
     assert GPU_MILLI not in requests_of(pod_object(pod()))
+    assert "affinity" not in pod_object(pod()).spec
