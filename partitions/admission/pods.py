@@ -39,6 +39,7 @@ _RESOLVED = ("priorityClassName", "priority", "preemptionPolicy")
 
 _DEVICES_FIELD = f"metadata.annotations[{DEVICES_ANNOTATION}]"
 
+
 class PodStrategy(Strategy):
     """A pod is bound by a Bind only, and deleted gracefully once it is bound."""
 
