@@ -63,6 +63,7 @@ class Informer(WatchSink):
         self.objects = self._cache.objects
         self._handlers: list[Callable[[Event], None]] = []
         self._burst_handlers: list[Callable[[], None]] = []
+        self._history_handlers: list[Callable[[], None]] = []
         self._backoff = Backoff(client.actor.random)
         self._synced = trio.Event()
         self._running = False
@@ -139,6 +140,15 @@ class Informer(WatchSink):
         """Called once after each burst of events (one message's worth), and at the end of a full view."""
         assert not self._running, "add handlers before the informer runs"
         self._burst_handlers.append(handler)
+
+    def add_history_handler(self, handler: Callable[[], None]) -> None:
+        """Called at the end of a full view that has replaced one of another history; before `run` only.
+
+        The events of such a view tell how objects differ from what was shown of them. That what was done about them in
+        the history before may be undone, also where they do not differ, only this tells.
+        """
+        assert not self._running, "add handlers before the informer runs"
+        self._history_handlers.append(handler)
 
     def add_index(self, name: str, values: Callable[[Object], Iterable[str]]) -> None:
         """An index by strings computed from each object; before `run` only."""
@@ -242,10 +252,13 @@ class Informer(WatchSink):
         self._cache.begin_view(incarnation)
 
     def _end_view(self) -> None:
-        self._cache.end_view()
+        other_history = self._cache.end_view()
         self._in_view = self._needs_view = False
         self._backoff.reset()
         self._synced.set()
+        if other_history:
+            for handler in self._history_handlers:
+                handler()
 
     def _dispatch(self, event: Event) -> None:
         for handler in self._handlers:

@@ -115,13 +115,14 @@ class ObjectCache:
         self.incarnation = ""
         self._mixed = bool(self.objects)
 
-    def end_view(self) -> None:
-        """The view is complete: what it has not confirmed is gone."""
+    def end_view(self) -> bool:
+        """The view is complete: what it has not confirmed is gone. Whether it has replaced that of another history."""
         vanished, self._unconfirmed = self._unconfirmed, {}
         other_history, self._mixed = self._mixed, False
         for key, old in vanished.items():
             self._remove(key)
             self._emit(Event(_DELETED, old, old, other_history, True))
+        return other_history
 
     def apply(self, kind: pb.WatchEvent.Type, obj: Object, revision: int) -> None:
         """An event of a view, or of what follows it."""

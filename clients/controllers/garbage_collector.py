@@ -91,6 +91,7 @@ class GarbageCollector:
     def _follow(self, informer: Informer) -> None:
         self._views[informer.resource] = informer.objects
         informer.add_handler(partial(self._core.observe, informer.resource))
+        informer.add_history_handler(lambda: self._core.history_began(informer.resource, informer.objects.values()))
         informer.add_burst_handler(self._enqueue)
 
     def _forget(self, informer: Informer) -> None:
@@ -165,8 +166,12 @@ class GarbageCollector:
         return fates
 
     def _complete_up_to(self) -> int:
-        """All dependents that there were at this revision are in sight."""
+        """All dependents that there were at this revision are in sight. 0: the views are not of one history, and
+        revisions of two say nothing about each other."""
         informers = [*self._informers.values(), *self._custom.running.values()]
+        history = informers[0].history
+        if not history or any(informer.history != history for informer in informers):
+            return 0
         return min(informer.resource_version if informer.synced else 0 for informer in informers)
 
     async def _write(self, decisions: Sequence[tuple[Item, Decision]]) -> dict[Item, None]:

@@ -17,7 +17,7 @@ Every write names the uid and the revision it was decided on: what has changed s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...proto import ursa_pb2 as pb
@@ -101,6 +101,17 @@ class GarbageCollectorCore:
         self._unresolved.pop(item, None)
         self._wake_owners_of(last)
         self._due.update(dict.fromkeys(self._owners.dependents(item.uid)))
+
+    def history_began(self, resource: str, objects: Iterable[Object]) -> None:
+        """The view of this kind is now of another history, which has begun with an older state of the partition.
+
+        What was decided and written in the one before may be undone, and where that leaves an object as it was seen,
+        or takes back its deletion, no event says so.
+        """
+        for obj in objects:
+            item = Item(resource, obj.key, obj.uid)
+            self._look_at_owners_of(item, obj)
+            self._begin_waiting(item, waits_for(obj))
 
     def forget(self, resource: str, objects: Sequence[Object]) -> None:
         """These are not watched any more, which says nothing about whether they are there."""

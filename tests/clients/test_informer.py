@@ -239,6 +239,33 @@ def test_it_is_of_no_history_until_its_view_is_complete() -> None:
     run(main)
 
 
+def test_it_tells_when_its_view_is_of_another_history_after_the_events_and_never_for_the_first() -> None:
+    async def main() -> None:
+        async with World().open() as world, trio.open_nursery() as nursery:
+            for name in ("a", "b"):
+                await world.writer.create(pod(name))
+            informer = Informer(world.client, "pods")
+            told: list[str] = []
+            informer.add_handler(lambda event: told.append(event.type.value))
+            informer.add_history_handler(lambda: told.append(informer.history))
+            informer.add_burst_handler(lambda: told.append("burst"))
+            nursery.start_soon(informer.run)
+            await informer.wait_synced()
+            world.transport.cut()
+            world.store.compact(world.store.head)
+            await world.restart()
+            await trio.sleep(SETTLE_SECONDS)
+            assert informer.incarnation not in told, "it has lost its link, and the partition nothing"
+            told.clear()
+            await world.restart(restored(world.store, "second", lambda name: name == "a"))
+            await trio.sleep(SETTLE_SECONDS)
+            assert [each for each in told if each != "burst"] == ["MODIFIED", "DELETED", "second"]
+            assert told[-1] == "burst"
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
 def test_a_history_rolled_back_under_its_name_is_viewed_anew() -> None:
     async def main() -> None:
         async with World().open() as world, trio.open_nursery() as nursery:
@@ -246,6 +273,8 @@ def test_a_history_rolled_back_under_its_name_is_viewed_anew() -> None:
             await world.writer.create(pod("b"))
             backup = restored(world.store, world.store.incarnation, lambda _: True)
             informer = Informer(world.client, "pods")
+            begun: list[str] = []
+            informer.add_history_handler(lambda: begun.append(informer.incarnation))
             nursery.start_soon(informer.run)
             await informer.wait_synced()
             changed = await world.writer.update(created.with_metadata(labels={"app": "web"}))
@@ -257,6 +286,7 @@ def test_a_history_rolled_back_under_its_name_is_viewed_anew() -> None:
             assert sorted(obj.name for obj in informer.objects.values()) == ["a", "b"]
             assert informer.objects[key("a")].resource_version < changed.resource_version
             assert not informer.objects[key("a")].labels
+            assert begun == [world.store.incarnation]
             nursery.cancel_scope.cancel()
 
     run(main)

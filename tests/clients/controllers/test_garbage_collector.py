@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import trio
 from ursa.clients.controllers.garbage_collector import GarbageCollector
 from ursa.clients.controllers.managers import TenantControllerManager
 from ursa.clients.informer import Informer
+from ursa.proto.kinds import Role
 from ursa.proto.objects import Object
 
-from .region import Region, actor, key, manifest, node, open_region, pod_template, replicaset, run
+from .region import Backup, Region, actor, key, manifest, node, open_region, pod_template, replicaset, run
 
 SOON = 2.0
 LONG = 600.0
@@ -402,6 +404,69 @@ def test_nothing_is_decided_while_a_view_is_not_complete() -> None:
                 await trio.sleep(SOON)
                 assert await configs(region) == []
                 nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+def test_what_was_begun_in_a_history_that_was_set_back_is_begun_again_in_the_next(tmp_path: Path) -> None:
+    """In the snapshot the owner waits already, and its dependent is not being deleted yet."""
+
+    async def main() -> None:
+        backup = Backup("tp-1", Role.TENANT, tmp_path)
+        async with open_region(stores=backup.stores) as region:
+            owner = await config(region, "owner")
+            await config(region, "a", reference(owner, blocking=True), finalizers=["example.com/held"])
+            await delete(region, "owner", "Foreground")
+            backup.take()
+            async with collector(region):
+                assert (await region.tenant_client().get("configmaps", key("a"))).deletion_ms
+                async with backup.restored(region):
+                    assert not (await region.tenant_client().get("configmaps", key("a"))).deletion_ms
+                    await trio.sleep(LONG)
+                    assert (await region.tenant_client().get("configmaps", key("a"))).deletion_ms
+                    await release(region, "a")
+                    await trio.sleep(SOON)
+                    assert await configs(region) == []
+
+    run(main)
+
+
+def test_no_owner_goes_by_views_of_two_histories(tmp_path: Path) -> None:
+    """The one of its kind is of the new history, where it waits; that of its dependents is still of the old one, where
+    they were free, at a revision that the new one has not reached."""
+
+    async def main() -> None:
+        backup = Backup("tp-1", Role.TENANT, tmp_path)
+        async with open_region(stores=backup.stores) as region:
+            owner = await region.tenant_client().create(replicaset("r", 0))
+            await config(region, "a", reference(owner))
+            client = region.clients.tenant_clients["tp-1"]
+            dependents = Informer(client, "configmaps")
+            this = GarbageCollector(region.clients, "tp-1", [dependents], actor())
+            shown = trio.CancelScope()
+
+            async def follow() -> None:
+                with shown:
+                    await dependents.run()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(follow)
+                await trio.sleep(SOON)
+                await delete(region, "r", "Orphan", "replicasets.apps")
+                backup.take()
+                nursery.start_soon(this.run)
+                await trio.sleep(SOON)
+                freed = await region.tenant_client().get("configmaps", key("a"))
+                assert not freed.owner_references
+                shown.cancel()
+                async with backup.restored(region):
+                    await trio.sleep(LONG)
+                    assert await region.exists(region.tenant_client(), "replicasets.apps", key("r"))
+                    nursery.start_soon(dependents.run)
+                    await trio.sleep(LONG)
+                    assert not await region.exists(region.tenant_client(), "replicasets.apps", key("r"))
+                    assert not (await region.tenant_client().get("configmaps", key("a"))).owner_references
+                    nursery.cancel_scope.cancel()
 
     run(main)
 
