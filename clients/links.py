@@ -43,7 +43,8 @@ class Link(abc.ABC):
         self._log = actor.log
         self._work = trio.Event()
         self._wake_at = math.inf  # `_next_message` is asked again at this time, in trio's.
-        self._scope = trio.CancelScope()
+        self._expected_by = self._looked_at = math.inf
+        self._patience = trio.CancelScope()  # Ends when it is time to look whether what is expected has come.
 
     # ---------------------------------------------------------------------------------------------- the subclass's
 
@@ -77,8 +78,14 @@ class Link(abc.ABC):
         self._work.set()
 
     def _expect_by(self, deadline: float) -> None:
-        """Take the stream for lost if nothing moves this deadline before it has passed (infinity: no expectation)."""
-        self._scope.deadline = deadline
+        """Take the stream for lost if nothing moves this deadline before it has passed (infinity: no expectation).
+
+        It moves with nearly every message, and moving a deadline of trio's costs more than sending one does: so that
+        is done only where it moves to before the next look.
+        """
+        self._expected_by = deadline
+        if deadline < self._looked_at:
+            self._looked_at = self._patience.deadline = deadline
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -98,14 +105,23 @@ class Link(abc.ABC):
         error: UrsaError = Unreachable(self.partition, "no answer in time: check that the partition is up")
         deadline = min(trio.current_time() + OPEN_SECONDS_MAX, self._give_up_at())
         try:
-            with trio.CancelScope(deadline=deadline) as self._scope:
+            with trio.CancelScope(deadline=deadline) as scope:
                 async with self._transport.stream(self.method) as stream, trio.open_nursery() as nursery:
-                    self._expect_by(math.inf)
+                    scope.deadline = self._expected_by = self._looked_at = math.inf
+                    nursery.start_soon(self._lose_patience, scope)
                     nursery.start_soon(self._write, stream)
                     await self._read(stream)
         except* (LinkError, ApiError) as group:
             error = _first_leaf(group)
         return error
+
+    async def _lose_patience(self, stream_scope: trio.CancelScope) -> None:
+        """End the stream when what is expected has not come in time."""
+        while self._expected_by > trio.current_time():
+            self._looked_at = self._expected_by
+            with trio.CancelScope(deadline=self._looked_at) as self._patience:
+                await trio.sleep_forever()
+        stream_scope.cancel()
 
     async def _write(self, stream: Stream) -> None:
         while True:
@@ -122,6 +138,9 @@ class Link(abc.ABC):
         while messages := await stream.receive():
             self._backoff.reset()
             self._contact.heard()
+            if len(messages) == 1:
+                self._receive(messages[0])
+                continue
             turn_began = trio.current_time()
             for message in messages:
                 self._receive(message)

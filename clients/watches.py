@@ -33,9 +33,6 @@ from .transport.interface import Transport
 # link says.
 SILENCE_SECONDS_MAX = 60.0
 
-# The end of that patience is moved once a second, not with each of a thousand messages.
-SILENCE_MOVES_SECONDS = 1.0
-
 # Starts in one message: at 100 bytes each, a message of 100 KB.
 STARTS_PER_MESSAGE_MAX = 1000
 
@@ -112,7 +109,6 @@ class Watches(Link):
         self._starts: dict[int, Watch] = {}  # Of these, the ones not yet sent.
         self._stops: list[int] = []
         self._lanes: dict[str, _Lane] = {}  # Of the stream, by store.
-        self._silent_at = math.inf  # When the stream is taken for dead.
 
     def watch(self, start: pb.WatchStart, sink: WatchSink) -> Watch:
         """Open a watch. Its id is given here."""
@@ -144,8 +140,7 @@ class Watches(Link):
         for watch in list(self._starts.values())[:STARTS_PER_MESSAGE_MAX]:
             del self._starts[watch.id]
             request.start.append(watch.start)
-        self._silent_at = trio.current_time() + SILENCE_SECONDS_MAX
-        self._expect_by(self._silent_at)
+        self._expect_by(trio.current_time() + SILENCE_SECONDS_MAX)
         return request
 
     def _receive(self, message: pb.WatchReply) -> None:
@@ -153,7 +148,7 @@ class Watches(Link):
         if lane is None:
             lane = self._lanes[message.store] = _Lane()
         lane.heard_at = now = trio.current_time()
-        self._expect_not_silent(now)
+        self._expect_by(now + SILENCE_SECONDS_MAX if self._open else math.inf)
         if message.incarnation:
             lane.incarnation = message.incarnation
         resource_version = message.resource_version
@@ -180,15 +175,6 @@ class Watches(Link):
             lane.uncovered.clear()
             self._sightings.saw(message.store, lane.incarnation, resource_version)
 
-    def _expect_not_silent(self, now: float) -> None:
-        if not self._open:
-            self._silent_at = math.inf
-        elif 0 <= now + SILENCE_SECONDS_MAX - self._silent_at < SILENCE_MOVES_SECONDS:
-            return
-        else:
-            self._silent_at = now + SILENCE_SECONDS_MAX
-        self._expect_by(self._silent_at)
-
     def _give_up_at(self) -> float:
         return math.inf
 
@@ -200,6 +186,5 @@ class Watches(Link):
         self._open = dict(self._starts)
         self._stops.clear()
         self._lanes = {}
-        self._silent_at = math.inf
         for watch in lost:
             watch.sink.on_lost()
