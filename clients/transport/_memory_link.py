@@ -112,10 +112,21 @@ class End(NamedTuple):
 
 
 class Line:
-    """One direction of a stream: items in the order sent, each with the time at which it arrives."""
+    """One direction of a stream: items in the order sent, each with the time at which it arrives.
 
-    def __init__(self, random: Random, latency_seconds: tuple[float, float], *, silent: bool = False) -> None:
+    `now` is trio's time; a clock's own method is a third of the way to it.
+    """
+
+    def __init__(
+        self,
+        random: Random,
+        latency_seconds: tuple[float, float],
+        now: Callable[[], float] = trio.current_time,
+        *,
+        silent: bool = False,
+    ) -> None:
         self.silent = silent
+        self._now = now
         self._random = random
         self._latency_seconds = latency_seconds
         self._items: deque[tuple[float, bytes | End]] = deque()
@@ -126,7 +137,9 @@ class Line:
     def put(self, item: bytes | End) -> None:
         low, high = self._latency_seconds
         latency = self._random.uniform(low, high) if high > 0 else 0.0
-        self._last_due = max(self._last_due, trio.current_time() + latency)
+        due = self._now() + latency
+        if due > self._last_due:
+            self._last_due = due
         self._items.append((self._last_due, item))
         self.bytes += _size(item)
 
@@ -136,19 +149,20 @@ class Line:
 
     @property
     def arrived(self) -> bool:
-        return self.next_due <= trio.current_time()
+        return self.next_due <= self._now()
 
     def take_arrived(self) -> list[bytes]:
         """What has arrived, up to the end of the stream, which stays in the line for good."""
         taken: list[bytes] = []
-        now = trio.current_time()
-        if self.silent and not self._lost:
+        items = self._items
+        if not items or (self.silent and not self._lost):
             return taken
-        while self._items and self._items[0][0] <= now:
-            item = self._items[0][1]
+        now = self._now()
+        while items and items[0][0] <= now:
+            item = items[0][1]
             if isinstance(item, End):
                 break
-            self._items.popleft()
+            items.popleft()
             self.bytes -= len(item)
             taken.append(item)
         return taken
@@ -156,7 +170,7 @@ class Line:
     @property
     def end(self) -> End | None:
         """The end of the stream, once it has arrived, whether or not what came before it has been taken."""
-        item = self._items[-1][1] if self.end_due <= trio.current_time() else None
+        item = self._items[-1][1] if self.end_due <= self._now() else None
         return item if isinstance(item, End) else None
 
     @property
@@ -168,7 +182,7 @@ class Line:
 
     def lose(self, error: Unreachable) -> None:
         """Drop what has not arrived, and end."""
-        now = trio.current_time()
+        now = self._now()
         while self._items and (self.silent or self._items[-1][0] > now):
             self.bytes -= _size(self._items.pop()[1])
         self._lost = True

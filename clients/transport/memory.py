@@ -213,8 +213,9 @@ class _MemoryStream(Stream):
         self._delays = link.delays
         self._timers = running_timers()
         random = Random(link.random.getrandbits(64)) if self._delays else link.random
-        self._requests = Line(random, link.request_seconds, silent=link.requests_silent)
-        self._replies = Line(random, link.reply_seconds, silent=link.replies_silent)
+        self._now = now = trio.lowlevel.current_clock().current_time
+        self._requests = Line(random, link.request_seconds, now, silent=link.requests_silent)
+        self._replies = Line(random, link.reply_seconds, now, silent=link.replies_silent)
         self._server: ServerStream | None = None
         self._opened = False
         self._over = False  # nothing more goes to the apiserver, nor comes from it
@@ -319,7 +320,7 @@ class _MemoryStream(Stream):
         """Not at once: the apiserver says that it has something from the midst of what it does."""
         if not self._serves_soon:
             self._serves_soon = True
-            self._timers.call_at(trio.current_time(), self._serve)
+            self._timers.call_at(self._now(), self._serve)
 
     def _serve(self) -> None:
         """Both ways: what has arrived, and what is to be sent."""
