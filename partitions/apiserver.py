@@ -100,7 +100,7 @@ class ApiServer:
         self._histories = open_histories(role, stores, runtime, self._published)
         self._state = State(name, role, self._histories, random)
         for history in self._histories:
-            history.load(self._state.load(history), partial(self._state.changed, history.store))
+            history.load(self._state.load(history), partial(self._state.changes, history.store))
         self._getter = Getter(self._histories, role)
         self._lister = Lister(self._histories, self._state, role)
         self._flow = FlowControl(runtime, flow_options)

@@ -62,13 +62,16 @@ class History:
         """As a WatchReply names it."""
         return "" if self.name == MAIN_STORE else self.name
 
-    def load(self, entries: Iterator[tuple[Kind, Entry]], changed: Callable[[Record], Change]) -> None:
+    def load(
+        self, entries: Iterator[tuple[Kind, Entry]], changes: Callable[[Iterator[Record]], Iterator[Change]]
+    ) -> None:
         """Fill the cache with what the store holds, and with the end of its log, so that watches of our predecessor
-        can go on behind what they have seen. `changed` makes a change again from its record."""
+        can go on behind what they have seen. `changes` makes these again from their records."""
         store = self.store
         self.cache.load(self._expiring(entries), store.head)
         floor = max(store.compacted, store.head - WINDOW_AT_OPEN)
-        self.cache.load_window((changed(record) for record in store.log(floor) if not _reserved(record)), floor)
+        records = (record for record in store.log(floor) if not _reserved(record))
+        self.cache.load_window(changes(records), floor)
 
     def stage(self, changes: Sequence[StoreChange]) -> list[Record]:
         """Raises StoreFull: nothing was staged."""

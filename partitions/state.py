@@ -7,7 +7,7 @@ but the next operation sees it before that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from random import Random
 
@@ -113,21 +113,28 @@ class State:
                 self.hooks.changed(kind, entry, message)
             yield kind, entry
 
-    def changed(self, store: Store, record: Record) -> Change:
-        """A change made again from its record in the log."""
-        kind = self._kind_of(record.key) or _forgotten_kind(record)
-        entry, message = self.entry_of(kind, record.key, record.value, record.revision)
-        if message.metadata.request_id:
-            history = self._histories.of_resource(kind.resource)
-            self.outcomes.note(history, message.metadata.request_id, entry)
-        old = None
-        if record.previous_revision:
-            previous = store.get(record.key, record.revision - 1)
-            if previous is not None:
-                old, _ = self.entry_of(kind, previous.key, previous.value, previous.revision)
-        if record.deleted:
-            return Change(record.revision, kind, old or entry, None, entry)
-        return Change(record.revision, kind, old, entry, None)
+    def changes(self, store: Store, records: Iterable[Record]) -> Iterator[Change]:
+        """What was changed, made again from the records of the log, which follow one another.
+
+        What one of them left is what the next one of its key has found: few are read, and made, twice.
+        """
+        left: dict[str, Entry] = {}
+        for record in records:
+            kind = self._kind_of(record.key) or _forgotten_kind(record)
+            old = left.pop(record.key, None)
+            if record.previous_revision and old is None:  # It was left before the first of these records.
+                previous = store.get(record.key, record.revision - 1)
+                if previous is not None:
+                    old, _ = self.entry_of(kind, previous.key, previous.value, previous.revision)
+            entry, message = self.entry_of(kind, record.key, record.value, record.revision)
+            if message.metadata.request_id:
+                history = self._histories.of_resource(kind.resource)
+                self.outcomes.note(history, message.metadata.request_id, entry)
+            if record.deleted:
+                yield Change(record.revision, kind, old or entry, None, entry)
+            else:
+                left[record.key] = entry
+                yield Change(record.revision, kind, old, entry, None)
 
     def entry_of(self, kind: Kind, key: str, data: bytes, revision: int) -> tuple[Entry, pb.Object]:
         """An entry made again from stored bytes."""

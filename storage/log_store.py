@@ -75,6 +75,7 @@ class LogStore(Store):
         self._head = 0
         self._staged_head = 0
         self._staged: list[Record] = []
+        self._newest: Sequence[Record] = ()  # What was committed last.
         # By how many the staged changes will change the number of keys.
         self._staged_keys = 0
         self._committing = False
@@ -308,6 +309,7 @@ class LogStore(Store):
             if batch:
                 assert batch[0].revision == self._head + 1, "commits are published in the order they were staged"
                 self._head = batch[-1].revision
+                self._newest = batch
                 self._keys += keys
             done(batch)
             if batch:
@@ -361,9 +363,15 @@ class LogStore(Store):
     def _log(self, after: int, last: int) -> Iterator[Record]:
         while after < last:
             self._check_readable(after)
-            records = self._read(range(after + 1, min(last, after + READ_RECORDS) + 1))
+            until = min(last, after + READ_RECORDS)
+            records = self._newest_behind(after, until) or self._read(range(after + 1, until + 1))
             yield from records
             after = records[-1].revision
+
+    def _newest_behind(self, after: int, last: int) -> Sequence[Record]:
+        """From the newest commit, which all watches that keep up are about to ask for. Empty: more is asked for."""
+        first = self._newest[0].revision if self._newest else self._head + 1
+        return self._newest[after + 1 - first : last + 1 - first] if first <= after + 1 else ()
 
     def digest(self, revision: int | None = None) -> str:
         return digest_of(self.range("", revision=revision))
