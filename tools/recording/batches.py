@@ -80,7 +80,8 @@ class Batches:
         known = self._pending.get(name) if operation.request_id else None
         if known is not None:
             return known
-        pending = _Pending(self._write(time, link, operation)._replace(fence=fence), scaled=_is_scaled(operation))
+        write = self._write(time, link, operation)
+        pending = _Pending(write if fence is None else write._replace(fence=fence), scaled=_is_scaled(operation))
         if operation.request_id:
             self._pending[name] = pending
         return pending
@@ -131,15 +132,17 @@ class Batches:
                 pending.refused = _refused(write, time, error)
                 continue
             incarnation = self._texts.shared(incarnations.get(write.store, ""))
-            told = write._replace(incarnation=incarnation)
             if error is not None:
-                yield self._done(pending, _refused(told, time, error))
+                yield self._done(pending, _refused(write._replace(incarnation=incarnation), time, error))
                 continue
             crc = crc_of(result.object) if result.HasField("object") and not pending.scaled else 0
             key = write.key + self._texts.shared(result.name) if write.key.endswith("/") else write.key
+            revision, uid = result.resource_version, result.uid
             yield self._done(
                 pending,
-                told._replace(ret=time, code=OK, key=key, revision=result.resource_version, uid=result.uid, crc=crc),
+                write._replace(
+                    incarnation=incarnation, ret=time, code=OK, key=key, revision=revision, uid=uid, crc=crc
+                ),
             )
 
     def _done(self, pending: _Pending, write: Write) -> Write:

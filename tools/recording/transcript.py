@@ -230,33 +230,29 @@ class _WatchStream:
         if reply.incarnation:
             self._incarnations[store] = self._texts.shared(reply.incarnation)
         number, client, partition = self._link.number, self._link.client, self._link.partition
-        told = Watched(client, partition, time, 0, number, store, self._incarnations.get(store, ""))
+        incarnation = self._incarnations.get(store, "")
         bookmark = reply.resource_version
-        last: Watched | None = None
+        last: tuple[Any, ...] | None = None  # What is known of a record that may still get the bookmark.
         ends: list[WatchEnded] = []
         for batch in reply.batches:
             known = self._open.get(batch.id)
             if known is None:
                 continue  # Stopped, while this was on its way.
             if last is not None:
-                yield last
-            last = told._replace(
-                watch=known[0], events=self._events(batch, *known[1:]), initial_end=batch.initial_events_end
-            )
+                yield Watched(*last)
+            events = self._events(batch, *known[1:])
+            last = client, partition, time, known[0], number, store, incarnation, events, batch.initial_events_end
             if batch.HasField("error"):
                 del self._open[batch.id]
                 error = batch.error
                 ends.append(WatchEnded(client, partition, time, known[0], error.code, error.resource_version))
-                if not last.events:
+                if not events:
                     last = None
-        if bookmark and not ends:
-            yield (last or told)._replace(bookmark=bookmark)
-            return
         if last is not None:
-            yield last
+            yield Watched(*last) if ends else Watched(*last, bookmark)
         yield from ends
-        if bookmark:
-            yield told._replace(bookmark=bookmark)  # It says nothing of those that have just ended.
+        if bookmark and (ends or last is None):  # It says nothing of those that have just ended.
+            yield Watched(client, partition, time, 0, number, store, incarnation, bookmark=bookmark)
 
     def _events(self, batch: pb.WatchBatch, resource: str, whole: bool) -> tuple[Event, ...]:
         key, events = self._texts.key, []
