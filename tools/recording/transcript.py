@@ -30,6 +30,9 @@ from .records import (
     WatchStarted,
 )
 
+# All of a `Watched` but its bookmark.
+_Given = tuple[str, str, float, int, int, str, str, tuple[Event, ...], bool]
+
 
 class Transcript:
     """Feed it notes in their order. What is still open at the end comes out of `close`."""
@@ -232,7 +235,7 @@ class _WatchStream:
         number, client, partition = self._link.number, self._link.client, self._link.partition
         incarnation = self._incarnations.get(store, "")
         bookmark = reply.resource_version
-        last: tuple[Any, ...] | None = None  # What is known of a record that may still get the bookmark.
+        last: _Given | None = None  # What is known of a record that may still get the bookmark.
         ends: list[WatchEnded] = []
         for batch in reply.batches:
             known = self._open.get(batch.id)
