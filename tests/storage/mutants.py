@@ -32,6 +32,7 @@ FIRST = (
     "model",
 )
 LAST = ("linearizability", "crashes", "durability", "disk")
+BUGS = tuple(Bug("", f"storage/{one.file}", one.old, one.new, one.why) for one in MUTANTS)
 # They seed bugs of their own, or are not about the store.
 PASSED_OVER = "not the_images_show_it_if and not watch-cache and not client-memory and not client-grpc"
 
@@ -45,5 +46,4 @@ def arguments(folder: Path, _tests: str) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    bugs = [Bug("", f"storage/{one.file}", one.old, one.new, one.why) for one in MUTANTS]
-    sys.exit(main(sys.argv[1:], bugs, COPIED_TESTS, arguments, RUN_SECONDS_MAX))
+    sys.exit(main(sys.argv[1:], BUGS, COPIED_TESTS, arguments, RUN_SECONDS_MAX))

@@ -166,7 +166,7 @@ GUARDS = (
     Guard(
         ANY_TEST,
         "partitions/watches/groups.py",
-        "            if place >= 0 and old is not None and old.fields[place] != value:\n",
+        "            if place >= 0 and old is not None and (before := _field(old, place)) != value:\n",
         "            if False:\n",
         "the group that an object leaves by its field is not told",
     ),
