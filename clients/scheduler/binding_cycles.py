@@ -21,7 +21,7 @@ from ...proto import ursa_pb2 as pb
 from ...proto.errors import Unreachable, from_status
 from ..client import ClientSet
 from .actions import Bind
-from .framework.calls import asked
+from .framework.calls import objection
 from .framework.interface import AsyncPreBindPlugin, BindPlugin, PluginError, PreBindPlugin, Skip
 from .hooks import CycleEnd, CyclePlugins
 from .pending import PendingPod
@@ -85,11 +85,11 @@ async def _ask_all(plugins: CyclePlugins, binding: Binding) -> str:
     pod = binding.pod
     for preparing in plugins.pre_bind:
         if isinstance(preparing, PreBindPlugin):
-            objection: str | Skip = asked(preparing.name, preparing.pre_bind, pod, pod.slot)
+            reason: str | Skip = objection(preparing.name, "pre_bind", preparing.pre_bind, pod, pod.slot)
         else:
-            objection = await _answer(preparing, "pre_bind", preparing.pre_bind, binding)
-        if objection:
-            return f"plugin {preparing.name}: {objection}"
+            reason = await _answer(preparing, "pre_bind", preparing.pre_bind, binding)
+        if reason:
+            return f"plugin {preparing.name}: {reason}"
     for plugin in plugins.bind:
         answer = await _answer(plugin, "bind", plugin.bind, binding)
         if not isinstance(answer, Skip):

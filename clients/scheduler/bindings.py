@@ -56,7 +56,9 @@ class Bindings:
         self._reporter, self._options, self._repeats = reporter, options, repeats
         # Ordered: to find the oldest, a plain dict walks past all that were deleted before it.
         self._settled: OrderedDict[str, str] = OrderedDict()
-        self.permits = Permits(self._bind_claimed, lambda pod, uid, now: self._release(pod, pod.partition, uid, now))
+        self.permits = Permits(
+            self._bind_claimed, lambda pod, uid, now: self._release(pod, pod.partition, uid, now), self.complain
+        )
         # Told of pods that are no more on their way, without having been bound.
         self.forgotten: Callable[[str], None] = lambda _uid: None
 

@@ -48,7 +48,11 @@ class BoundPods:
         self.want()
 
     def holds_up(self, pod: PendingPod) -> bool:
-        """Whether a pod taken out of the queue must wait; then it is in the queue again."""
+        """Whether a pod taken out of the queue must wait; then it is in the queue again.
+
+        Raises:
+            PluginError
+        """
         if self._known.complete:
             return False
         algorithm = self._pickers[pod.template.scheduler_name].algorithm

@@ -43,6 +43,7 @@ from .plugins.priority_sort import PrioritySort
 from .pod_queue import PodQueue, by_priority
 from .preemption.preemptor import Preemptor
 from .profiles import profiles_of
+from .queue_order import QueueOrder
 from .reports import Reporter
 from .scheduling_cycles import SchedulingCycles
 from .template import Templates
@@ -73,7 +74,7 @@ class SchedulingCore:
         }
         choices = {name: device_choice(picker.algorithm.profile) for name, picker in self.pickers.items()}
         profiles = {name: picker.algorithm.profile for name, picker in self.pickers.items()}
-        self.queue = PodQueue(self._refusers_of, _sort_key(next(iter(profiles.values()))))
+        self.queue = PodQueue(self._refusers_of, self._order_of(next(iter(profiles.values()))))
         self.views = {name: PartitionView(name, home, self.nodes) for name in resource_partitions}
         reporter = Reporter(self.pickers, lambda: unseen_partitions(self.views), columns_max)
         self.binder = Binder(home, self.nodes, self.views, self.queue, reporter, options, choices, Hooks(profiles))
@@ -363,6 +364,13 @@ class SchedulingCore:
             return refusers_of(self.nodes, algorithm, shape)
         return with_room(before, algorithm.profile.points.get("filter", ()))
 
+    def _order_of(self, profile: Profile) -> Callable[[PendingPod], Any]:
+        """All profiles have the same."""
+        for plugin in profile.points["queueSort"]:
+            if isinstance(plugin, QueueSortPlugin) and not isinstance(plugin, PrioritySort):
+                return QueueOrder(plugin, lambda pod, problem: self.bindings.complain(pod, problem, self._now))
+        return by_priority
+
     def _set_open(self, view: PartitionView) -> None:
         is_open = view.synced and view.gate.is_open and view.partition not in self._draining
         if is_open != self.nodes.is_open(view.partition):
@@ -373,11 +381,3 @@ class SchedulingCore:
 
 def _shard(home: str, tenant_partitions: Sequence[str]) -> Shard:
     return Shard(sorted(tenant_partitions).index(home), len(tenant_partitions))
-
-
-def _sort_key(profile: Profile) -> Callable[[PendingPod], Any]:
-    """All profiles have the same."""
-    for plugin in profile.points["queueSort"]:
-        if isinstance(plugin, QueueSortPlugin) and not isinstance(plugin, PrioritySort):
-            return plugin.sort_key
-    return by_priority

@@ -9,7 +9,7 @@ from typing import Final
 from ...proto.objects import Object
 from .bindings import Bindings
 from .bound_pods import BoundPods
-from .framework.calls import asked
+from .framework.calls import objection
 from .framework.interface import PermitPlugin, PluginError, PreEnqueuePlugin
 from .framework.profile import Profile
 from .options import SchedulerOptions
@@ -68,7 +68,7 @@ class Entrance:
         """Make a pod that is in no part of the queue active, unless a plugin keeps it out."""
         for gate in self._gates[pod.template.scheduler_name]:
             try:
-                reason = asked(gate.name, gate.pre_enqueue, pod)
+                reason = objection(gate.name, "pre_enqueue", gate.pre_enqueue, pod)
             except PluginError as error:
                 self._bindings.cannot_decide(pod, str(error), now)
                 return

@@ -21,6 +21,7 @@ from typing import ClassVar, Final
 
 from .columns import NodeColumns
 from .explain import judge
+from .framework.calls import asked
 from .framework.interface import (
     ClusterEvent,
     Depends,
@@ -105,9 +106,16 @@ class Happened:
 
 
 def _may_help(plugin: Plugin, shape: Shape, event: ClusterEvent, slots: dict[int, None]) -> bool:
-    if not isinstance(plugin, EnqueuePlugin):
-        least = _LEAST_DEPENDENCE.get(event.resource)
-        return least is None or not isinstance(plugin, FilterPlugin | NodeFilterPlugin) or plugin.depends >= least
+    if isinstance(plugin, EnqueuePlugin):
+        try:
+            return asked(plugin.name, _hinted, plugin, shape, event, slots)
+        except PluginError:
+            return True  # Whoever cannot tell has not ruled it out.
+    least = _LEAST_DEPENDENCE.get(event.resource)
+    return least is None or not isinstance(plugin, FilterPlugin | NodeFilterPlugin) or plugin.depends >= least
+
+
+def _hinted(plugin: EnqueuePlugin, shape: Shape, event: ClusterEvent, slots: dict[int, None]) -> bool:
     if not any(hint.resource is event.resource and hint.actions & event.actions for hint in plugin.helped_by):
         return False
     return len(slots) > SLOTS_MAX or any(plugin.may_help(shape, event, slot) for slot in slots)

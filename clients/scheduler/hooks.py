@@ -6,11 +6,12 @@ Where a profile has no such plugin, nothing is asked. PreBind and Bind plugins t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from ...proto import ursa_pb2 as pb
-from .framework.calls import asked
+from .framework.calls import asked, objection
 from .framework.interface import (
     AsyncPreBindPlugin,
     BindPlugin,
@@ -73,7 +74,7 @@ class Hooks:
     def reserve(self, pod: PendingPod, slot: int) -> str:
         """Why the pod cannot go there; empty: all have noted that it does."""
         for plugin in self._reserve.get(pod.template.scheduler_name, ()) if self._reserve else ():
-            problem = _problem(plugin.name, plugin.reserve, pod, slot)
+            problem = _problem(plugin.name, "reserve", plugin.reserve, pod, slot)
             if problem:
                 self.unreserve(pod, slot)
                 return problem
@@ -82,12 +83,12 @@ class Hooks:
     def unreserve(self, pod: PendingPod, slot: int) -> None:
         """It does not go there after all."""
         for plugin in self._reserve.get(pod.template.scheduler_name, ()) if self._reserve else ():
-            _problem(plugin.name, plugin.unreserve, pod, slot)
+            _tell(plugin.name, plugin.unreserve, pod, slot)
 
     def pre_bind(self, pod: PendingPod) -> str:
         """Why the pod cannot be bound to the node that it has claimed; empty: it can."""
         for plugin in self._pre_bind.get(pod.template.scheduler_name, ()) if self._pre_bind else ():
-            problem = _problem(plugin.name, plugin.pre_bind, pod, pod.slot)
+            problem = _problem(plugin.name, "pre_bind", plugin.pre_bind, pod, pod.slot)
             if problem:
                 return problem
         return ""
@@ -95,14 +96,19 @@ class Hooks:
     def post_bind(self, pod: PendingPod) -> None:
         """It is bound."""
         for plugin in self._post_bind.get(pod.template.scheduler_name, ()) if self._post_bind else ():
-            _problem(plugin.name, plugin.post_bind, pod, pod.slot)
+            _tell(plugin.name, plugin.post_bind, pod, pod.slot)
 
 
-def _problem(name: str, method: object, pod: PendingPod, slot: int) -> str:
+def _problem(name: str, point: str, method: Callable[..., str], pod: PendingPod, slot: int) -> str:
     """What a plugin objects, or how it failed."""
-    assert callable(method)
     try:
-        objection = asked(name, method, pod, slot)
+        reason = objection(name, point, method, pod, slot)
     except PluginError as error:
         return str(error)
-    return f"plugin {name}: {objection}" if objection else ""
+    return f"plugin {name}: {reason}" if reason else ""
+
+
+def _tell(name: str, method: Callable[..., None], pod: PendingPod, slot: int) -> None:
+    """It has no say in this, so nothing follows from its failure."""
+    with suppress(PluginError):
+        asked(name, method, pod, slot)

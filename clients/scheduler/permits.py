@@ -36,10 +36,16 @@ class _Waiting:
 
 
 class Permits:
-    """`bind` and `release` are given the pod and the uid of its placement."""
+    """`bind` and `release` are given the pod and the uid of its placement; `complain` what a plugin says against a
+    pod, or how it failed with it."""
 
-    def __init__(self, bind: _Bind, release: Callable[[PendingPod, str, float], None]) -> None:
-        self._bind, self._release = bind, release
+    def __init__(
+        self,
+        bind: _Bind,
+        release: Callable[[PendingPod, str, float], None],
+        complain: Callable[[PendingPod, str, float], None],
+    ) -> None:
+        self._bind, self._release, self._complain = bind, release, complain
         self.plugins: PermitPlugins = {}
         # Told of a pod that has waited for too long, before it and others give up.
         self.out_of_time: Callable[[PendingPod, float], None] = lambda _pod, _now: None
@@ -54,12 +60,12 @@ class Permits:
             return
         seconds = 0.0
         for plugin in plugins:
-            answer: Allow | Wait | Deny
             try:
-                answer = asked(plugin.name, plugin.permit, pod, pod.slot)
+                answer = _permit(plugin, pod)
             except PluginError as error:
                 answer = Deny(str(error))
             if isinstance(answer, Deny) and not adopted:
+                self._complain(pod, answer.reason, self._now)
                 self._release(pod, placement_uid, self._now)
                 return
             if isinstance(answer, Wait):
@@ -70,15 +76,23 @@ class Permits:
             return
         self._bind(pod, placement_uid, self._now, adopted=adopted)
         for plugin in plugins:
-            for uid in plugin.allows(pod):
+            for uid in self._uids(plugin, plugin.allows, pod):
                 other = self._waiting.pop(uid, None)
                 if other is not None:
                     self._bind(other.pod, other.placement_uid, self._now, adopted=other.adopted)
 
+    def _uids(self, plugin: PermitPlugin, method: Callable[[PendingPod], Sequence[str]], pod: PendingPod) -> list[str]:
+        """Of others than the pod; none, if the plugin fails: then these wait for their time."""
+        try:
+            return asked(plugin.name, lambda: list(method(pod)))
+        except PluginError as error:
+            self._complain(pod, str(error), self._now)
+            return []
+
     def give_up(self, pod: PendingPod, now: float) -> None:
         """A pod will not be bound for now: nor will those that a plugin says were waiting for it."""
         for plugin in self.plugins.get(pod.template.scheduler_name, ()):
-            for uid in plugin.gives_up(pod):
+            for uid in self._uids(plugin, plugin.gives_up, pod):
                 self._end(uid, now)
 
     def gone(self, pod: PendingPod, now: float) -> None:
@@ -113,3 +127,21 @@ class Permits:
         """When `due` has something to do; infinity: never."""
         untils = (waiting.until for waiting in self._waiting.values())
         return min((-math.inf if math.isnan(until) else until for until in untils), default=math.inf)
+
+
+def _permit(plugin: PermitPlugin, pod: PendingPod) -> Allow | Wait | Deny:
+    """
+    Raises:
+        PluginError
+    """
+    answer: object = asked(plugin.name, plugin.permit, pod, pod.slot)
+    if isinstance(answer, Deny):
+        return Deny(f"plugin {plugin.name}: {answer.reason}")
+    if isinstance(answer, Wait):
+        seconds: object = answer.seconds
+        if isinstance(seconds, int | float) and 0 <= seconds < math.inf:
+            return answer
+        raise PluginError(plugin.name, f"must have a pod wait for a number of seconds, from 0 on, not for {seconds!r}")
+    if isinstance(answer, Allow):
+        return answer
+    raise PluginError(plugin.name, f"must answer permit with Allow, Wait or Deny, not with {answer!r}")

@@ -116,10 +116,10 @@ class SchedulingCycles:
             pod = self._queue.pop()
             if pod is None:
                 return
-            if not known.complete and self._bound_pods.holds_up(pod):
-                continue
-            self._decisions.pods += 1
             try:
+                if not known.complete and self._bound_pods.holds_up(pod):
+                    continue
+                self._decisions.pods += 1
                 picker = pickers[pod.template.scheduler_name]
                 slot = self._preemptor.pick(pod, picker) if self._preemptor.nominations else picker.pick(pod.shape)
                 if slot == INFEASIBLE:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..columns import NodeColumns
-from .adapters import NodeFilterAdapter, NodeScoreAdapter, PreFilterOnly
+from .adapters import RAW_SCORE_MAX, NodeFilterAdapter, NodeScoreAdapter, PreFilterOnly
 from .interface import (
     SCORE_MAX,
     SKIP,
@@ -50,6 +50,18 @@ def asked(name: str, method: Callable[..., _Answer], *arguments: Any) -> _Answer
         raise
     except Exception as error:
         raise PluginError(name, f"raised {type(error).__name__}: {error}") from error
+
+
+def objection(name: str, point: str, method: Callable[..., str], *arguments: Any) -> str:
+    """The answer of a method that says why not; empty: nothing is against it.
+
+    Raises:
+        PluginError: the plugin raises, or answers something else than a text.
+    """
+    answer: object = asked(name, method, *arguments)
+    if not isinstance(answer, str):
+        raise PluginError(name, f"must answer {point} with a text, not with {answer!r}")
+    return answer
 
 
 def count_of(slots: Slots, nodes: NodeColumns) -> int:
@@ -89,7 +101,12 @@ class FilterCall:
         return lambda slot: bool(asked(self.name, fits, slot))
 
     def reasons(self, state: Any, pod: Shape, nodes: NodeColumns, slots: NDArray[np.intp]) -> Mapping[str, int]:
-        return asked(self.name, self._plugin.reasons, state, pod, nodes, slots)
+        counted: object = asked(self.name, self._plugin.reasons, state, pod, nodes, slots)
+        if not isinstance(counted, Mapping) or not all(
+            isinstance(reason, str) and isinstance(count, int) for reason, count in counted.items()
+        ):
+            raise PluginError(self.name, f"must answer reasons with how many nodes for each text, not with {counted!r}")
+        return counted
 
 
 class ScoreCall:
@@ -122,6 +139,8 @@ class ScoreCall:
         if self._trusted:
             return scores
         _check_array(self.name, "score", scores, count_of(slots, nodes), "i", "whole numbers")
+        if self.normalize is not Normalize.NONE and len(scores) and int(scores.max()) > RAW_SCORE_MAX:
+            raise PluginError(self.name, f"must not score above {RAW_SCORE_MAX}, as {int(scores.max())}")
         if self.normalize is Normalize.NONE and not _in_range(scores):
             # Slots without a node may say anything.
             scores = np.where(nodes.present[: nodes.high][slots], scores, 0)
@@ -137,10 +156,12 @@ class ScoreCall:
         score, bounded = found, self.normalize is Normalize.NONE
 
         def checked(slot: int) -> int:
-            answer = asked(self.name, score, slot)
+            answer: object = asked(self.name, score, slot)
+            if not isinstance(answer, int | np.integer) or abs(int(answer)) > RAW_SCORE_MAX:
+                raise PluginError(self.name, f"must answer score with a whole number, not with {answer!r}")
             if bounded and not 0 <= answer <= SCORE_MAX:
                 raise PluginError(self.name, f"must score from 0 to {SCORE_MAX}, not {answer!r}")
-            return answer
+            return int(answer)
 
         return checked
 

@@ -178,8 +178,8 @@ class _Maker:
             return self._classes[name](args)
         except ValueError as error:
             raise ValueError(f"{field}: {error}") from None
-        except TypeError as error:
-            raise ValueError(f"{field}: {name} cannot be made: {error}") from None
+        except Exception as error:
+            raise ValueError(f"{field}: {name} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _check_prepared(enabled: Mapping[str, Mapping[str, int]], classes: Mapping[str, type[Plugin]], field: str) -> None:

@@ -114,7 +114,7 @@ class PreEnqueuePlugin(Plugin, abc.ABC):
 class QueueSortPlugin(Plugin, abc.ABC):
     @abc.abstractmethod
     def sort_key(self, pod: PendingPod) -> tuple[Any, ...]:
-        """Pods come in ascending order of it; arrival breaks ties."""
+        """Pods come in ascending order of it; arrival breaks ties. Numbers and texts, the same kinds for every pod."""
 
 
 class PreFilterPlugin(Plugin, abc.ABC):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .calls import FilterCall, ScoreCall
+from .calls import FilterCall, ScoreCall, asked
 from .interface import Depends, NodeScorePlugin, Plugin, ScorePlugin
 from .shape import Shape
 
@@ -66,7 +66,11 @@ class Algorithm:
         )
 
     def needs_bound_pods(self, pod: Shape) -> bool:
-        """What some plugin says of this shape depends on them. Asked once: a shape is of one profile."""
+        """What some plugin says of this shape depends on them. Asked once: a shape is of one profile.
+
+        Raises:
+            PluginError
+        """
         if pod.needs_bound_pods is None:
-            pod.needs_bound_pods = any(plugin.needs_bound_pods(pod) for plugin in self._live)
+            pod.needs_bound_pods = any(asked(plugin.name, plugin.needs_bound_pods, pod) for plugin in self._live)
         return pod.needs_bound_pods

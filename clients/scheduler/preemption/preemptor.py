@@ -16,7 +16,8 @@ leaving are: their room is found first, and nobody else is evicted for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -100,9 +101,9 @@ class Preemptor:
     def _pick(self, pod: PendingPod, picker: Picker) -> int:
         nomination = self.nominations.get(pod.uid)
         if nomination is not None:
-            self._lift(nomination)
-            keys = picker.keys(pod.shape)
-            slot = nomination.slot if keys[nomination.slot] >= 0 else picker.pick(pod.shape)
+            with self._lifted([nomination]):
+                keys = picker.keys(pod.shape)
+                slot = nomination.slot if keys[nomination.slot] >= 0 else picker.pick(pod.shape)
             if slot == INFEASIBLE and nomination.victims:
                 self._hold(nomination)
                 return INFEASIBLE
@@ -116,11 +117,22 @@ class Preemptor:
         lower = self._lower(pod)
         if not lower:
             return INFEASIBLE
-        for each in lower:
-            self._lift(each)
-        slot = picker.pick(pod.shape)
+        with self._lifted(lower):
+            slot = picker.pick(pod.shape)
         self._hold_but_at(slot, lower)
         return slot
+
+    @contextmanager
+    def _lifted(self, nominations: Sequence[Nomination]) -> Iterator[None]:
+        """Their room is free from here on; as it was, if a plugin fails meanwhile."""
+        for each in nominations:
+            self._lift(each)
+        try:
+            yield
+        except PluginError:
+            for each in nominations:
+                self._hold(each)
+            raise
 
     def _lower(self, pod: PendingPod) -> list[Nomination]:
         mine = pod.template.priority
@@ -195,10 +207,15 @@ class Preemptor:
         if not self.running.complete or self._futile.get(pod.shape.id) == self._state():
             return False
         lower = self._lower(pod)
+        lowest = self.running.levels.lowest
         for each in lower:
             self._nodes.unhold(each.slot, each.charges)
-        lowest = self.running.levels.lowest
-        found = None if lowest is None or lowest >= pod.template.priority else self._choose(pod, plugin)
+        try:
+            found = None if lowest is None or lowest >= pod.template.priority else self._choose(pod, plugin)
+        except PluginError:
+            for each in lower:
+                self._hold(each)
+            raise
         self._hold_but_at(INFEASIBLE if found is None else found.slot, lower)
         if found is None:
             self.nothing_helps(pod)

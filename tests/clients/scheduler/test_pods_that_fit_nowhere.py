@@ -6,7 +6,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from ursa.clients.revisions import Revision
 from ursa.clients.scheduler.core import SchedulingCore
+from ursa.proto.quantities import GPU_MILLI
 
 from .objects import node, pod
 
@@ -18,6 +20,13 @@ def affinity(*terms: dict[str, Any]) -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}}
 
 
+def pods(kind: str, selector: dict[str, Any]) -> dict[str, Any]:
+    term = {"topologyKey": "zone", "labelSelector": selector}
+    return {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+RUNNING = {"matchLabels": {"app": "runs"}}
+NOT_1 = {"key": "a", "operator": "NotIn", "values": ["1"]}
 UNMATCHED = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
 NEVER: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "larger than any node": ({"cpu": "65"}, {}, "0/2 nodes are available: 2 Insufficient cpu."),
@@ -46,6 +55,31 @@ NEVER: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"affinity": affinity({"matchExpressions": [{"key": "zone", "operator": "Gt", "values": ["a"]}]})},
         "values must be one whole number, as a text where the operator is Gt",
     ),
+    "near pods that there can be none of": (
+        {},
+        {"affinity": pods("podAffinity", {"matchLabels": {"a": "1"}, "matchExpressions": [NOT_1]})},
+        "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.",
+    ),
+    "near and away from the same pods": (
+        {},
+        {"affinity": {**pods("podAffinity", RUNNING), **pods("podAntiAffinity", RUNNING)}},
+        (
+            "0/2 nodes are available: 1 node(s) didn't match pod affinity rules, "
+            "1 node(s) didn't match pod anti-affinity rules."
+        ),
+    ),
+    "a selector of pods that is none": (
+        {},
+        {"affinity": pods("podAffinity", {"matchExpressions": [{"key": "a", "operator": "Like"}]})},
+        "labelSelector.matchExpressions[0].operator must be one of In, NotIn, Exists, DoesNotExist, not 'Like'",
+    ),
+    "a spread over nothing": (
+        {},
+        {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]},
+        "topologySpreadConstraints[0].maxSkew must be a whole number from 1 to 2147483647, not 0",
+    ),
+    "GPUs that are no whole ones": ({GPU_MILLI: 1500}, {}, "1500 is more than one device and not whole ones"),
+    "GPUs beyond counting": ({GPU_MILLI: 2**53 + 1}, {}, "it requests 9007199254740993 of ursa.dev/gpu-milli"),
 }
 
 
@@ -56,6 +90,9 @@ def test_it_is_told_once_and_others_go_on(requests: dict[str, Any], spec: dict[s
         core.node_seen("rp-1", node(name, cpu="64", labels={"zone": name}))
     core.partition_synced("rp-1")
     core.pods_synced()
+    running = pod("runs", {}, nodeName="a", resourcePartition="rp-1").with_metadata(labels={"app": "runs"})
+    core.bound_pod_seen(running)
+    core.bound_pods_seen_up_to(Revision("tp-1", 1))
     core.pod_seen(pod("never", requests, **spec), 0.0)
     core.pod_seen(pod("good", {"cpu": "1"}), 0.0)
     decisions = core.step(0.0)
