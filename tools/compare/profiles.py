@@ -8,14 +8,10 @@ from typing import Any, NamedTuple
 
 from ...clients.scheduler.framework.config import make_profiles, read_configuration
 from ...clients.scheduler.framework.profile import Profile
-from ...clients.scheduler.plugins.gpu_fragmentation import GpuFragmentation
-from ...clients.scheduler.plugins.gpu_stranding import GpuStranding
-from ...clients.scheduler.plugins.gpu_typical import TypicalPod, typical_args
+from ...clients.scheduler.plugins.gpu_typical import TypicalPod
 from ...clients.scheduler.plugins.registry import BUILT_IN, DEFAULT_WEIGHTS
 from ...proto.errors import InputError
-
-# Plugins that judge by what pods typically ask for: where a file does not say, it is what the workload's ask for.
-_OF_TYPICAL = (GpuFragmentation.name, GpuStranding.name)
+from ..typical_pods import with_typical
 
 
 class NamedProfile(NamedTuple):
@@ -26,12 +22,7 @@ class NamedProfile(NamedTuple):
 
     def completed(self, typical: Sequence[TypicalPod]) -> Mapping[str, Any]:
         """As it is written, and with the typical pods where it does not say."""
-        configs = list(self.written.get("pluginConfig") or ())
-        named = dict.fromkeys(each.get("name") for each in configs if isinstance(each, Mapping))
-        if typical:
-            args = {"typicalPods": typical_args(typical)}
-            configs.extend({"name": plugin, "args": args} for plugin in _OF_TYPICAL if plugin not in named)
-        return {**self.written, "pluginConfig": configs}
+        return with_typical(self.written, typical)
 
     def make(self, typical: Sequence[TypicalPod]) -> Profile:
         """The plugins, made anew.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from ...clients.nurseries import open_background, run_all
+from ...clients.placements import placed_requests
 from ..report.observations import Observations, PodCounts, Topology
+from ..typical_pods import config_with_typical
 from .flags import require_delay, require_empty, require_not_negative, require_positive
 from .ledger import LedgerWatch
 from .machine import describe_machine, describe_versions, steal_seconds
@@ -20,7 +22,7 @@ from .replay_load import Judgement, Replay, judge
 from .session import Session, open_session
 from .survey import take_survey
 from .trace import TraceNode, TracePod
-from .trace_plan import TracePlan, node_object, plan_trace
+from .trace_plan import TracePlan, node_object, plan_trace, pod_object
 from .verify import Findings, check_ledgers, examples, verify
 from .writer import lateness_figures
 
@@ -81,11 +83,20 @@ class ReplayOptions:
 async def run_replay(
     options: ReplayOptions, nodes: Sequence[TraceNode], pods: Sequence[TracePod], reporter: Reporter
 ) -> Observations:
-    """Start a cluster of the trace's nodes, replay its pods, and stop the cluster.
+    """Start a cluster of the trace's nodes, replay its pods, and stop the cluster. Profiles that need to know what pods
+    typically ask for, and do not say, are told by the trace.
 
     Raises:
         UrsaError: the cluster did not start, or a partition refused what was asked of it.
     """
+    requests = [placed_requests(pod_object(pod).spec) for pod in pods]
+    with config_with_typical(options.scheduler_config, requests) as config:
+        return await _run_replay(replace(options, scheduler_config=config), nodes, pods, reporter)
+
+
+async def _run_replay(
+    options: ReplayOptions, nodes: Sequence[TraceNode], pods: Sequence[TracePod], reporter: Reporter
+) -> Observations:
     from ..cluster import Cluster
 
     steal_at_start = steal_seconds()

@@ -77,6 +77,7 @@ def test_a_threshold_that_is_missed_fails_the_run() -> None:
     assert summarise(run_here(run_density, options)[0]).exit_status == 4
 
 
+PROFILES = Path(__file__).resolve().parents[3] / "examples" / "profiles"
 NODES = """\
 sn,cpu_milli,memory_mib,gpu,model
 n-0,4000,8192,0,
@@ -105,6 +106,20 @@ def trace(tmp_path: Path) -> ReplayOptions:
 
 def replay(options: ReplayOptions) -> Observations:
     return run_here(run_replay, options, read_nodes(options.nodes_path), read_pods(options.pods_path))[0]
+
+
+@pytest.mark.slow
+def test_a_replay_is_scheduled_by_the_profile_that_is_named_and_knows_what_its_pods_ask_for(
+    trace: ReplayOptions, tmp_path: Path
+) -> None:
+    written = (PROFILES / "gpu-fragmentation.yaml").read_text()
+    report = summarise(replay(replace(trace, scheduler_config=PROFILES / "gpu-fragmentation.yaml")))
+    assert report.failures == []
+    assert report.document["trace"]["runningAtTheirTime"] == 6
+    assert report.document["parameters"]["schedulerConfig"] == "gpu-fragmentation.yaml"
+    (tmp_path / "other.yaml").write_text(written.replace("default-scheduler", "for-nobody-here"))
+    report = summarise(replay(replace(trace, scheduler_config=tmp_path / "other.yaml")))
+    assert report.document["pods"]["bound"] == 0
 
 
 @pytest.mark.slow
