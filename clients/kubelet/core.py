@@ -25,6 +25,7 @@ from ...proto.devices import recorded_devices
 from ...proto.objects import Object, ObjectKey, decode
 from ...proto.quantities import GPU_MILLI, resource_list
 from . import statuses
+from .devices import Devices
 from .options import HollowNodesOptions, draw
 from .pod import InstanceChange, Outbox, Pod, Question, Sent, State, Timer
 from .pod_spec import pod_spec
@@ -72,6 +73,7 @@ class Kubelet:
         self.home = home
         self.allocatable = resource_list(status.get("allocatable") or status.get("capacity"))
         self.used: dict[str, int] = dict.fromkeys(self.allocatable, 0)
+        self._devices = Devices()
         self.instances = 0
         self._labels = dict(node.labels)
         self._address = internal_ip(status)
@@ -348,6 +350,8 @@ class Kubelet:
                     f"node {self.name} has not enough {name}, requested: {units}, used: {used.get(name, 0)},"
                     f" capacity: {allocatable.get(name, 0)}"
                 )
+        if taken := self._devices.why_not(pod):
+            return f"OutOf{GPU_MILLI}", f"node {self.name} has not enough {GPU_MILLI} {taken}"
         return None
 
     def _refuse(self, pod: Pod, reason: str, message: str) -> None:
@@ -360,6 +364,7 @@ class Kubelet:
         used = self.used
         for name, units in pod.spec.requests.items():
             used[name] = used.get(name, 0) + units
+        self._devices.hold(pod)
 
     def _release(self, pod: Pod) -> None:
         """The pod's resources are free again; call it before the state changes."""
@@ -367,6 +372,7 @@ class Kubelet:
             used = self.used
             for name, units in pod.spec.requests.items():
                 used[name] -= units
+            self._devices.release(pod)
         if pod.is_instance:
             self.instances -= 1
             if self._outbox.instances is not None:
@@ -491,11 +497,12 @@ class Kubelet:
         elif message.status != pod.status:
             self._observe_status(pod, message)
 
-    @staticmethod
-    def _read_devices(pod: Pod, message: pb.Object) -> None:
+    def _read_devices(self, pod: Pod, message: pb.Object) -> None:
         """Where its partition was set back, the same pod may have been bound to other ones of ours."""
         if GPU_MILLI in pod.spec.requests:
             pod.devices = recorded_devices(message.metadata.annotations, pod.spec.requests)
+            if self._devices.holds(pod):
+                self._devices.hold(pod)
 
     def _observe_status(self, pod: Pod, message: pb.Object) -> None:
         """A status that is not what we want the API to show: another's, or an older one of ours."""

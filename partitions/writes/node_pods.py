@@ -4,6 +4,7 @@ A tenant's pod lives in another partition than the placement that holds its room
 controller that releases. Here both are in one store:
 
     create a pod on n1    -> the ledger has room: the pod and its placement; it has not: Conflict, and nothing
+                             of GPUs the ledger chooses, and both say which
     the pod has ended, or is gone        -> its placement goes in the same write
     delete the placement of one that lives -> Forbidden: it goes with its pod
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ...proto import ursa_pb2 as pb
+from ...proto.devices import DEVICES_ANNOTATION, written_devices
 from ...proto.errors import Forbidden, NotFound
 from ...proto.host_ports import read_host_ports
 from ...proto.kinds import BY_KIND
@@ -91,6 +93,7 @@ class NodePods:
             spec["bound"] = True
         if devices := self._ledger.choose_devices(node, spec["requests"]):
             spec["devices"] = list(devices)
+            metadata.annotations[DEVICES_ANNOTATION] = written_devices(devices)
         message = pb.Object(api_version=_PLACEMENT.api_version, kind=_PLACEMENT.kind, spec=encode(spec))
         message.metadata.name = metadata.uid
         self._ledger.admit(message)

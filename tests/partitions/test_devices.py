@@ -119,6 +119,11 @@ def test_a_partitions_own_pods_get_devices_from_its_ledger(resource_partition: P
         "fits-beside": [0],
         "takes-the-other": [1],
     }
+    pods = resource_partition.list("pods").items
+    assert {pod.metadata.name: pod.metadata.annotations[DEVICES_ANNOTATION] for pod in pods} == {
+        "fits-beside": "0",
+        "takes-the-other": "1",
+    }
 
 
 def gpu_pod(milli: Any, **annotations: str) -> dict[str, Any]:
