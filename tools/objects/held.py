@@ -39,6 +39,7 @@ class Claim(NamedTuple):
     pod: ObjectKey
     uid: str
     requests: Mapping[str, int]
+    devices: Sequence[int] = ()
 
 
 class Held(NamedTuple):
@@ -50,7 +51,7 @@ def claim_of(placement: Object) -> Claim:
     spec = placement.spec
     pod = spec["pod"]
     key = ObjectKey(pod["tenant"], pod["namespace"], pod["name"])
-    return Claim(spec["tenantPartition"], key, pod["uid"], spec["requests"])
+    return Claim(spec["tenantPartition"], key, pod["uid"], spec["requests"], spec.get("devices") or ())
 
 
 def state_of(claim: Claim, pod: Object | None, partition: str, node: str) -> State:
@@ -81,11 +82,14 @@ def placement_lines(held: Sequence[Held]) -> Iterator[str]:
     others = sorted({name: None for each in held for name in each.claim.requests if name not in (CPU, MEMORY, PODS)})
     resources = [CPU, MEMORY, *others]
     titles = ["TENANT-PARTITION", "TENANT", "NAMESPACE", "POD", "STATE", *(name.upper() for name in resources)]
+    tells_devices = any(each.claim.devices for each in held)
+    titles += ["DEVICES"] if tells_devices else []
     rows = []
     for each in sorted(held, key=lambda each: (each.claim.tenant_partition, each.claim.pod)):
         claim = each.claim
         amounts = [format_quantity(name, claim.requests.get(name, 0)) for name in resources]
-        rows.append([claim.tenant_partition, *claim.pod, each.state.value, *amounts])
+        devices = [",".join(str(number) for number in claim.devices) or "-"] if tells_devices else []
+        rows.append([claim.tenant_partition, *claim.pod, each.state.value, *amounts, *devices])
     for line in aligned(titles, rows, left=5):
         yield f"  {line}"
 

@@ -70,6 +70,17 @@ def test_each_placement_is_told_with_what_it_holds_and_orphans_are_counted() -> 
     assert list(placement_lines([])) == ["Placements:   <none>"]
 
 
+def test_where_gpus_are_held_it_is_told_which() -> None:
+    whole = placement("a", **{"ursa.dev/gpu-milli": 2000})
+    held = [
+        Held(claim_of(whole.with_spec({**whole.spec, "devices": [0, 3]})), State.RUNNING),
+        Held(claim_of(placement("b")), State.RUNNING),
+    ]
+    _, titles, *rows = placement_lines(held)
+    assert titles.split()[-1] == "DEVICES"
+    assert [row.split()[-1] for row in rows] == ["0,3", "-"]
+
+
 def test_totals_are_told_beside_what_the_node_has() -> None:
     status = {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": 110}}
     node = Object.from_dict({"kind": "Node", "metadata": {"name": "n1"}, "status": status})
