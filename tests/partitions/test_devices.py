@@ -170,6 +170,20 @@ def test_anything_else_is_refused_at_create_in_one_line(
     assert len(refused.value.causes) == 1
 
 
+@pytest.mark.parametrize(
+    ("requests", "told"),
+    [(None, "spec.containers: is required"), ({GPU: "many"}, "is no quantity"), ({GPU: []}, "is no")],
+)
+def test_of_a_spec_that_breaks_other_rules_only_these_are_told(
+    tenant_partition: Partition, requests: Any, told: str
+) -> None:
+    container = {"name": "main", "image": "app", "resources": {"limits": {GPU: 1500}, "requests": requests}}
+    spec = {"containers": [container]} if requests else {"overhead": {GPU: 1500}}
+    with pytest.raises(Invalid, match=told) as refused:
+        tenant_partition.create({**gpu_pod(1), "spec": spec})
+    assert len(refused.value.causes) == 1
+
+
 def test_what_the_partition_refuses_is_what_the_scheduler_refuses_in_the_same_words() -> None:
     for spec, told in odd_pods():
         if told.endswith(ODD):
