@@ -2,7 +2,9 @@
 
 The partition has lost the placements made since its snapshot, while their pods run on, and takes no claim for a node
 until it bears the mark of this incarnation (`partitions/admission/ledger.py`). So for each node that lacks it: make the
-placements of all pods that hold room there again, which harms none that is there; then mark the node.
+placements of all pods that hold room there again, which harms none that is there; then mark the node. Pods of its own,
+of DaemonSets and static ones, the partition has lost or kept together with their placements: of those nothing is told,
+for a placement without its pod would be nobody's to release.
 
 What a kubelet knows is what its tenant partitions have shown it, so it says nothing before it has seen them all once.
 A partition that was never set back has lost nothing, and is told nothing.
@@ -100,7 +102,10 @@ class Telling:
     async def _tell(self, kubelet: Kubelet, node_uid: str, incarnation: str) -> None:
         """Raises UrsaError."""
         made: dict[str, None] = {}
-        while lacking := [pod for pod in kubelet.pods() if pod.holds_resources and pod.uid not in made]:
+        home = self._resource_client.partition
+        while lacking := [
+            pod for pod in kubelet.pods() if pod.holds_resources and pod.partition != home and pod.uid not in made
+        ]:
             batch = lacking[:BATCH_OPERATIONS_MAX]
             await self._carry_out([_placement(pod, kubelet.name, node_uid) for pod in batch], incarnation)
             made.update((pod.uid, None) for pod in batch)

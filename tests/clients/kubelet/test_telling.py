@@ -101,6 +101,26 @@ def test_a_pod_that_was_bound_anew_after_its_partition_was_set_back_holds_what_i
     run(main)
 
 
+def test_of_the_partitions_own_pods_nothing_is_told() -> None:
+    """They were set back together with their placements: one that is gone needs none, though it may still run."""
+
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host()
+        await until(all_ready(hollow))
+        home = cluster.observer.resource_clients[HOME]
+        kept = await home.create(pod("kept", nodeName="node-0"))
+        [told] = await cluster.create("tp-1", pod("a"))
+        before = set_back(cluster, "second")
+        await home.create(pod("lost", nodeName="node-0"))
+        await seconds_pass(5)
+        await cluster.restart(HOME, before)
+        await seconds_pass(30)
+        assert await mark(cluster) == "second"
+        assert sorted(await placements(cluster)) == sorted([kept.uid, told])
+
+    run(main)
+
+
 def test_nothing_is_said_before_every_tenant_partition_was_seen() -> None:
     async def main(cluster: Cluster) -> None:
         await seconds_pass()
