@@ -82,7 +82,8 @@ class WorkQueue(Generic[Key]):
         self._due[key] = due
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
-        self._sleep.deadline = min(self._sleep.deadline, due)
+        if due < self._sleep.deadline:  # Setting one costs, even to what it is.
+            self._sleep.deadline = due
 
     def add_rate_limited(self, key: Key) -> None:
         """Add after a backoff that doubles with each failure of the key (5 ms to 1,000 s), until `forget`."""
