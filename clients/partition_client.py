@@ -353,9 +353,11 @@ class PartitionClient:
         """Delete a pod, if that may be. Raises like `delete`."""
         ops.raise_for_error((await self.mutate([ops.evict_operation(key, uid=uid, grace_seconds=grace_seconds)]))[0])
 
-    async def bind(self, key: ObjectKey, *, uid: str, resource_partition: str, node: str) -> None:
-        """Pod to node. Raises Conflict where it is bound elsewhere."""
-        operation = ops.bind_operation(key, uid=uid, resource_partition=resource_partition, node=node)
+    async def bind(
+        self, key: ObjectKey, *, uid: str, resource_partition: str, node: str, devices: Sequence[int] = ()
+    ) -> None:
+        """Pod to node, and to the devices that its placement holds. Raises Conflict where it is bound elsewhere."""
+        operation = ops.bind_operation(key, uid=uid, resource_partition=resource_partition, node=node, devices=devices)
         ops.raise_for_error((await self.mutate([operation]))[0])
 
     # -------------------------------------------------------------------------------------------------- watches

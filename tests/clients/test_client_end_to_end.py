@@ -90,6 +90,18 @@ def test_one_mutate_call_answers_each_operation_on_its_own() -> None:
     run(main)
 
 
+def test_a_bind_to_devices_writes_them_into_the_pod() -> None:
+    async def main() -> None:
+        async with World().open() as world:
+            container = {"name": "main", "image": "app", "resources": {"requests": {"ursa.dev/gpu-milli": 2000}}}
+            created = await world.client.create(pod("a").with_spec({"containers": [container]}))
+            await world.client.bind(key("a"), uid=created.uid, resource_partition="rp-1", node="n", devices=[0, 2])
+            found = (await world.client.get("pods", key("a"))).message.metadata.annotations
+            assert dict(found) == {"ursa.dev/gpu-devices": "0-2"}
+
+    run(main)
+
+
 def test_a_dry_run_returns_the_object_and_writes_nothing() -> None:
     async def main() -> None:
         async with World().open() as world:
