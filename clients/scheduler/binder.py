@@ -11,6 +11,9 @@ What makes it safe to lose any message, answer or process:
 * The claim is what counts. The node's own partition checks it, so nothing here can over-commit a node.
 * A pod is bound only after its claim was accepted, and a claim is given up only after the home partition has said that
   the pod will never be bound to it. So a claim that has been seen, once, can be relied on.
+  (Not so where a plugin is the reason: what Permit, PreBind or Bind refuse is given up although it might be bound. If
+  the process is replaced while that is on its way, its successor may bind the pod by the claim, which then goes. Such
+  a pod runs without one until the resource partition's controller has made it again: `lost_placements.py`.)
 * A bind names the history of the home partition in which it was decided on, and the generation of the pod: it is not
   carried out in another history, nor for a pod that asks for something else by now. A claim says its history, too: one
   of another history is given up, not relied on.
