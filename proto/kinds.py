@@ -143,6 +143,7 @@ EXTENSIONS_GROUP = "apiextensions.k8s.io"
 BATCH_GROUP = "batch"
 DISCOVERY_GROUP = "discovery.k8s.io"
 SCHEDULING_GROUP = "scheduling.k8s.io"
+STORAGE_GROUP = "storage.k8s.io"
 ADMISSION_GROUP = "admissionregistration.k8s.io"
 
 KINDS: tuple[Kind, ...] = (
@@ -199,6 +200,19 @@ KINDS: tuple[Kind, ...] = (
         ("pc",),
         has_status=False,
     ),
+    Kind(
+        "StorageClass",
+        "storageclasses",
+        "v1",
+        STORAGE_GROUP,
+        Scope.CLUSTER,
+        TENANT_ONLY,
+        ("sc",),
+        has_status=False,
+    ),
+    # A tenant is a cluster of its own: it has volumes, and takes them along when it moves.
+    Kind("PersistentVolume", "persistentvolumes", "v1", scope=Scope.TENANT, short_names=("pv",)),
+    Kind("PersistentVolumeClaim", "persistentvolumeclaims", "v1", short_names=("pvc",)),
     Kind("PodDisruptionBudget", "poddisruptionbudgets", "v1", "policy", short_names=("pdb",)),
     Kind("ConfigMap", "configmaps", "v1", short_names=("cm",), has_status=False),
     Kind("Secret", "secrets", "v1", fields={"type": ("type",)}, has_status=False),

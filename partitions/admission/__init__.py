@@ -34,6 +34,7 @@ from .statefulsets import StatefulSetStrategy
 from .strategy import Strategy
 from .tenants import Tenants, TenantStrategy
 from .timing import AdmissionMetrics
+from .volumes import ClaimStrategy, StorageClassStrategy, VolumeStrategy
 from .webhook_calls import WebhookCall, WebhookCaller, Webhooks, no_webhooks
 from .webhook_rules import WebhookStrategy
 from .webhooks import Hooks
@@ -76,6 +77,9 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "CronJob": CronJobStrategy,
     "PodDisruptionBudget": BudgetStrategy,
     "PriorityClass": PriorityClassStrategy,
+    "StorageClass": StorageClassStrategy,
+    "PersistentVolume": VolumeStrategy,
+    "PersistentVolumeClaim": ClaimStrategy,
     "Service": ServiceStrategy,
     "Endpoints": EndpointsStrategy,
     "EndpointSlice": EndpointSliceStrategy,

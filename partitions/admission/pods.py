@@ -259,6 +259,7 @@ def _check_volumes(spec: Mapping[str, Any], field: str, causes: Causes) -> None:
             causes.add(place, f"{name!r} is the name of another volume of this pod")
         else:
             names[name] = None
+        _check_claim(entry, f"{field}.volumes[{number}]", causes)
     known = list(names)
     for group in ("containers", "initContainers"):
         for number, container in enumerate(sequence(spec.get(group), f"{field}.{group}", Causes())):
@@ -270,6 +271,17 @@ def _check_volumes(spec: Mapping[str, Any], field: str, causes: Causes) -> None:
                     causes.add(f"{place}[{count}].name", f"there is no volume {mount.get('name')!r}")
                 if not mount.get("mountPath"):
                     causes.require(f"{place}[{count}].mountPath")
+
+
+def _check_claim(volume: Any, field: str, causes: Causes) -> None:
+    if not isinstance(volume, Mapping):
+        return
+    if volume.get("persistentVolumeClaim") is not None:
+        name = mapping(volume["persistentVolumeClaim"], f"{field}.persistentVolumeClaim", causes).get("claimName")
+        if not isinstance(name, str) or not name:
+            causes.require(f"{field}.persistentVolumeClaim.claimName")
+    if volume.get("ephemeral") is not None:
+        causes.forbid(f"{field}.ephemeral", "is not served: create a PersistentVolumeClaim and name it")
 
 
 def _check_gates(spec: Mapping[str, Any], field: str, causes: Causes) -> None:

@@ -55,7 +55,7 @@ class StatefulSetStrategy(WorkloadStrategy):
             causes.add("spec.serviceName", f"{service!r} is no DNS label")
         _check_update_strategy(spec, causes)
         if sequence(spec.get("volumeClaimTemplates"), "spec.volumeClaimTemplates", causes):
-            told = "is not served: there are no volumes that outlive a pod here; leave it out"
+            told = "is not served: create the claims, and name them in the template's volumes"
             causes.forbid("spec.volumeClaimTemplates", told)
         field = "spec.persistentVolumeClaimRetentionPolicy"
         retention = mapping(spec.get("persistentVolumeClaimRetentionPolicy"), field, causes)

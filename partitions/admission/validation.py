@@ -19,6 +19,9 @@ LABEL_LENGTH_MAX = 63
 # etcd's and Kubernetes' limit of a request.
 OBJECT_BYTES_MAX = 1_572_864
 
+# Names that are parts of other names.
+_NAMED_BY_LABELS = ("Tenant", "Namespace", "TenantQuota")
+
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PERCENT = re.compile(r"[0-9]{1,9}%")
@@ -124,7 +127,7 @@ def _wrong_places(kind: str, scope: str, tenant: str, namespace: str) -> tuple[C
 def check_name(kind: Kind, metadata: pb.ObjectMeta, causes: Causes) -> None:
     if not metadata.name:
         causes.require("metadata.name")
-    elif kind.scope is Scope.TENANT or kind.kind == "Tenant":
+    elif kind.kind in _NAMED_BY_LABELS or (kind.scope is Scope.TENANT and kind.custom is not None):
         if not is_label(metadata.name):
             causes.add("metadata.name", f"{metadata.name!r} is not {_LABEL_RULE}")
     elif not is_subdomain(metadata.name):

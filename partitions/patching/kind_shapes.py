@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ...proto.kinds import Kind
-from .pod_shapes import CONDITIONS, LABEL_SELECTOR, NODE_CONDITIONS, POD_SPEC, POD_STATUS
+from .pod_shapes import (
+    CONDITIONS,
+    LABEL_SELECTOR,
+    NODE_CONDITIONS,
+    NODE_SELECTOR,
+    POD_SPEC,
+    POD_STATUS,
+    VENDOR_VOLUMES,
+)
 from .schema_shapes import shape_of_schema
 from .shapes import ANY, ATOMIC_STRINGS, LIST, SET, STRINGS, Form, Shape, atomic, keyed, list_of, merged_only, struct
 
@@ -123,6 +131,47 @@ _BY_KIND: dict[str, Shape] = {
         ),
     ),
     "PriorityClass": _kind("value globalDefault preemptionPolicy description"),
+    "StorageClass": _kind(
+        "provisioner reclaimPolicy volumeBindingMode allowVolumeExpansion",
+        parameters=STRINGS,
+        mountOptions=LIST,
+        allowedTopologies=atomic(list_of(struct("", matchLabelExpressions=list_of(struct("key", values=LIST))))),
+    ),
+    "PersistentVolume": _kind(
+        spec=struct(
+            f"storageClassName persistentVolumeReclaimPolicy volumeMode volumeAttributesClassName {VENDOR_VOLUMES}",
+            accessModes=LIST,
+            capacity=STRINGS,
+            claimRef=_OBJECT_REFERENCE,
+            mountOptions=LIST,
+            nodeAffinity=struct("", required=NODE_SELECTOR),
+            hostPath=struct("path type"),
+            local=struct("path fsType"),
+            nfs=struct("server path readOnly"),
+            iscsi=ANY,
+            csi=ANY,
+        ),
+        status=struct("phase message reason lastPhaseTransitionTime"),
+    ),
+    "PersistentVolumeClaim": _kind(
+        spec=struct(
+            "storageClassName volumeMode volumeName volumeAttributesClassName",
+            accessModes=LIST,
+            resources=struct("", requests=STRINGS, limits=STRINGS),
+            selector=LABEL_SELECTOR,
+            dataSource=atomic(struct("apiGroup kind name")),
+            dataSourceRef=atomic(struct("apiGroup kind name namespace")),
+        ),
+        status=struct(
+            "phase currentVolumeAttributesClassName",
+            accessModes=LIST,
+            capacity=STRINGS,
+            allocatedResources=STRINGS,
+            allocatedResourceStatuses=STRINGS,
+            conditions=CONDITIONS,
+            modifyVolumeStatus=ANY,
+        ),
+    ),
     "Service": _kind(
         spec=struct(
             "type clusterIP externalName sessionAffinity publishNotReadyAddresses internalTrafficPolicy "

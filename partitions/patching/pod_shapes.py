@@ -102,13 +102,13 @@ _PROJECTED = list_of(
     )
 )
 # Drivers of single vendors are passed through as they are.
-_VENDOR_VOLUMES = (
+VENDOR_VOLUMES = (
     "gcePersistentDisk awsElasticBlockStore gitRepo glusterfs rbd flexVolume cinder cephfs flocker fc azureFile "
     "vsphereVolume quobyte azureDisk photonPersistentDisk portworxVolume scaleIO storageos"
 )
 _VOLUMES = keyed(
     struct(
-        f"name {_VENDOR_VOLUMES}",
+        f"name {VENDOR_VOLUMES}",
         hostPath=struct("path type"),
         emptyDir=struct("medium sizeLimit"),
         secret=struct("secretName defaultMode optional", items=_KEYS_TO_PATHS),
@@ -132,6 +132,7 @@ _NODE_TERM = atomic(
         matchFields=list_of(struct("key operator", values=LIST)),
     )
 )
+NODE_SELECTOR = atomic(struct(nodeSelectorTerms=list_of(_NODE_TERM)))
 _POD_TERM = struct(
     "topologyKey",
     labelSelector=LABEL_SELECTOR,
@@ -146,7 +147,7 @@ _POD_AFFINITY = struct(
 )
 _AFFINITY = struct(
     nodeAffinity=struct(
-        requiredDuringSchedulingIgnoredDuringExecution=atomic(struct(nodeSelectorTerms=list_of(_NODE_TERM))),
+        requiredDuringSchedulingIgnoredDuringExecution=NODE_SELECTOR,
         preferredDuringSchedulingIgnoredDuringExecution=list_of(struct("weight", preference=_NODE_TERM)),
     ),
     podAffinity=_POD_AFFINITY,

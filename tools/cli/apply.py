@@ -135,7 +135,7 @@ class _Planner:
         return target.kind.resource in self._new_kinds
 
     async def targets(self, manifest: Manifest, kind: Kind, obj: Object) -> list[_Target]:
-        """Mostly one. A definition or a PriorityClass goes to all tenant partitions: a tenant may live in any of them;
+        """Mostly one. A definition or a class goes to all tenant partitions: a tenant may live in any of them;
         and a DaemonSet to all resource partitions: each has its own nodes."""
         if is_of_all_tenants(kind) and not self._partition:
             return [_Target(manifest, kind, obj, client) for client in self._clients.tenant_clients.values()]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ...proto.custom_kinds import is_established
 from ...proto.kinds import Kind, PrinterColumn
 from ...proto.objects import Object, parse_time
+from ...proto.volumes import DEFAULT_CLASS
 from .endpoints import endpoints_of, service_ports, service_selector, slice_endpoints, slice_ports
 from .json_paths import values_at
 
@@ -44,6 +45,30 @@ def _field(*path: str, default: str = "<none>") -> Callable[[Object, int], str]:
         return default if value in (None, "") else str(value)
 
     return read
+
+
+_SHORT_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+
+
+def _access_modes(part: str) -> Callable[[Object, int], str]:
+    def read(obj: Object, _now_ms: int) -> str:
+        modes = getattr(obj, part).get("accessModes") or ()
+        return ",".join(_SHORT_MODES.get(mode, str(mode)) for mode in modes)
+
+    return read
+
+
+def _volume_status(obj: Object, _now_ms: int) -> str:
+    return "Terminating" if obj.deletion_ms else str(obj.status.get("phase") or "Pending")
+
+
+def _claim_of_volume(obj: Object, _now_ms: int) -> str:
+    claim = obj.spec.get("claimRef") or {}
+    return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
+
+
+def _storage_class_name(obj: Object, _now_ms: int) -> str:
+    return f"{obj.name} (default)" if obj.annotations.get(DEFAULT_CLASS) == "true" else obj.name
 
 
 def pod_status(obj: Object, _now_ms: int = 0) -> str:
@@ -245,6 +270,33 @@ _COLUMNS: dict[str, Sequence[Column]] = {
         Column("VALUE", _field("rest", "value")),
         Column("GLOBAL-DEFAULT", _field("rest", "globalDefault", default="false")),
         Column("PREEMPTIONPOLICY", _field("rest", "preemptionPolicy", default="PreemptLowerPriority")),
+        AGE,
+    ),
+    "StorageClass": (
+        Column("NAME", _storage_class_name),
+        Column("PROVISIONER", _field("rest", "provisioner")),
+        Column("RECLAIMPOLICY", _field("rest", "reclaimPolicy", default="Delete")),
+        Column("VOLUMEBINDINGMODE", _field("rest", "volumeBindingMode", default="Immediate")),
+        AGE,
+    ),
+    "PersistentVolume": (
+        NAME,
+        Column("CAPACITY", _field("spec", "capacity", "storage")),
+        Column("ACCESS MODES", _access_modes("spec")),
+        Column("RECLAIM POLICY", _field("spec", "persistentVolumeReclaimPolicy")),
+        Column("STATUS", _volume_status),
+        Column("CLAIM", _claim_of_volume),
+        Column("STORAGECLASS", _field("spec", "storageClassName", default="")),
+        Column("REASON", _field("status", "reason", default="")),
+        AGE,
+    ),
+    "PersistentVolumeClaim": (
+        NAME,
+        Column("STATUS", _volume_status),
+        Column("VOLUME", _field("spec", "volumeName", default="")),
+        Column("CAPACITY", _field("status", "capacity", "storage", default="")),
+        Column("ACCESS MODES", _access_modes("status")),
+        Column("STORAGECLASS", _field("spec", "storageClassName", default="")),
         AGE,
     ),
     "Service": (

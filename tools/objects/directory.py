@@ -21,7 +21,7 @@ from ...proto.kinds import BY_KIND, RESOURCE_ONLY, SYSTEM_TENANT, Kind, Role, Sc
 from ...proto.objects import Object, ObjectKey
 from ...proto.tenants import TENANTS
 
-_PRIORITY_CLASS = BY_KIND["PriorityClass"]
+_CLASSES = (BY_KIND["PriorityClass"], BY_KIND["StorageClass"])
 
 # How long a command waits for a partition. Someone is sitting in front of it.
 PARTITION_SECONDS = 10.0
@@ -108,8 +108,8 @@ def is_of_nodes(kind: Kind) -> bool:
 
 def is_of_all_tenants(kind: Kind) -> bool:
     """Whether each tenant partition is to have the same objects of a kind, whoever lives there: definitions of custom
-    kinds, and PriorityClasses."""
-    return kind is DEFINITION or kind is _PRIORITY_CLASS
+    kinds, PriorityClasses and StorageClasses."""
+    return kind is DEFINITION or kind in _CLASSES
 
 
 def tenant_for(kind: Kind, tenant: str) -> str:

@@ -67,7 +67,7 @@ def test_all_that_is_wrong_with_a_stateful_set_is_told_at_once(tenant_partition:
 def test_claims_of_volumes_are_refused_with_the_reason(tenant_partition: Partition) -> None:
     claims = workload("StatefulSet", volumeClaimTemplates=[{"metadata": {"name": "data"}}])
     assert told(tenant_partition, claims) == {
-        "spec.volumeClaimTemplates": "is not served: there are no volumes that outlive a pod here; leave it out"
+        "spec.volumeClaimTemplates": "is not served: create the claims, and name them in the template's volumes"
     }
 
 
