@@ -27,6 +27,7 @@ from .namespaces import NamespaceController
 from .node_lifecycle import NodeLifecycleController
 from .node_names import NodeNameController
 from .options import ResourceControllerOptions, TenantControllerOptions
+from .persistentvolume_binder import PersistentVolumeBinder
 from .placement_release import PlacementReleaseController
 from .pod_gc import HomeNodes, PodGcController
 from .registry import RegistryController
@@ -71,12 +72,16 @@ class TenantControllerManager:
                 "Service",
                 "EndpointSlice",
                 "Endpoints",
+                "PersistentVolumeClaim",
+                "PersistentVolume",
+                "StorageClass",
             )
         }
         self._nodes = SpanningInformer(clients.resource_clients, _NODES)
         own = self._own
         job_events = EventRecorder(tenant_client, actor, "job-controller")
         cron_job_events = EventRecorder(tenant_client, actor, "cronjob-controller")
+        volume_events = EventRecorder(tenant_client, actor, "persistentvolume-controller")
         statefulset_events = EventRecorder(tenant_client, actor, "statefulset-controller")
         replicasets = ReplicaSetController(tenant_client, own["ReplicaSet"], own["Pod"], actor, own["Tenant"])
         self._parts: Sequence[Runs] = (
@@ -103,6 +108,15 @@ class TenantControllerManager:
             EndpointsController(
                 tenant_client, own["Service"], own["Pod"], own["EndpointSlice"], own["Endpoints"], actor
             ),
+            PersistentVolumeBinder(
+                tenant_client,
+                own["PersistentVolumeClaim"],
+                own["PersistentVolume"],
+                own["StorageClass"],
+                self._nodes,
+                volume_events,
+                actor,
+            ),
             PodGcController(tenant_client, clients.resource_clients, own["Pod"], self._nodes, options, actor),
             GarbageCollector(clients, home, list(own.values()), actor, [self._nodes]),
             RegistryController(clients, home, actor),
@@ -112,6 +126,7 @@ class TenantControllerManager:
             job_events,
             cron_job_events,
             statefulset_events,
+            volume_events,
             *own.values(),
             self._nodes,
         )
