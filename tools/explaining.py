@@ -17,8 +17,10 @@ from ..clients.scheduler.core import SchedulingCore
 from ..clients.scheduler.explanation import Explanation
 from ..clients.scheduler.framework.interface import PluginError
 from ..clients.scheduler.scheduler import BOUND, NAMESPACES
+from ..clients.volumes.reading import claims_of
 from ..proto.errors import InputError, LinkError, UrsaError
 from ..proto.objects import Object, decode, encode
+from ..proto.volumes import CLAIMS, STORAGE_CLASSES, VOLUMES
 from .objects.directory import ask_all
 
 
@@ -43,6 +45,7 @@ async def explain_pod(
         core.partition_synced(partition)
     if core.looks_at_pods:
         await _tell_of_other_pods(core, clients, pod)
+    await _tell_of_volumes(core, clients, pod)
     core.pod_seen(_unbound(pod), 0.0)
     try:
         explanation = core.explain(pod.uid, pod.spec.get("resourcePartition") or "", pod.spec.get("nodeName") or "")
@@ -68,6 +71,20 @@ async def _tell_of_other_pods(core: SchedulingCore, clients: ClientSet, pod: Obj
         if other.uid != pod.uid:
             core.bound_pod_seen(other)
     core.bound_pods_seen_up_to(Revision(pod.partition, bound.resource_version))
+
+
+async def _tell_of_volumes(core: SchedulingCore, clients: ClientSet, pod: Object) -> None:
+    """What a pod with claims may depend on: those of its namespace, its tenant's volumes, and the classes."""
+    if not claims_of(pod.spec):
+        return
+    client = clients.for_partition(pod.partition)
+    for claim in (await client.list(CLAIMS, tenant=pod.tenant, namespace=pod.namespace)).items:
+        core.volumes.seen(CLAIMS, claim)
+    for volume in (await client.list(VOLUMES, tenant=pod.tenant)).items:
+        core.volumes.seen(VOLUMES, volume)
+    for storage_class in (await client.list(STORAGE_CLASSES)).items:
+        core.volumes.seen(STORAGE_CLASSES, storage_class)
+    core.volumes.settled(complete=True)
 
 
 async def _room(client: PartitionClient) -> tuple[list[Object], list[Object]]:

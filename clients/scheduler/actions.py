@@ -1,4 +1,4 @@
-"""What the scheduler asks of partitions: claims of nodes, bindings of pods, releases of claims, and evictions.
+"""What the scheduler asks of partitions: claims of nodes, volumes for pods, bindings, releases of claims, evictions.
 
 Each may be repeated any number of times: a claim of the same pod for the same node, a binding of the same pod to the
 same node and the deletion of the same Placement all succeed again, or say that they have happened.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ...proto import ursa_pb2 as pb
-from ...proto.objects import Object, encode
+from ...proto.objects import Object, ObjectKey, encode
 from ..placements import PLACEMENTS, create_placement
 from .pending import PendingPod
 
@@ -135,6 +135,21 @@ class Nominate(Action):
         patch.type, patch.subresource = pb.Patch.MERGE, "status"
         patch.body = encode({"status": {"nominatedNodeName": self.node or None}})
         return operation
+
+
+class ForVolumes(Action):
+    """A step towards the volumes of a pod: a volume is given to a claim, or a claim gets its node. It is over the
+    revision of what it changes, so it is not carried out over what others have done."""
+
+    __slots__ = ("_operation", "claim", "pod")
+
+    def __init__(self, home: str, pod: PendingPod, claim: ObjectKey, operation: pb.Operation, history: str) -> None:
+        super().__init__(home)
+        self.pod, self.claim, self.history = pod, claim, history
+        self._operation = operation
+
+    def operation(self) -> pb.Operation:
+        return self._operation
 
 
 class Probe(Action):

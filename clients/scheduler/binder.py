@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError, Unreachable
-from .actions import Action, Bind, Claim, Evict, Release
+from .actions import Action, Bind, Claim, Evict, ForVolumes, Release
 from .bindings import Bindings
 from .claims import Claims
 from .columns import NodeColumns
@@ -41,6 +41,7 @@ from .plugins.gpu_share import DeviceChoice
 from .pod_queue import PodQueue
 from .repeats import ASK_AGAIN, Repeats
 from .reports import Reporter
+from .volume_binder import VolumeBinder
 
 
 class Binder:
@@ -63,6 +64,10 @@ class Binder:
         self.bindings = Bindings(home, nodes, views, queue, reporter, options, hooks, self._repeats)
         self.claims = Claims(home, nodes, views, queue, options, device_choices, self.bindings, self._repeats)
         self.decisions = self.bindings.decisions
+        bindings = self.bindings
+        self.volumes = VolumeBinder(
+            home, nodes, queue, self.decisions, lambda: bindings.history, bindings.pre_binds.news
+        )
         # Told of pods that were to be evicted, and were not.
         self.stays: Callable[[str], None] = lambda _uid: None
 
@@ -83,6 +88,8 @@ class Binder:
                 self.bindings.release_answered(action, result, now)
             elif isinstance(action, Evict):
                 self._evict_answered(action, result, now)
+            elif isinstance(action, ForVolumes):
+                self._volumes_answered(action, result, now)
 
     def unanswered(self, actions: Sequence[Action], error: LinkError | None, now: float) -> None:
         """No answer came (`error` says whether they may have been done), or they were never sent (None)."""
@@ -103,14 +110,22 @@ class Binder:
         else:
             self.stays(evict.uid)  # Or is gone, or another one: that is seen by itself.
 
+    def _volumes_answered(self, action: ForVolumes, result: pb.Result, now: float) -> None:
+        if result.HasField("error") and result.error.reason in ASK_AGAIN:
+            self._repeats.later(action, now, result.error)
+        else:
+            self.volumes.answered(action, result)
+
     # --------------------------------------------------------------------------------------------- once again
 
     def next_repeat(self) -> float:
         """When `repeat_due` next has something to do; infinity: never."""
-        return min(self._repeats.next_deadline(), self.bindings.permits.next_deadline())
+        bindings = self.bindings
+        return min(self._repeats.next_deadline(), bindings.permits.next_deadline(), bindings.pre_binds.next_deadline())
 
     def repeat_due(self, now: float) -> None:
         self.bindings.permits.due(now)
+        self.bindings.pre_binds.due(now)
         for action in self._repeats.due(now):
             if isinstance(action, Claim):
                 # Unless its Placement has been seen meanwhile.
@@ -120,5 +135,7 @@ class Binder:
                 self.bindings.bind_again(action, now)
             elif isinstance(action, Evict):
                 self.decisions.evictions.append(action)
+            elif isinstance(action, ForVolumes):
+                self.decisions.volumes.append(action)
             elif action.partition in self._views:
                 self.decisions.for_partition(action.partition).append(action)

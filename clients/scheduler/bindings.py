@@ -17,6 +17,7 @@ from ..revisions import Revision
 from .actions import Bind, Release
 from .columns import NodeColumns
 from .decisions import Counts, Decisions, Scheduled
+from .framework.interface import Wait
 from .hints import POD_GONE, ROOM_MADE
 from .hooks import CycleEnd, Hooks
 from .ledger import Hold
@@ -25,6 +26,7 @@ from .partition_view import PartitionView
 from .pending import QUEUED, PendingPod, PodState
 from .permits import Permits
 from .pod_queue import PodQueue
+from .pre_binds import PreBinds
 from .repeats import ASK_AGAIN, Repeats
 from .reports import Reporter
 
@@ -59,18 +61,37 @@ class Bindings:
         self.permits = Permits(
             self._bind_claimed, lambda pod, uid, now: self._release(pod, pod.partition, uid, now), self.complain
         )
+        self.pre_binds = PreBinds(self._bind_claimed, self._object)
         # Told of pods that are no more on their way, without having been bound.
         self.forgotten: Callable[[str], None] = lambda _uid: None
 
     # ---------------------------------------------------------------------------------------- bind, or release
 
     def _bind_claimed(self, pod: PendingPod, placement_uid: str, now: float, *, adopted: bool) -> None:
-        """Its claim holds, and it may be bound. What an earlier process has claimed is bound whatever plugins say."""
-        problem = "" if adopted else self.hooks.pre_bind(pod)
+        """Its claim holds, and it may be bound, as soon as plugins say so. One that is gone waits for nothing: the
+        binding says what has become of it."""
+        answer = "" if pod.gone else self.hooks.wait_before_binding(pod)
+        if isinstance(answer, Wait):
+            self.pre_binds.wait(pod, placement_uid, answer.seconds, now, adopted=adopted)
+            return
+        self.pre_binds.forget(pod)
+        if not answer and not adopted:
+            answer = self.hooks.pre_bind(pod)
+        if answer:
+            self._object(pod, placement_uid, answer, now, adopted)
+        else:
+            self._bind(pod, placement_uid, adopted=adopted)
+
+    def _object(self, pod: PendingPod, placement_uid: str, problem: str, now: float, adopted: bool) -> None:
+        """What an earlier process has claimed is bound whatever plugins say: its own binding may be on the way."""
         if problem:
             self.complain(pod, problem, now)
+        if adopted:
+            self._bind(pod, placement_uid, adopted=True)
+        else:
             self._release(pod, pod.partition, placement_uid, now)
-            return
+
+    def _bind(self, pod: PendingPod, placement_uid: str, *, adopted: bool) -> None:
         bind = Bind(self._home, pod, placement_uid, self.history)
         pod.state, pod.action = PodState.BINDING, bind
         if adopted or pod.template.scheduler_name not in self.hooks.cycles:
@@ -238,6 +259,7 @@ class Bindings:
         for pod in [pod for pod in self.pods.values() if pod.partition == partition]:
             if pod.state in (PodState.CLAIMING, PodState.WAITING):
                 self.permits.forget(pod)
+                self.pre_binds.forget(pod)
                 self.requeue(pod)
             elif pod.state is PodState.RELEASING and isinstance(pod.action, Release):
                 self.released(pod, pod.action.placement_uid, now)
@@ -265,6 +287,11 @@ class Bindings:
         # While it was being claimed here, a claim of an earlier process may have turned up elsewhere.
         if not self.adopt(pod):
             self._queue.push(pod)
+
+    def waiting_gone(self, pod: PendingPod, now: float) -> None:
+        """A pod that waited, with its claim held, is gone."""
+        self.permits.gone(pod, now)
+        self.pre_binds.gone(pod, now)
 
     def back_off(self, pod: PendingPod, now: float) -> None:
         pod.action = None

@@ -40,7 +40,7 @@ class BoundPods:
 
     def can_matter(self) -> bool:
         """Some profile has a plugin that looks at pods on nodes."""
-        return any(picker.algorithm.asks_each_pod for picker in self._pickers.values())
+        return any(picker.algorithm.looks_at_pods for picker in self._pickers.values())
 
     def say_something(self) -> None:
         """There is a pod on a node that says something of others."""
@@ -56,7 +56,7 @@ class BoundPods:
         if self._known.complete:
             return False
         algorithm = self._pickers[pod.template.scheduler_name].algorithm
-        if not (self._concern_everybody and algorithm.asks_each_pod) and not algorithm.needs_bound_pods(pod.shape):
+        if not (self._concern_everybody and algorithm.looks_at_pods) and not algorithm.needs_bound_pods(pod.shape):
             return False
         self.want()
         self._queue.back_off(pod, math.inf)

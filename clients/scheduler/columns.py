@@ -35,6 +35,7 @@ from .labels import LabelColumns
 from .node_facts import NodeFacts
 from .pods_on_nodes import PodsOnNodes
 from .taints import Taint
+from .volumes import Volumes
 
 Floats = NDArray[np.float64]
 # (column, amount) pairs: what one pod takes from the free columns of its node.
@@ -117,6 +118,7 @@ class NodeColumns:
         self.images = ImageIndex()
         self.nodes = 0  # How many are present.
         self.pods = PodsOnNodes(self)
+        self.volumes = Volumes()
         self._open_partitions: dict[str, bool] = {}
         self._slots: dict[tuple[str, str], int] = {}
         self._free: list[int] = []

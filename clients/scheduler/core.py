@@ -13,7 +13,7 @@ trio's time; nothing here reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -40,6 +40,8 @@ from .partition_view import PartitionView, unseen_partitions
 from .pending import QUEUED, PendingPod, PodState
 from .plugins.gpu_share import device_choice
 from .plugins.priority_sort import PrioritySort
+from .plugins.volume_binding import VolumeBinding
+from .plugins.volume_zone import VolumeZone
 from .pod_queue import PodQueue, by_priority
 from .preemption.preemptor import Preemptor
 from .profiles import profiles_of
@@ -47,6 +49,8 @@ from .queue_order import QueueOrder
 from .reports import Reporter
 from .scheduling_cycles import SchedulingCycles
 from .template import Templates
+from .volume_binder import VolumeBinder
+from .volume_news import SeenVolumes
 
 
 class SchedulingCore:
@@ -83,6 +87,10 @@ class SchedulingCore:
         self._bound_pods = BoundPods(home, self.nodes.pods, self.pickers, self.queue, self.pods)
         self.preemptor = Preemptor(home, self.nodes, self.views, self.pickers, self.queue, self._bound_pods)
         self.binder.stays = self.preemptor.stays
+        self.volumes = SeenVolumes(
+            self.nodes.volumes, self.pickers, self.queue, self.pods, self.bindings.pre_binds.news
+        )
+        _give_volumes(profiles, self.binder.volumes)
         self._entrance = Entrance(profiles, self.queue, self.bindings, self._bound_pods, options, random)
         self._cycles = SchedulingCycles(
             self.nodes,
@@ -92,6 +100,7 @@ class SchedulingCore:
             self.binder,
             self.preemptor,
             self._bound_pods,
+            self.volumes,
             self._entrance,
             reporter,
             options,
@@ -153,7 +162,7 @@ class SchedulingCore:
             # Its claim must be settled first: the answer to its Bind will say what has become of it.
             pod.gone = True
             if pod.state is PodState.WAITING:
-                self.bindings.permits.gone(pod, self._now)
+                self.bindings.waiting_gone(pod, self._now)
 
     def home_set_back(self, history: str = "") -> None:
         """The home partition begins a history, or goes on from an older snapshot in another. What was bound may be
@@ -377,6 +386,16 @@ class SchedulingCore:
             self.nodes.set_open(view.partition, is_open)
             if is_open:
                 self.queue.help()
+
+
+def _give_volumes(profiles: Mapping[str, Profile], binder: VolumeBinder) -> None:
+    """Those plugins work on what the scheduler knows and assumes of volumes, at whichever points they take part in."""
+    for profile in profiles.values():
+        for plugin in (plugin for plugins in profile.points.values() for plugin in plugins):
+            if isinstance(plugin, VolumeBinding):
+                plugin.binder = binder
+            elif isinstance(plugin, VolumeZone):
+                plugin.volumes = binder.volumes
 
 
 def _shard(home: str, tenant_partitions: Sequence[str]) -> Shard:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...proto.objects import Object
-from .actions import Action, Bind
+from .actions import Action, Bind, ForVolumes
 
 
 class Report(NamedTuple):
@@ -28,11 +28,13 @@ class Scheduled(NamedTuple):
 
 @dataclass
 class Decisions:
-    """`actions` are for resource partitions, by name; `binds` and then `evictions` (and what is said of them) for the
-    home partition. `cycles`: binds to which the profile's PreBind and Bind plugins come first. `pods` were looked at.
+    """`actions` are for resource partitions, by name; `volumes`, `binds`, then `evictions` (and what is said of them)
+    for the home partition. `cycles`: binds to which the profile's PreBind and Bind plugins come first. `pods` were
+    looked at.
     """
 
     actions: dict[str, list[Action]] = field(default_factory=dict)
+    volumes: list[ForVolumes] = field(default_factory=list)
     binds: list[Bind] = field(default_factory=list)
     cycles: list[Bind] = field(default_factory=list)
     evictions: list[Action] = field(default_factory=list)
@@ -43,9 +45,17 @@ class Decisions:
     def take(self) -> Decisions:
         """All so far; from here on they are collected anew."""
         taken = Decisions(
-            self.actions, self.binds, self.cycles, self.evictions, self.reports, self.scheduled, self.pods
+            self.actions,
+            self.volumes,
+            self.binds,
+            self.cycles,
+            self.evictions,
+            self.reports,
+            self.scheduled,
+            self.pods,
         )
-        self.actions, self.binds, self.cycles, self.evictions, self.reports, self.scheduled = {}, [], [], [], [], []
+        self.actions, self.volumes, self.binds, self.cycles = {}, [], [], []
+        self.evictions, self.reports, self.scheduled = [], [], []
         self.pods = 0
         return taken
 

@@ -1,4 +1,4 @@
-"""What a resource partition tells a scheduler: its nodes and its placements, as they come.
+"""What a resource partition tells a scheduler, its nodes and its placements, as they come; and its home of volumes.
 
 Every scheduler follows all of them, in every partition. So what one costs here is paid as often as there are tenant
 partitions, and nothing is kept beside the node table and the ledger: with a cache of objects, as an informer has, a
@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final
 
 from ...proto import ursa_pb2 as pb
-from ...proto.objects import Object
+from ...proto.objects import Object, ObjectKey
 from ..feed import Feed, FeedKeeper
 from ..placements import PLACEMENTS
 from ..revisions import Revision
 from .core import SchedulingCore
+from .volume_news import SeenVolumes
 
 _DELETED: Final = pb.WatchEvent.DELETED
 
@@ -104,3 +105,34 @@ class PlacementFeed(_ResourceFeed):
 
     def _tell_gone(self, name: str) -> None:
         self._core.placement_gone(self._partition, name)
+
+
+class VolumeFeed(Feed):
+    """All claims, all volumes or all classes of the home partition."""
+
+    __slots__ = ("_resource", "_settle", "_unconfirmed", "_volumes")
+
+    def __init__(self, keeper: FeedKeeper, volumes: SeenVolumes, resource: str, settle: Callable[[], None]) -> None:
+        super().__init__(keeper, pb.Selection(resource=resource))
+        self._volumes, self._resource, self._settle = volumes, resource, settle
+        self._unconfirmed: dict[ObjectKey, None] = {}
+
+    def view_started(self) -> None:
+        self._unconfirmed = dict.fromkeys(self._volumes.known(self._resource))
+
+    def view_complete(self) -> None:
+        for key in self._unconfirmed:
+            self._volumes.gone(self._resource, key)
+        self._unconfirmed = {}
+
+    def take(self, batch: pb.WatchBatch) -> None:
+        for event in batch.events:
+            obj = Object(event.object)
+            if event.type == _DELETED:
+                self._volumes.gone(self._resource, obj.key)
+            else:
+                self._volumes.seen(self._resource, obj)
+            self._unconfirmed.pop(obj.key, None)
+
+    def settled(self) -> None:
+        self._settle()

@@ -6,6 +6,7 @@ answer otherwise now. What a plugin `depends` on says so already:
     it depends on NODE    nodes that came or changed
     on ROOM, too          and what went from a node
     on PODS, too          and pods that came, went, or have other labels
+    on VOLUMES, too       and claims, volumes and classes that came or changed
 
 A plugin that is an EnqueuePlugin says it more exactly, by `helped_by` and, of this very event, `may_help`.
 
@@ -47,10 +48,15 @@ POD_SEEN: Final = ClusterEvent(EventResource.POD, EventAction.ADD | EventAction.
 POD_GONE: Final = ClusterEvent(EventResource.POD, EventAction.DELETE)
 # Slots of one kind of event that are told apart; where there are more, it is taken to be of any.
 SLOTS_MAX: Final = 16
+# Events that are told apart; where there are more, what they are about is left out.
+EVENTS_MAX: Final = 256
 _LEAST_DEPENDENCE: Final = {
     EventResource.NODE: Depends.NODE,
     EventResource.PLACEMENT: Depends.ROOM,
     EventResource.POD: Depends.PODS,
+    EventResource.CLAIM: Depends.VOLUMES,
+    EventResource.VOLUME: Depends.VOLUMES,
+    EventResource.STORAGE_CLASS: Depends.VOLUMES,
 }
 
 
@@ -67,6 +73,10 @@ class _Own(NodeFilterPlugin):
 OWN: Final = _Own()
 
 
+# What makes room, or takes it: a plugin that looks at nodes alone answers as before.
+_OF_ROOM: Final = (EventResource.PLACEMENT, EventResource.POD)
+
+
 class Happened:
     """Since it was last cleared."""
 
@@ -80,13 +90,15 @@ class Happened:
     @property
     def of_nodes(self) -> bool:
         """Not only room has been made: what refuses a shape may be another plugin now."""
-        return self.anything or any(event.resource is EventResource.NODE for event in self._events)
+        return self.anything or any(event.resource not in _OF_ROOM for event in self._events)
 
     def note(self, event: ClusterEvent | None, slot: int) -> None:
         """`slot`: of the node concerned; -1: none. No `event`: something that may help whomever."""
         if event is None:
             self.anything = True
             return
+        if len(self._events) >= EVENTS_MAX and event not in self._events:
+            event = event._replace(about=None)
         slots = self._events.setdefault(event, {})
         if len(slots) <= SLOTS_MAX:
             slots[slot] = None

@@ -7,7 +7,7 @@ of the terms selects it, which it does if all that the term says is so; a term t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...proto.selectors import Requirement
@@ -57,10 +57,7 @@ def read_node_affinity(affinity: Mapping[str, Any] | None, field: str = "spec.af
     required, preferred = None, []
     where = "requiredDuringSchedulingIgnoredDuringExecution"
     if affinity.get(where) is not None:
-        terms = affinity[where].get("nodeSelectorTerms") or ()
-        required = tuple(_term(each, f"{field}.{where}.nodeSelectorTerms[{at}]") for at, each in enumerate(terms))
-        if not required:
-            raise ValueError(f"{field}.{where}.nodeSelectorTerms must have a term")
+        required = read_terms(affinity[where].get("nodeSelectorTerms") or (), f"{field}.{where}.nodeSelectorTerms")
     where = "preferredDuringSchedulingIgnoredDuringExecution"
     for at, each in enumerate(affinity.get(where) or ()):
         weight = each.get("weight")
@@ -70,6 +67,17 @@ def read_node_affinity(affinity: Mapping[str, Any] | None, field: str = "spec.af
         if not term.is_empty:
             preferred.append((weight, term))
     return NodeAffinity(required, tuple(preferred))
+
+
+def read_terms(terms: Sequence[Mapping[str, Any]], field: str) -> tuple[Term, ...]:
+    """Of a node selector.
+
+    Raises:
+        ValueError: they make no sense, or there is none; the message names the field.
+    """
+    if not terms:
+        raise ValueError(f"{field} must have a term")
+    return tuple(_term(each, f"{field}[{at}]") for at, each in enumerate(terms))
 
 
 def _term(term: Mapping[str, Any], field: str) -> Term:

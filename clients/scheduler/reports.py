@@ -24,7 +24,7 @@ class Reporter:
 
     def __init__(self, pickers: Mapping[str, Picker], unseen: Callable[[], list[str]], shapes_max: int) -> None:
         self._pickers, self._unseen, self._shapes_max = pickers, unseen, shapes_max
-        self._reasons: dict[int, tuple[tuple[int, int], str]] = {}
+        self._reasons: dict[int, tuple[tuple[int, ...], str]] = {}
 
     def does_not_fit(self, pod: PendingPod, now: float) -> Report | None:
         if not _due(pod, now):
@@ -37,10 +37,11 @@ class Reporter:
         return _said(pod, message, now, problem=True)
 
     def _why(self, shape: Shape) -> str:
-        """`explain`, kept for the other pods of the shape as long as no node changes."""
+        """`explain`, kept for the other pods of the shape as long as nothing that it may depend on changes."""
         picker = self._pickers[shape.template.scheduler_name]
-        changes = (picker.nodes.changes.end, picker.nodes.static_changes.end)
-        known_at, reason = self._reasons.pop(shape.id, ((-1, -1), ""))
+        nodes = picker.nodes
+        changes = (nodes.changes.end, nodes.static_changes.end, nodes.volumes.changes if shape.template.claims else 0)
+        known_at, reason = self._reasons.pop(shape.id, ((), ""))
         if known_at != changes:
             try:
                 reason = explain(picker.nodes, picker.algorithm, shape, self._unseen())

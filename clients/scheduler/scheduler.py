@@ -26,10 +26,11 @@ from .binding_cycles import run_cycle
 from .core import SchedulingCore
 from .decisions import Counts, Decisions
 from .explanation import Explanation
-from .feeds import NodeFeed, PlacementFeed
+from .feeds import NodeFeed, PlacementFeed, VolumeFeed
 from .options import SchedulerOptions
 from .scheduler_metrics import SchedulerMetrics
 from .sender import Sender
+from .volume_news import FOLLOWED
 
 UNBOUND: Final = "spec.nodeName=,status.phase!=Succeeded,status.phase!=Failed"
 BOUND: Final = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
@@ -80,6 +81,7 @@ class Scheduler:
             informer.add_handler(lambda _: self._core.bound_pods_say_something())
             informer.add_burst_handler(self._pods_burst)
         self._bound: Informer | None = None  # From the moment that bound pods are needed.
+        self._volumes: list[VolumeFeed] = []  # The same of volumes.
         self._nodes: dict[str, NodeFeed] = {}
         self._placements: dict[str, PlacementFeed] = {}
 
@@ -117,6 +119,8 @@ class Scheduler:
                     nursery.start_soon(self._events.run)
                 await self._decide(nursery)
         finally:
+            for feed in self._volumes:
+                feed.stop()
             self._metrics.close()
 
     # ------------------------------------------------------------------------------------------- what it spans
@@ -195,6 +199,17 @@ class Scheduler:
             informer.add_burst_handler(burst)
             nursery.start_soon(informer.run)
 
+    def _follow_volumes(self, nursery: trio.Nursery) -> None:
+        keeper = FeedKeeper(self._clients.for_partition(self.home), self._actor)
+        self._volumes = [VolumeFeed(keeper, self._core.volumes, each, self._volumes_burst) for each in FOLLOWED]
+        for feed in self._volumes:
+            feed.open()
+        nursery.start_soon(keeper.run)
+
+    def _volumes_burst(self) -> None:
+        self._core.volumes.settled(all(feed.synced for feed in self._volumes))
+        self._work.set()
+
     def _bound_pod_event(self, event: Event) -> None:
         if event.type is EventType.DELETED:
             self._core.bound_pod_gone(event.object.uid)
@@ -247,6 +262,8 @@ class Scheduler:
                 nursery.start_soon(self._run_cycle, bind)
             if core.needs_bound_pods and self._bound is None:
                 self._follow_bound_pods(nursery)
+            if core.volumes.wanted and not self._volumes:
+                self._follow_volumes(nursery)
             self._metrics.count(core.counts, core.queue)
             if core.has_more:
                 await trio.lowlevel.checkpoint()
@@ -259,6 +276,8 @@ class Scheduler:
     def _hand_out(self, decisions: Decisions) -> None:
         for partition, actions in decisions.actions.items():
             self._senders[partition].add(actions)
+        if decisions.volumes:
+            self._senders[self.home].add(decisions.volumes)
         if decisions.binds:
             self._senders[self.home].add(decisions.binds)
         if decisions.evictions:

@@ -28,6 +28,7 @@ from .post_filters import PostFilters
 from .preemption.preemptor import Preemptor
 from .reports import Reporter
 from .turns import Turns
+from .volume_news import SeenVolumes
 
 # Pods that fit nowhere are looked at again after this even if nothing seems to have changed, and refusals are
 # forgotten: should our idea of a node and its partition's ever differ for good, no pod waits for good because of it.
@@ -50,12 +51,14 @@ class SchedulingCycles:
         binder: Binder,
         preemptor: Preemptor,
         bound_pods: BoundPods,
+        volumes: SeenVolumes,
         entrance: Entrance,
         reporter: Reporter,
         options: SchedulerOptions,
     ) -> None:
         self._nodes, self._views, self._pickers, self._queue = nodes, views, pickers, queue
         self._binder, self._preemptor, self._bound_pods, self._entrance = binder, preemptor, bound_pods, entrance
+        self._volumes = volumes
         self._reporter, self._options = reporter, options
         self._decisions, self._counts = binder.decisions, binder.bindings.counts
         self._post_filters = PostFilters(pickers, nodes, preemptor)
@@ -118,6 +121,8 @@ class SchedulingCycles:
                 return
             try:
                 if not known.complete and self._bound_pods.holds_up(pod):
+                    continue
+                if pod.template.claims and self._volumes.holds_up(pod):
                     continue
                 self._decisions.pods += 1
                 picker = pickers[pod.template.scheduler_name]

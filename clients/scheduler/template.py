@@ -15,6 +15,7 @@ from ...proto.host_ports import HostPort, read_host_ports
 from ...proto.objects import decode, encode
 from ...proto.quantities import PODS
 from ..placements import placed_requests
+from ..volumes.reading import claims_of
 from .node_facts import UNITS_MAX
 from .node_selectors import NO_AFFINITY, NodeAffinity, read_node_affinity
 from .options import DEFAULT_SCHEDULER
@@ -35,6 +36,7 @@ class Template:
 
     __slots__ = (
         "charges",
+        "claims",
         "devices",
         "error",
         "host_ports",
@@ -65,6 +67,7 @@ class Template:
         node_name: str = "",
         host_ports: tuple[HostPort, ...] = (),
         images: tuple[str, ...] = (),
+        claims: tuple[str, ...] = (),
         priority: int = 0,
         scheduler_name: str = DEFAULT_SCHEDULER,
         spec: Mapping[str, Any] | None = None,
@@ -81,6 +84,7 @@ class Template:
         self.node_name = node_name
         self.host_ports = host_ports
         self.images = images  # of each container, init containers too, with a tag
+        self.claims = claims  # the names of the PersistentVolumeClaims it uses
         self.priority = priority
         self.scheduler_name = scheduler_name
         # As it is written, of the fields READ_AS_WRITTEN those that are set.
@@ -125,6 +129,7 @@ class Templates:
             "node_name": spec.get("nodeName") or "",
             "host_ports": read_host_ports(spec),
             "images": read_images(spec),
+            "claims": claims_of(spec),
             "priority": int(spec.get("priority") or 0),
             "scheduler_name": spec.get("schedulerName") or DEFAULT_SCHEDULER,
             "error": "; ".join(errors),

@@ -40,14 +40,13 @@ def is_free(volume: Volume) -> bool:
 
 
 def find_volume(claim: Claim, volumes: Iterable[Volume], allowed: Callable[[Volume], bool]) -> Volume | None:
-    """The one for the claim; None: there is none. `volumes`: in `size_order`, all that are free, and any others;
-    `allowed`: whether it may be used where the claim is needed.
+    """The one for the claim; None: there is none. `volumes`: as `VolumeStore.candidates` has them; `allowed`: whether
+    it may be used where the claim is needed.
     """
-    smallest: Volume | None = None
     for volume in volumes:
         if volume.is_for(claim):
             if is_large_enough(volume, claim):
                 return volume if allowed(volume) else None
-        elif smallest is None and is_free(volume) and will_do(volume, claim) and allowed(volume):
-            smallest = volume
-    return smallest
+        elif is_free(volume) and will_do(volume, claim) and allowed(volume):
+            return volume
+    return None

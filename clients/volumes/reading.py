@@ -182,4 +182,4 @@ def _size(quantities: Mapping[str, Any] | None) -> int:
 def claims_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the claims that a pod with this spec uses, each once."""
     sources = (volume.get("persistentVolumeClaim") for volume in spec.get("volumes") or ())
-    return tuple(dict.fromkeys(source["claimName"] for source in sources if source))
+    return tuple(dict.fromkeys(str(source.get("claimName") or "") for source in sources if source))

@@ -80,13 +80,12 @@ class VolumeStore:
         return max(defaults, key=lambda each: (each.created_ms, each.name), default=None)
 
     def candidates(self, claim: Claim) -> Iterable[Volume]:
-        """In `size_order`: those of its class that nobody was given, and those that name it."""
+        """Those that name it, then those of its class that nobody was given; each in `size_order`."""
+        naming = self.volumes_for(claim.key)
+        yield from sorted((self.volumes[key] for key in naming), key=size_order)
         of_class = self._sorted.get(ClassOf(claim.key.tenant, claim.class_name or ""), ())
         for _, key in of_class:
-            if self._chosen.get(key, claim.uid) == claim.uid:
-                yield self.volumes[key]
-        for key in self.volumes_for(claim.key):
-            if self.volumes[key].class_name != (claim.class_name or ""):
+            if key not in naming and self._chosen.get(key, claim.uid) == claim.uid:
                 yield self.volumes[key]
 
     def volumes_for(self, claim: ObjectKey) -> list[ObjectKey]:

@@ -74,6 +74,29 @@ def test_a_pod_that_avoids_others_is_told_of_those_on_the_nodes() -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
+def test_a_pod_with_claims_is_told_what_its_volumes_ask_of_nodes() -> None:
+    nodes = make_nodes(3, NodeOptions(cpu="4"))
+    for number, each in enumerate(nodes):
+        each.message.metadata.labels["topology.kubernetes.io/zone"] = f"z{number}"
+
+    async def main() -> None:
+        async with ursa.Cluster(nodes=3, node_objects=nodes, processes=False) as cluster:
+            await cluster.apply("examples/volumes.yaml")
+            [first] = await cluster.wait_for_pods(1)
+            told = await cluster.explain(first)
+            assert [(each.plugin, each.nodes) for each in told.refused] == [("VolumeBinding", 2)]
+            assert told.chosen is not None
+            assert told.chosen.node == first.spec["nodeName"]
+            volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "missing"}}]
+            await cluster.apply(pod("second", "1", volumes=volumes))
+            client = cluster.tenant_client("default")
+            told = await cluster.explain(await client.get("pods", ursa.ObjectKey("default", "default", "second")))
+            [refused] = told.refused
+            assert refused.reasons == {'persistentvolumeclaim "missing" not found': 3}
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
 BAD = {
     "requiredDuringSchedulingIgnoredDuringExecution": {
         "nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "Is", "values": ["ssd"]}]}]

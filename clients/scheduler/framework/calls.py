@@ -123,7 +123,7 @@ class ScoreCall:
     @property
     def is_live(self) -> bool:
         """It is asked anew for every pod."""
-        return self.depends is Depends.PODS
+        return self.depends >= Depends.PODS
 
     def state(self, pod: Shape, nodes: NodeColumns, feasible: Callable[[], Bools]) -> Any:
         """What PreScore says: a state, or SKIP."""

@@ -62,6 +62,7 @@ class Depends(enum.IntEnum):
     NODE = 0  # the node itself: labels, taints, conditions, allocatable, images
     ROOM = 1  # and what is held on it: free amounts, ports, devices
     PODS = 2  # and which pods run anywhere: asked anew for every pod, over all nodes
+    VOLUMES = 3  # and which volumes there are: asked anew for every pod that has claims, over all nodes
 
 
 class PluginError(Exception):
@@ -122,8 +123,8 @@ class PreFilterPlugin(Plugin, abc.ABC):
     def pre_filter(self, pod: Shape, nodes: NodeColumns) -> Any:
         """The `state` that `filter` gets; SKIP: it need not be asked; Unresolvable: no node will do.
 
-        Asked for every pod if the plugin depends on PODS; otherwise once for a shape, and again when a node or the set
-        of resources has changed: if the state is another then (`==`), all nodes are asked about anew.
+        Asked for every pod if the plugin depends on PODS or VOLUMES; otherwise once for a shape, and again when a node
+        or the set of resources has changed: if the state is another then (`==`), all nodes are asked about anew.
         """
 
 
@@ -182,8 +183,8 @@ class PreScorePlugin(Plugin, abc.ABC):
     def pre_score(self, pod: Shape, nodes: NodeColumns, feasible: Bools) -> Any:
         """The `state` that `score` gets; SKIP: it need not be asked.
 
-        Asked for every pod if the plugin depends on PODS; otherwise as often as `pre_filter`, with all nodes for
-        `feasible`.
+        Asked for every pod if the plugin depends on PODS or VOLUMES; otherwise as often as `pre_filter`, with all nodes
+        for `feasible`.
         """
 
     def skips(self, pod: Shape, nodes: NodeColumns) -> bool:
@@ -246,7 +247,7 @@ class Allow(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Permit's answer: hold the claim until another plugin's or pod's doing allows it, at most so long."""
+    """Permit's or PreBind's answer: hold the claim until another plugin's or pod's doing allows it, at most so long."""
 
     seconds: float
 
@@ -277,6 +278,16 @@ class PreBindPlugin(Plugin, abc.ABC):
     @abc.abstractmethod
     def pre_bind(self, pod: PendingPod, slot: int) -> str:
         """Why it cannot be bound there; empty: it can."""
+
+
+class WaitingPreBindPlugin(Plugin, abc.ABC):
+    """A PreBindPlugin that waits for what others do, as VolumeBinding does for volumes. It does no I/O, and takes no
+    task. It is asked before the other PreBind plugins, and also of pods that an earlier process has claimed."""
+
+    @abc.abstractmethod
+    def pre_bind(self, pod: PendingPod, slot: int) -> str | Wait:
+        """Why it cannot be bound there; empty: it can. Wait: it is asked again when news of volumes have come, and when
+        the time is up the claim is given up. It may be asked again after it has answered, because another waits."""
 
 
 class AsyncPreBindPlugin(Plugin, abc.ABC):
@@ -316,7 +327,9 @@ class EventResource(enum.Enum):
     POD = "Pod"  # one that runs, of the home partition: it came, went, or its labels changed
     NODE = "Node"
     PLACEMENT = "Placement"  # something held on a node, of anybody
-    VOLUME = "Volume"
+    CLAIM = "PersistentVolumeClaim"
+    VOLUME = "PersistentVolume"
+    STORAGE_CLASS = "StorageClass"
     POD_GROUP = "PodGroup"
 
 
@@ -330,11 +343,21 @@ class EventAction(enum.Flag):
     UPDATE = UPDATE_LABELS | UPDATE_TAINTS | UPDATE_ALLOCATABLE | UPDATE_CONDITIONS
 
 
+class VolumeNews(NamedTuple):
+    """Of which claim, volume or class something is news. `claim`: (namespace, name), of a volume the one it names."""
+
+    tenant: str = ""
+    claim: tuple[str, str] = ("", "")
+    volume: str = ""
+    class_name: str = ""
+
+
 class ClusterEvent(NamedTuple):
-    """Something that may help a pod that a plugin has refused."""
+    """Something that may help a pod that a plugin has refused. `about`: which claim, volume or class; None: any."""
 
     resource: EventResource
     actions: EventAction
+    about: VolumeNews | None = None
 
 
 class EnqueuePlugin(Plugin, abc.ABC):

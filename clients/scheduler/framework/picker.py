@@ -71,10 +71,13 @@ class Picker:
         return self._add_scores(shape, column, keys, algorithm.live_scores)
 
     def pods_matter(self, shape: Shape) -> bool:
-        """Whether those are to be asked that look at the pods on nodes: few pods say anything of others."""
+        """Whether those are to be asked that look at the pods on nodes, or at volumes: few pods say anything of others,
+        or have claims."""
         algorithm = self.algorithm
         if not algorithm.asks_each_pod:
             return False
+        if algorithm.looks_at_volumes and shape.template.claims:
+            return True
         return algorithm.needs_bound_pods(shape) or bool(self.nodes.pods.tallies.concerning(shape))
 
     def _add_scores(self, shape: Shape, column: Column, keys: Scores, live_scores: Sequence[ScoreCall]) -> Scores:

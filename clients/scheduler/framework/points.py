@@ -21,6 +21,7 @@ from .interface import (
     QueueSortPlugin,
     ReservePlugin,
     ScorePlugin,
+    WaitingPreBindPlugin,
 )
 
 POINTS: Final[dict[str, tuple[type[Plugin], ...]]] = {
@@ -33,7 +34,7 @@ POINTS: Final[dict[str, tuple[type[Plugin], ...]]] = {
     "score": (ScorePlugin, NodeScorePlugin),
     "reserve": (ReservePlugin,),
     "permit": (PermitPlugin,),
-    "preBind": (PreBindPlugin, AsyncPreBindPlugin),
+    "preBind": (PreBindPlugin, AsyncPreBindPlugin, WaitingPreBindPlugin),
     "bind": (BindPlugin,),
     "postBind": (PostBindPlugin,),
 }

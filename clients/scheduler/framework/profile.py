@@ -52,12 +52,16 @@ class Algorithm:
             for plugin in profile.points.get("score", ())
             if isinstance(plugin, ScorePlugin | NodeScorePlugin)
         ]
-        self.cached_filters = [call for call in self.filters if call.depends is not Depends.PODS]
-        self.live_filters = [call for call in self.filters if call.depends is Depends.PODS]
+        self.cached_filters = [call for call in self.filters if call.depends < Depends.PODS]
+        self.live_filters = [call for call in self.filters if call.depends >= Depends.PODS]
         self.cached_scores = [call for call in self.scores if not call.is_live]
         self.live_scores = [call for call in self.scores if call.is_live]
         self.asks_each_pod = bool(self.live_filters or self.live_scores)
-        live = dict.fromkeys([call.name for call in self.live_filters] + [call.name for call in self.live_scores])
+        depends = {call.name: call.depends for call in self.live_filters}
+        depends |= {call.name: call.depends for call in self.live_scores}
+        live = {name: None for name, on in depends.items() if on is Depends.PODS}
+        self.looks_at_pods = bool(live)
+        self.looks_at_volumes = Depends.VOLUMES in depends.values()
         points: list[Plugin] = [plugin for point in profile.points.values() for plugin in point]
         self._live = [plugin for plugin in dict.fromkeys(points) if plugin.name in live]
         # Shapes of one template then share their columns.

@@ -24,6 +24,8 @@ from .pod_topology_spread import PodTopologySpread
 from .priority_sort import PrioritySort
 from .scheduling_gates import SchedulingGates
 from .taint_toleration import TaintToleration
+from .volume_binding import VolumeBinding
+from .volume_zone import VolumeZone
 
 # In the order in which they are asked: what refuses many nodes cheaply comes first.
 _PLUGINS: Final[tuple[type[Plugin], ...]] = (
@@ -33,6 +35,8 @@ _PLUGINS: Final[tuple[type[Plugin], ...]] = (
     NodeAffinity,
     NodePorts,
     NodeResourcesFit,
+    VolumeBinding,
+    VolumeZone,
     NodeResourcesBalancedAllocation,
     ImageLocality,
     PodTopologySpread,
@@ -60,6 +64,8 @@ DEFAULT_WEIGHTS: Final = {
     "NodeAffinity": 2,
     "NodePorts": 1,
     "NodeResourcesFit": 1,
+    "VolumeBinding": 1,
+    "VolumeZone": 1,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,
     "PodTopologySpread": 2,

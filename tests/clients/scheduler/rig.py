@@ -18,6 +18,7 @@ from ursa.clients.scheduler.core import SchedulingCore
 from ursa.clients.scheduler.hooks import CycleEnd
 from ursa.clients.scheduler.options import SchedulerOptions
 from ursa.clients.scheduler.scheduler import BOUND, BUDGETS, NAMESPACES, UNBOUND
+from ursa.clients.scheduler.volume_news import FOLLOWED
 from ursa.partitions import ApiServer
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, LinkError, OutcomeUnknown, Unreachable
@@ -25,6 +26,7 @@ from ursa.proto.kinds import Role
 from ursa.proto.objects import Object, ObjectKey
 from ursa.proto.quantities import resource_list
 from ursa.proto.sessions import Caller
+from ursa.proto.volumes import CLAIMS
 from ursa.storage import MemoryStore, Record
 
 HOME = "tp-1"
@@ -209,6 +211,20 @@ class Rig:
         self.feeds[HOME, "namespaces"] = Feed(home, pb.Selection(resource=NAMESPACES), namespace)
         self.feeds[HOME, "budgets"] = Feed(home, pb.Selection(resource=BUDGETS), budget)
 
+    def _follow_volumes(self) -> None:
+        core, home = self.core, self.partitions[HOME]
+        if not core.volumes.wanted or (HOME, CLAIMS) in self.feeds:
+            return
+        for resource in FOLLOWED:
+
+            def changed(event: Event, resource: str = resource) -> None:
+                if event.type is EventType.DELETED:
+                    core.volumes.gone(resource, event.object.key)
+                else:
+                    core.volumes.seen(resource, event.object)
+
+            self.feeds[HOME, resource] = Feed(home, pb.Selection(resource=resource), changed)
+
     def restart_scheduler(self) -> None:
         """Kill it. What it had sent may still be carried out."""
         self.lost += [batch.actions for batch in self.in_flight.values() if batch.results is None]
@@ -246,6 +262,9 @@ class Rig:
             if all(self.feeds[HOME, each].synced for each in ("bound", "namespaces", "budgets")):
                 self.core.bound_pods_seen_up_to(Revision(HOME, self.feeds[HOME, "bound"].revision))
             return True
+        if resource in FOLLOWED:
+            self.core.volumes.settled(all(self.feeds[HOME, each].synced for each in FOLLOWED))
+            return True
         placements = self.feeds[partition, "placements"]
         if placements.synced:
             self.core.placements_seen_up_to(Revision(partition, placements.revision))
@@ -262,11 +281,13 @@ class Rig:
         decisions = self.core.step(self.now)
         for name, actions in decisions.actions.items():
             self.outbox[name] += actions
+        self.outbox[HOME] += decisions.volumes
         self.outbox[HOME] += decisions.binds
         self.outbox[HOME] += decisions.evictions
         self.cycles += decisions.cycles
         self.reports += [report.message for report in decisions.reports]
         self._follow_bound_pods()
+        self._follow_volumes()
 
     # --------------------------------------------------------------------------------------------------- messages
 

@@ -66,6 +66,7 @@ def test_a_configuration_that_says_nothing_has_the_plugins_and_weights_of_kubern
     }
     assert {name: profile.weights[name] for name in weights} == weights
     first = ["NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", "NodePorts", "NodeResourcesFit"]
+    first += ["VolumeBinding", "VolumeZone", "PodTopologySpread", "InterPodAffinity"]
     assert names(profile, "filter")[: len(first)] == first
 
 
@@ -195,6 +196,10 @@ BAD = {
     "no such strategy": (
         "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: Best}}}]}]",
         r"NodeResourcesFit: scoringStrategy.type must be LeastAllocated or MostAllocated or RequestedToCapacityRatio",
+    ),
+    "no time for volumes": (
+        "profiles: [{pluginConfig: [{name: VolumeBinding, args: {bindTimeoutSeconds: 0}}]}]",
+        r"VolumeBinding: bindTimeoutSeconds must be a whole number from 1 to 86400, not 0",
     ),
     "weight of a resource": (
         (

@@ -1,0 +1,233 @@
+"""Pods with claims, whatever messages are lost and whenever the scheduler dies: each gets its volumes where it runs.
+
+The world plays the controller: it binds what a scheduler has chosen, and makes what it has asked for, now and then.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ursa.clients.operations import patch_operation
+from ursa.clients.scheduler.framework.shape import Shape
+from ursa.clients.scheduler.pending import PodState
+from ursa.proto import ursa_pb2 as pb
+from ursa.proto.objects import Object
+from ursa.proto.volumes import BIND_COMPLETED, CLAIMS, SELECTED_NODE, SELECTED_PARTITION, STORAGE_CLASSES, VOLUMES
+
+from ..controllers.volume_objects import ZONE, claim, storage_class, volume
+from ..worlds import SEEDS
+from .objects import node, pod
+from .rig import HOME, Rig
+
+ZONES = {"rp-1": "a", "rp-2": "b"}
+RESOURCES = {"PersistentVolumeClaim": CLAIMS, "PersistentVolume": VOLUMES, "StorageClass": STORAGE_CLASSES}
+
+
+class World(Rig):
+    def __init__(self) -> None:
+        super().__init__()
+        for partition, zone in ZONES.items():
+            self.add_node(partition, node("same", labels={ZONE: zone}))
+
+    def create(self, *objects: Object) -> None:
+        for obj in objects:
+            result = self.apply(HOME, pb.Operation(resource=RESOURCES[obj.kind], create=pb.Create(object=obj.message)))
+            assert not result.HasField("error"), result
+            if obj.kind == "PersistentVolume":
+                self.patch(VOLUMES, obj, {"status": {"phase": "Available"}}, "status")
+
+    def patch(self, resource: str, obj: Object, body: dict[str, Any], subresource: str = "") -> None:
+        result = self.apply(HOME, patch_operation(resource, obj.key, body, subresource=subresource))
+        assert not result.HasField("error"), result
+
+    def all(self, resource: str) -> dict[str, Object]:
+        return {each.name: each for each in self.partitions[HOME].objects(resource)}
+
+    def control(self) -> None:
+        """What the controller does: a step for every claim that it can do something for."""
+        for each in self.all(CLAIMS).values():
+            if each.spec.get("volumeName"):
+                continue
+            where = (each.annotations.get(SELECTED_PARTITION, ""), each.annotations.get(SELECTED_NODE))
+            given = [
+                found.name
+                for found in self.all(VOLUMES).values()
+                if found.spec.get("claimRef", {}).get("uid") == each.uid
+            ]
+            if given:
+                bound = {"metadata": {"annotations": {BIND_COMPLETED: "yes"}}, "spec": {"volumeName": given[0]}}
+                self.patch(CLAIMS, each, bound)
+            elif where[1] and each.spec["storageClassName"] == "hollow":
+                reference = {"namespace": "default", "name": each.name, "uid": each.uid}
+                self.create(volume(f"made-{each.name}", "1Gi", "hollow", zone=ZONES[where[0]], claimRef=reference))
+
+    def settle(self, rounds: int = 60) -> None:
+        for _ in range(rounds):
+            super().settle(1)
+            self.control()
+        super().settle(20)
+
+    def check(self) -> None:
+        """All pods are bound, with all their volumes, each of one claim, where they can be used."""
+        claims, volumes = self.all(CLAIMS), self.all(VOLUMES)
+        names = [each.spec.get("volumeName") for each in claims.values()]
+        assert len(dict.fromkeys(names)) == len(names)
+        for each in self.pods().values():
+            zone = ZONES[each.spec["resourcePartition"]]
+            for source in each.spec["volumes"]:
+                bound = claims[source["persistentVolumeClaim"]["claimName"]]
+                used = volumes[bound.spec["volumeName"]]
+                assert used.spec["claimRef"]["uid"] == bound.uid
+                assert used.labels[ZONE] == zone
+
+
+def using(name: str, *claims: str, cpu: str = "100m") -> Object:
+    volumes = [{"name": each, "persistentVolumeClaim": {"claimName": each}} for each in claims]
+    return pod(name, {"cpu": cpu}, volumes=volumes)
+
+
+CLASSES = (storage_class("local", waits=True), storage_class("hollow", waits=True, provisioner="ursa.dev/hollow"))
+FAULTS = ("carry_out", "answer", "lose_answer", "refuse_link", "send", "deliver", "step", "step", "control", "time")
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_each_pod_gets_its_volumes_where_it_runs_whatever_gets_lost(seed: int) -> None:
+    random, world = Random(seed), World()
+    world.create(*CLASSES, *(volume(f"v{n}", "1Gi", "local", zone="ab"[n % 2]) for n in range(4)))
+    for number in range(4):
+        world.create(claim(f"l{number}", class_name="local"), claim(f"h{number}", class_name="hollow"))
+        world.add_pod(using(f"p{number}", f"l{number}", f"h{number}"))
+    for _ in range(random.randint(0, 120)):
+        fault, partition = random.choice(FAULTS), random.choice([HOME, "rp-1", "rp-2"])
+        if fault == "deliver":
+            world.deliver(*random.choice(list(world.feeds)))
+        elif fault == "time":
+            world.now += 1.0
+        elif fault in ("step", "control"):
+            getattr(world, fault)()
+        else:
+            getattr(world, fault)(partition)
+        if random.random() < 0.02:
+            world.restart_scheduler()
+    world.settle()
+    assert len(world.bound) == 4
+    world.check()
+
+
+# -------------------------------------------------------------------------------------------------------------- hints
+
+
+@pytest.mark.parametrize(
+    ("news", "woken"),
+    [
+        (claim("c0", class_name="local"), ["p0"]),
+        (claim("stranger", class_name="local"), []),
+        (volume("w", "1Gi", "local"), ["p1", "p2"]),
+        (volume("w", "1Gi", "other"), []),
+        (volume("w", "1Gi", "other", claimRef={"namespace": "default", "name": "c1"}), ["p1"]),
+        (storage_class("late", waits=True), ["p3"]),
+        (storage_class("stranger"), []),
+    ],
+)
+def test_news_of_volumes_wake_only_those_that_they_may_help(
+    news: Object, woken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    world.create(CLASSES[0], claim("c1", class_name="local"), claim("c2", class_name="local"))
+    world.create(claim("c3", class_name="late"))
+    for number in range(4):
+        world.add_pod(using(f"p{number}", f"c{number}"))
+    world.add_pod(pod("large", {"cpu": "64"}))
+    Rig.settle(world, 8)
+    assert world.core.queue.unschedulable == 5
+    asked: list[str] = []
+
+    def note(shape: Shape) -> bool:
+        asked.extend(f"p{each[1:]}" for each in shape.template.claims)
+        return False
+
+    monkeypatch.setattr(world.core._cycles, "_fits_somewhere", note)
+    world.core._cycles._leftovers_at = world.now + 1000.0
+    world.create(news)
+    Rig.settle(world, 3)
+    assert list(dict.fromkeys(asked)) == woken
+
+
+# ----------------------------------------------------------------------------------------------- what is taken back
+
+
+def test_a_pod_that_goes_gives_its_volume_to_the_next_at_once() -> None:
+    world = World()
+    world.create(CLASSES[0], volume("v", "1Gi", "local", zone="a"))
+    for number in range(2):
+        world.create(claim(f"c{number}", class_name="local"))
+        world.add_pod(using(f"p{number}", f"c{number}"))
+    while not any(pod.state is PodState.CLAIMING for pod in world.core.pods.values()):
+        world.deliver_all()
+        world.step()
+    [first] = [pod.object.name for pod in world.core.pods.values() if pod.state is PodState.CLAIMING]
+    world.delete_pod(first)
+    world.settle()
+    other = "p1" if first == "p0" else "p0"
+    assert [each.name for each in world.pods().values()] == [other]
+    world.check()
+
+
+def test_a_volume_that_another_was_given_meanwhile_is_not_taken_from_it() -> None:
+    world = World()
+    world.create(CLASSES[0], volume("v", "1Gi", "local", zone="a"), claim("c", class_name="local"))
+    world.add_pod(using("p", "c"))
+    while not world.outbox["rp-1"]:
+        world.deliver_all()
+        world.step()
+    reference = {"namespace": "default", "name": "somebody", "uid": "else"}
+    world.patch(VOLUMES, world.all(VOLUMES)["v"], {"spec": {"claimRef": reference}})
+    world.settle(10)
+    assert world.claims(next(iter(world.pods()))) == [], "its node is given up"
+    assert any("volume" in each for each in world.reports)
+    world.create(volume("w", "1Gi", "local", zone="b"))
+    world.settle()
+    world.check()
+    assert world.all(VOLUMES)["v"].spec["claimRef"] == reference
+
+
+def test_a_preemptor_evicts_nobody_where_its_volumes_cannot_be() -> None:
+    world = World()
+    world.create(CLASSES[0], volume("v", "1Gi", "local", zone="b"), claim("c", class_name="local"))
+    for number in range(2):
+        world.add_pod(pod(f"low{number}", {"cpu": "4"}))
+    world.settle(8)
+    assert len(world.bound) == 2
+    high = using("high", "c", cpu="4")
+    world.add_pod(high.with_spec({**high.spec, "priority": 10}))
+    world.settle()
+    pods = {each.name: each for each in world.pods().values()}
+    assert pods["high"].spec["resourcePartition"] == "rp-2"
+    assert len(pods) == 2, "and only the one that was there is gone"
+
+
+@given(st.permutations(["claims", "volumes", "classes"]))
+@settings(max_examples=6, deadline=None)
+def test_nothing_is_decided_before_all_has_been_seen(order: list[str]) -> None:
+    world = World()
+    world.create(CLASSES[0], volume("v", "1Gi", "local", zone="b"), claim("c", class_name="local"))
+    world.add_pod(using("p", "c"))
+    for _ in range(3):
+        for name in [("rp-1", "nodes"), ("rp-1", "placements"), (HOME, "pods")]:
+            while world.deliver(*name):
+                pass
+        world.step()
+    resources = {"claims": CLAIMS, "volumes": VOLUMES, "classes": STORAGE_CLASSES}
+    for each in order:
+        assert not world.reports
+        assert world.core.queue.backing_off == 1
+        while world.deliver(HOME, resources[each]):
+            pass
+        world.step()
+    world.settle()
+    world.check()
