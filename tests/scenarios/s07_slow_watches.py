@@ -60,7 +60,7 @@ SCENARIOS = (
         "a watch that has fallen out of the window goes on with the oldest change that is still there",
         the_gap_is_passed_over,
         ("Reliable", "Resumable"),
-        22,
+        41,
         little_is_kept,
     ),
 )

@@ -100,7 +100,7 @@ SCENARIOS = (
         "each node whose lease is not seen to change is dead by itself, and its pods are deleted without a question",
         what_is_not_seen_is_dead,
         ("Losing sight evicts nothing",),
-        1,
+        2,
         pods_tolerate_little,
     ),
     Scenario(

@@ -93,7 +93,7 @@ SCENARIOS = (
         "a kubelet that hears of no partition lets its pods run for ever",
         a_kubelet_that_hears_of_nobody_goes_on,
         ("One instance",),
-        3,
+        11,
         fences_are_short,
     ),
     Scenario(
