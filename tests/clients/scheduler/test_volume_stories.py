@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from ursa.clients.operations import patch_operation
 from ursa.clients.scheduler.framework.shape import Shape
 from ursa.clients.scheduler.pending import PodState
+from ursa.clients.volumes.reading import read_claim, read_volume
+from ursa.clients.volumes.writing import claim_volume
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.objects import Object
 from ursa.proto.volumes import BIND_COMPLETED, CLAIMS, SELECTED_NODE, SELECTED_PARTITION, STORAGE_CLASSES, VOLUMES
@@ -194,6 +196,18 @@ def test_a_volume_that_another_was_given_meanwhile_is_not_taken_from_it() -> Non
     world.settle()
     world.check()
     assert world.all(VOLUMES)["v"].spec["claimRef"] == reference
+
+
+def test_of_two_that_give_one_volume_away_at_once_one_is_refused() -> None:
+    world = World()
+    world.create(volume("v"), claim("c0"), claim("c1"))
+    seen = read_volume(world.all(VOLUMES)["v"])
+    answers = [
+        world.apply(HOME, claim_volume(seen, read_claim(each), by_controller=True))
+        for each in world.all(CLAIMS).values()
+    ]
+    assert [each.error.reason for each in answers] == ["", "Conflict"]
+    assert world.all(VOLUMES)["v"].spec["claimRef"]["name"] == "c0"
 
 
 def test_a_preemptor_evicts_nobody_where_its_volumes_cannot_be() -> None:
