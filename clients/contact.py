@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import trio
 from prometheus_client import CollectorRegistry
@@ -131,13 +131,16 @@ class Contacts(Collector):
         yield family
 
 
-_made: WeakKeyDictionary[CollectorRegistry, Contacts] = WeakKeyDictionary()
+# The registry keeps them. Kept from here, too, they would keep a registry that they lead to for good.
+_made: WeakKeyDictionary[CollectorRegistry, ref[Contacts]] = WeakKeyDictionary()
 
 
 def contacts_of(registry: CollectorRegistry) -> Contacts:
     """The one of this registry, made once."""
-    contacts = _made.get(registry)
+    known = _made.get(registry)
+    contacts = None if known is None else known()
     if contacts is None:
-        contacts = _made[registry] = Contacts()
+        contacts = Contacts()
+        _made[registry] = ref(contacts)
         registry.register(contacts)
     return contacts
