@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from ...proto import ursa_pb2 as pb
-from ...proto.errors import LinkError
+from ...proto.errors import LinkError, Unreachable
 from ..client import PartitionClient
 from .actions import Action
 
@@ -25,8 +25,9 @@ BATCH_ACTIONS_MAX: Final = 256
 STALL_FACTOR: Final = 6.0
 STALL_SECONDS_MIN: Final = 0.2
 STALL_SECONDS_MAX: Final = 5.0
-# What could not even be sent for so long, because there is no link, is decided on anew: its pods go elsewhere. Not
-# sooner: a slow link takes a while to open, and one that is given up before is never there.
+# What cannot even be sent, because there is no link, is decided on anew as soon as an answer would be missed: its pods
+# go elsewhere. A link that is given up while it opens is never there, so each batch in a row is given twice as long, up
+# to this.
 UNSENT_SECONDS_MAX: Final = 5.0
 # The weight of the newest answer in what is usual.
 USUAL_WEIGHT: Final = 1 / 8
@@ -45,6 +46,7 @@ class Sender:
         # When the batch on its way is to be taken for stalled; infinity: there is none, or it has been.
         self.stalls_at = math.inf
         self._usual_seconds = STALL_SECONDS_MAX / STALL_FACTOR  # Of an answer; nothing is known of it yet.
+        self._unsent = 0  # Batches in a row for which there was no link.
         self._client = client
         self._answered, self._unanswered = answered, unanswered
         self._outbox: list[Action] = []
@@ -65,6 +67,11 @@ class Sender:
         """How long the next batch may be on its way before the partition is left alone."""
         return min(max(STALL_FACTOR * self._usual_seconds, STALL_SECONDS_MIN), STALL_SECONDS_MAX)
 
+    @property
+    def unsent_seconds(self) -> float:
+        """How long the next batch may wait for a link."""
+        return min(self.stall_seconds * 2.0 ** min(self._unsent, 16), UNSENT_SECONDS_MAX)
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:
@@ -79,12 +86,13 @@ class Sender:
             try:
                 operations = [action.operation() for action in batch]
                 results = await self._client.mutate(
-                    operations, history=batch[0].history, unsent_seconds_max=UNSENT_SECONDS_MAX
+                    operations, history=batch[0].history, unsent_seconds_max=self.unsent_seconds
                 )
             except LinkError as error:
+                self._unsent += isinstance(error, Unreachable)
                 self._unanswered(self.partition, batch, error, trio.current_time())
             else:
-                now = trio.current_time()
+                now, self._unsent = trio.current_time(), 0
                 self._usual_seconds += USUAL_WEIGHT * (now - sent_at - self._usual_seconds)
                 self._answered(self.partition, batch, results, now)
             finally:
