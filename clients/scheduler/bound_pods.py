@@ -13,11 +13,11 @@ whose members may run already (`entrance.py`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from ..revisions import Revision
 from .framework.picker import Picker
+from .held_pods import HeldPods
 from .pending import QUEUED, PendingPod, PodState
 from .pod_queue import PodQueue
 from .pods_on_nodes import PodsOnNodes
@@ -36,7 +36,7 @@ class BoundPods:
     ) -> None:
         self._home, self._known, self._pickers, self._queue, self._pods = home, known, pickers, queue, pods
         self._concern_everybody = False
-        self._waiting: dict[str, None] = {}
+        self._held = HeldPods(queue, pods)
 
     def can_matter(self) -> bool:
         """Some profile has a plugin that looks at pods on nodes."""
@@ -59,20 +59,14 @@ class BoundPods:
         if not (self._concern_everybody and algorithm.looks_at_pods) and not algorithm.needs_bound_pods(pod.shape):
             return False
         self.want()
-        self._queue.back_off(pod, math.inf)
-        self._waiting[pod.uid] = None
+        self._held.hold(pod)
         return True
 
     def synced(self) -> None:
         """The view is complete. Idempotent."""
         if not self._known.complete:
             self._known.complete = True
-            for uid in self._waiting:
-                pod = self._pods.get(uid)
-                if pod is not None and pod.state is PodState.BACKOFF:
-                    self._queue.remove(pod)
-                    self._queue.push(pod)
-            self._waiting.clear()
+            self._held.release()
             self._queue.wake_all()  # Some may preempt now.
 
     def want(self) -> None:

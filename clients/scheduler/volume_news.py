@@ -7,7 +7,6 @@ uses no claim pays nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -16,7 +15,8 @@ from ...proto.volumes import CLAIMS, STORAGE_CLASSES, VOLUMES
 from ..volumes.reading import read_volume
 from .framework.interface import ClusterEvent, EventAction, EventResource, VolumeNews
 from .framework.picker import Picker
-from .pending import PendingPod, PodState
+from .held_pods import HeldPods
+from .pending import PendingPod
 from .pod_queue import PodQueue
 from .volumes import Volumes
 
@@ -40,8 +40,8 @@ class SeenVolumes:
         pods: Mapping[str, PendingPod],
         changed: Callable[[], None],
     ) -> None:
-        self._volumes, self._pickers, self._queue, self._pods, self._changed = volumes, pickers, queue, pods, changed
-        self._waiting: dict[str, None] = {}
+        self._volumes, self._pickers, self._queue, self._changed = volumes, pickers, queue, changed
+        self._held = HeldPods(queue, pods)
 
     @property
     def wanted(self) -> bool:
@@ -67,12 +67,7 @@ class SeenVolumes:
         """A burst of news is over. `complete`: all three have been seen in full, once."""
         if complete and not self._volumes.complete:
             self._volumes.complete = True
-            for uid in self._waiting:
-                pod = self._pods.get(uid)
-                if pod is not None and pod.state is PodState.BACKOFF:
-                    self._queue.remove(pod)
-                    self._queue.push(pod)
-            self._waiting.clear()
+            self._held.release()
         self._changed()
 
     def holds_up(self, pod: PendingPod) -> bool:
@@ -80,8 +75,7 @@ class SeenVolumes:
         if self._volumes.complete or not self._pickers[pod.template.scheduler_name].algorithm.looks_at_volumes:
             return False
         self._volumes.wanted = True
-        self._queue.back_off(pod, math.inf)
-        self._waiting[pod.uid] = None
+        self._held.hold(pod)
         return True
 
 
