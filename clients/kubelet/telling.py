@@ -81,7 +81,8 @@ class Telling:
                 return False
             untold = self._registrar.untold(incarnation)
             for name, node_uid in untold.items():
-                if self._sees_all(name):
+                # Others may have been switched off while one was told of.
+                if name in self._kubelets and self._sees_all(name):
                     await self._tell(self._kubelets[name], node_uid, incarnation)
         except UrsaError as error:
             self._log.info("%s is not told what runs here: %s; it will be", self._resource_client.partition, error)
@@ -109,6 +110,8 @@ class Telling:
             batch = lacking[:BATCH_OPERATIONS_MAX]
             await self._carry_out([_placement(pod, kubelet.name, node_uid) for pod in batch], incarnation)
             made.update((pod.uid, None) for pod in batch)
+        if self._kubelets.get(kubelet.name) is not kubelet:
+            return  # Switched off meanwhile, it has no pods any more: not all of them were told.
         mark = {"metadata": {"annotations": {TOLD_ANNOTATION: incarnation}}}
         await self._carry_out([patch_operation(NODES_RESOURCE, ObjectKey("", "", kubelet.name), mark)], incarnation)
         self.told += 1

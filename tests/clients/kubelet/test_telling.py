@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
+from ursa.clients.kubelet import telling
 from ursa.clients.operations import bind_operation, raise_for_error
 from ursa.clients.placements import PLACEMENTS
 from ursa.proto.objects import Object
@@ -146,5 +149,39 @@ def test_a_node_that_was_deleted_since_is_told_of_again() -> None:
         await cluster.observer.resource_clients[HOME].delete("nodes", node_key("node-0"))
         await seconds_pass(10)
         assert await mark(cluster) == "second"
+
+    run(main)
+
+
+async def switched_off_while_it_is_told_of(cluster: Cluster, name: str) -> None:
+    """One of two nodes, with two pods on node-0, while the first batch about node-0 is on its way."""
+    hollow = cluster.host(nodes=2)
+    await until(all_ready(hollow))
+    await cluster.create("tp-1", pod("a"), pod("b"))
+    await seconds_pass(5)
+    await cluster.restart(HOME, set_back(cluster, "second"))
+    cluster.transports[HOME].latency_seconds = (0.5, 0.5)
+    with trio.fail_after(10):
+        while not await placements(cluster):
+            await seconds_pass(0.05)
+    hollow.remove_nodes([name])
+    await seconds_pass(30)
+
+
+def test_a_node_that_is_switched_off_while_another_is_told_of_is_left_out() -> None:
+    async def main(cluster: Cluster) -> None:
+        await switched_off_while_it_is_told_of(cluster, "node-1")
+        assert [await mark(cluster, name) for name in ("node-0", "node-1")] == ["second", ""]
+
+    run(main)
+
+
+def test_a_node_that_is_switched_off_before_all_is_told_of_it_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "BATCH_OPERATIONS_MAX", 1)
+
+    async def main(cluster: Cluster) -> None:
+        await switched_off_while_it_is_told_of(cluster, "node-0")
+        assert len(await placements(cluster)) == 1
+        assert await mark(cluster) == ""
 
     run(main)
