@@ -21,7 +21,7 @@ from ...proto.errors import InputError
     type=click.Choice(["order", "random"]),
     default="order",
     show_default=True,
-    help="Who gets a pod where scores are equal: the first node in order, or any.",
+    help="Who gets a pod where scores are equal: the first node in an order drawn from the seed, or any.",
 )
 @click.option(
     "--shared-seeds",

@@ -1,8 +1,9 @@
 """Pods placed one after the other on empty nodes, by the scheduler's own picker and node table, and nothing else.
 
 What does not fit when it comes is not tried again, and nothing leaves. Of nodes with equal scores the first in order
-takes the pod, as in the simulator of the paper the experiment is from (`Ties.ORDER`), or any, as in Ursa's schedulers
-(`Ties.RANDOM`): with scores as coarse as 0 to 100 this decides as much as the scores.
+takes the pod, in an order that is drawn from the seed once, as in the simulator of the paper the experiment is from
+(`Ties.ORDER`), or any, as in Ursa's schedulers (`Ties.RANDOM`): with scores as coarse as 0 to 100 this decides as much
+as the scores.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class _Run:
     ) -> None:
         self._capacity, self._ties, self._fragments = workload.capacity, ties, fragments
         self._nodes = NodeColumns(seed)
-        for node in workload.nodes:
+        # A trace's own order goes by models: pods that every node suits alike would all go to one of them.
+        for node in Random(f"nodes {seed}").sample(workload.nodes, len(workload.nodes)):
             self._nodes.set_node(_PARTITION, node.name, read_node(node))
         self._nodes.set_open(_PARTITION, is_open=True)
         self._picker = Picker(self._nodes, Random(seed), len(workload.kinds), profile)

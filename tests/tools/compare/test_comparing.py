@@ -123,6 +123,15 @@ def test_arrivals_are_all_kinds_once_and_then_some_more_up_to_the_bound() -> Non
     assert workload.arrivals(6) != arrivals
 
 
+def test_which_node_comes_first_where_scores_are_equal_is_drawn_from_the_seed() -> None:
+    # Who comes first and wants no GPU takes all cpu of one node: that with one GPU, or that with two.
+    workload = gpus((1, 10), (2, 10), pods=[(0, 10_000), (1000, 1000)])
+    packed = scored_by("GpuPacking").make([])
+    fillings = [fill(workload, packed, seed) for seed in range(40) if workload.arrivals(seed)[:2] == [0, 1]]
+    allocated = {round(filling.allocated) for filling in fillings}
+    assert allocated == {33, 67}
+
+
 def test_of_equal_scores_the_first_node_takes_the_pod_or_any() -> None:
     workload, packed = make_workload("gpu"), scored_by("GpuPacking").make([])
     first, any_node = (fill(workload, packed, 1, ties) for ties in (Ties.ORDER, Ties.RANDOM))
