@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 
 from ...storage.failpoints import NAMES as FAILPOINTS
+from .gpus import with_gpus
 from .plan import Fault, Knobs, Operation, Plan, Scheduling, Topology
 from .services import with_services
 from .widening import EXTRA_KINDS, EXTRA_WORKLOADS, LAST_START, draw_extra_fault, draw_extra_operation, widened
@@ -98,7 +99,7 @@ def draw_plan(seed: int, swarm: Swarm = Swarm()) -> Plan:
     if swarm.workload is None or "moves" in swarm.workload:
         plan = _with_moves(Random(f"{seed}/plan/moves"), plan, always=swarm.workload is not None)
     plan = widened(plan, operations=swarm.workload is None, faults=swarm.faults is None)
-    return with_services(plan) if swarm.workload is None else plan
+    return with_gpus(with_services(plan)) if swarm.workload is None else plan
 
 
 def _draw_knobs(random: Random, swarm: Swarm) -> Knobs:

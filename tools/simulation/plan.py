@@ -143,6 +143,7 @@ class Knobs:
     stop_delay_seconds: tuple[float, float] = (0.0, 1.0)
     node_cpu: str = "4"
     node_pods: int = 110
+    node_gpus: int = 0
 
     def with_(self, **changes: Any) -> Self:
         return replace(self, **changes)

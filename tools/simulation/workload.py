@@ -15,6 +15,7 @@ from ...clients.client import ClientSet, PartitionClient
 from ...proto.errors import ApiError, Conflict, InputError, LinkError, NotFound, TooManyRequests
 from ...proto.kinds import BY_KIND
 from ...proto.objects import Object, ObjectKey
+from ...proto.quantities import GPU_MILLI
 from ...proto.tenants import ACTIVE, TENANTS, record_of
 from ..tenant_acts import move_tenant
 from .plan import Operation, Topology
@@ -140,8 +141,13 @@ async def _list(client: PartitionClient, arguments: Any) -> None:
     await client.list(CONFIGMAPS, tenant=arguments["tenant"], resource_version=version, limit=arguments.get("limit", 0))
 
 
+def _requests(arguments: Any) -> dict[str, str | int]:
+    gpu = arguments.get("gpu", 0)
+    return {"cpu": arguments.get("cpu", "100m"), **({GPU_MILLI: gpu} if gpu else {})}
+
+
 def _template(arguments: Any, image: str) -> dict[str, Any]:
-    name, requests = arguments["name"], {"cpu": arguments.get("cpu", "100m"), "memory": "64Mi"}
+    name, requests = arguments["name"], {**_requests(arguments), "memory": "64Mi"}
     container = {"name": "main", "image": image, "resources": {"requests": requests}}
     return {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
 
@@ -209,7 +215,7 @@ async def _delete_workload(client: PartitionClient, arguments: Any) -> None:
 
 
 async def _pod(client: PartitionClient, arguments: Any) -> None:
-    container = {"name": "main", "image": "app:1", "resources": {"requests": {"cpu": arguments["cpu"]}}}
+    container = {"name": "main", "image": "app:1", "resources": {"requests": _requests(arguments)}}
     spec: dict[str, Any] = {"containers": [container]}
     obj = _object("v1", "Pod", arguments, spec=spec)
     if arguments.get("run_seconds"):

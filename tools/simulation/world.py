@@ -17,8 +17,10 @@ from ...clients.kubelet.options import HollowNodesOptions
 from ...clients.registry import RegistryFollower
 from ...clients.transport.interface import Transport
 from ...clients.transport.memory import MemoryTransport
+from ...proto.devices import MILLI_PER_DEVICE
 from ...proto.errors import ApiError, ServiceUnavailable
 from ...proto.kinds import Role
+from ...proto.quantities import GPU_MILLI
 from ...proto.sessions import Caller, ServerStream
 from .. import makers
 from ..clocks import MOCK_START_SECONDS
@@ -59,7 +61,9 @@ class World:
             for names, role in ((topology.tenant_names, Role.TENANT), (topology.resource_names, Role.RESOURCE))
             for name in names
         }
-        nodes = make_nodes(topology.nodes, NodeOptions(cpu=self.knobs.node_cpu, pods=self.knobs.node_pods))
+        gpus = {GPU_MILLI: MILLI_PER_DEVICE * self.knobs.node_gpus} if self.knobs.node_gpus else {}
+        options = NodeOptions(cpu=self.knobs.node_cpu, pods=self.knobs.node_pods, extended=gpus)
+        nodes = make_nodes(topology.nodes, options)
         self.nodes = spread(nodes, topology.resource_names)
         # Partitions that are lost for good, and whether the registry says so; and those being drained.
         self.lost: dict[str, bool] = {}
