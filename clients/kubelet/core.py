@@ -16,20 +16,18 @@ pod of a partition that says nothing goes on as it is.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from random import Random
 
 from ...proto import ursa_pb2 as pb
-from ...proto.devices import recorded_devices
 from ...proto.objects import Object, ObjectKey, decode
-from ...proto.quantities import GPU_MILLI, resource_list
 from . import statuses
-from .devices import Devices
 from .options import HollowNodesOptions, draw
 from .pod import InstanceChange, Outbox, Pod, Question, Sent, State, Timer
+from .pod_addresses import PodAddresses
 from .pod_spec import pod_spec
 from .readings import internal_ip, order_of_adoption, phase_of, time_or
+from .room import Room
 from .runs import Run, run_of
 from .source import Source, Sources
 from .static_pods import StaticPods, is_mirror
@@ -71,16 +69,11 @@ class Kubelet:
         status = node.status
         self.name = node.name
         self.home = home
-        self.allocatable = resource_list(status.get("allocatable") or status.get("capacity"))
-        self.used: dict[str, int] = dict.fromkeys(self.allocatable, 0)
-        self._devices = Devices()
+        self.room = Room(node)
         self.instances = 0
-        self._labels = dict(node.labels)
         self._address = internal_ip(status)
         self._host_ip = statuses.host_ip(self._address)
-        checksum = zlib.crc32(self.name.encode())
-        self._ip_prefix = f"fd00:{checksum >> 16:x}:{checksum & 0xFFFF:x}::"
-        self._last_ip = 0
+        self._addresses = PodAddresses(self.name)
         self._last_timer = 0
         self._outbox = outbox
         self._random = random
@@ -277,8 +270,8 @@ class Kubelet:
             self._forget(source.pods[predecessor])
         pod = Pod(self, partition, key, metadata.uid, pod_spec(message.spec))
         pod.node_bound = any(owner.kind in _NODE_BOUND_OWNERS for owner in metadata.owner_references)
-        self._read_devices(pod, message)
-        if self._lack_of_room(pod) is not None and any(each.lost for each in self._sources.pods()):
+        self.room.read_devices(pod, message)
+        if self.room.lack(pod) is not None and any(each.lost for each in self._sources.pods()):
             source.waiting[pod.uid] = message  # What is being asked about may be gone.
             return
         source.add(pod)
@@ -298,11 +291,11 @@ class Kubelet:
     def admit(self, pod: Pod, message: pb.Object, now: float) -> None:
         pod.observed_seconds = now
         pod.start_ms = round(now * 1000)
-        refusal = self._refusal(pod)
+        refusal = self.room.refusal(pod)
         if refusal is not None:
             self._refuse(pod, *refusal)
             return
-        self._reserve(pod)
+        self.room.hold(pod)
         if pod.spec.runs_to_completion:
             pod.run = run_of(message)
         delay = draw(self._options.start_delay_seconds, self._random)
@@ -313,16 +306,16 @@ class Kubelet:
 
     def _adopt(self, pod: Pod, message: pb.Object, now: float) -> None:
         pod.start_ms = pod.running_ms = round(now * 1000)
-        refusal = self._lack_of_room(pod)
+        refusal = self.room.lack(pod)
         if refusal is not None:
             self._refuse(pod, *refusal)
             return
-        self._reserve(pod)
+        self.room.hold(pod)
         self._accept_status(pod, message)
         self._begin_instance(pod)
         status = decode(message.status)
         pod.ip = str(status.get("podIP") or "")
-        self._keep_ip(pod.ip)
+        self._addresses.keep(pod.ip)
         pod.start_ms = pod.running_ms = time_or(status.get("startTime"), pod.start_ms)
         if pod.spec.runs_to_completion:
             pod.run = run_of(message)
@@ -330,49 +323,16 @@ class Kubelet:
             if pod.run is not None:
                 self._set_timer(pod, max(now, pod.running_ms / 1000 + pod.run.seconds))
 
-    # ------------------------------------------------------------------------------- admission
-
-    def _refusal(self, pod: Pod) -> tuple[str, str] | None:
-        """Reason and message, in Kubernetes' words; None: admitted."""
-        if pod.spec.error:
-            return "UnexpectedAdmissionError", f"the pod's requests cannot be read: {pod.spec.error}"
-        labels = self._labels
-        for name, value in pod.spec.node_selector.items():
-            if labels.get(name) != value:
-                return "NodeAffinity", f"node {self.name} does not match the pod's node selector {name}={value}"
-        return self._lack_of_room(pod)
-
-    def _lack_of_room(self, pod: Pod) -> tuple[str, str] | None:
-        used, allocatable = self.used, self.allocatable
-        for name, units in pod.spec.requests.items():
-            if units and used.get(name, 0) + units > allocatable.get(name, 0):
-                return f"OutOf{name}", (
-                    f"node {self.name} has not enough {name}, requested: {units}, used: {used.get(name, 0)},"
-                    f" capacity: {allocatable.get(name, 0)}"
-                )
-        if taken := self._devices.why_not(pod):
-            return f"OutOf{GPU_MILLI}", f"node {self.name} has not enough {GPU_MILLI} {taken}"
-        return None
-
     def _refuse(self, pod: Pod, reason: str, message: str) -> None:
         self._outbox.rejections[reason] = self._outbox.rejections.get(reason, 0) + 1
         pod.state = State.FINISHED
         pod.status = statuses.refused(reason, message, pod.start_ms)
         self.want(pod)
 
-    def _reserve(self, pod: Pod) -> None:
-        used = self.used
-        for name, units in pod.spec.requests.items():
-            used[name] = used.get(name, 0) + units
-        self._devices.hold(pod)
-
     def _release(self, pod: Pod) -> None:
         """The pod's resources are free again; call it before the state changes."""
         if pod.holds_resources:
-            used = self.used
-            for name, units in pod.spec.requests.items():
-                used[name] -= units
-            self._devices.release(pod)
+            self.room.release(pod)
         if pod.is_instance:
             self.instances -= 1
             if self._outbox.instances is not None:
@@ -388,8 +348,7 @@ class Kubelet:
 
     def _start(self, pod: Pod, now: float) -> None:
         self._begin_instance(pod)
-        self._last_ip += 1
-        pod.ip = f"{self._ip_prefix}{self._last_ip:x}"
+        pod.ip = self._addresses.next()
         pod.running_ms = round(now * 1000)
         self._show_running(pod)
         if pod.run is not None:
@@ -491,18 +450,11 @@ class Kubelet:
 
     def _observe(self, pod: Pod, message: pb.Object, now: float) -> None:
         metadata = message.metadata
-        self._read_devices(pod, message)
+        self.room.read_devices(pod, message)
         if metadata.deletion_ms:
             self._stop(pod, metadata.deletion_grace_seconds, now)
         elif message.status != pod.status:
             self._observe_status(pod, message)
-
-    def _read_devices(self, pod: Pod, message: pb.Object) -> None:
-        """Where its partition was set back, the same pod may have been bound to other ones of ours."""
-        if GPU_MILLI in pod.spec.requests:
-            pod.devices = recorded_devices(message.metadata.annotations, pod.spec.requests)
-            if self._devices.holds(pod):
-                self._devices.hold(pod)
 
     def _observe_status(self, pod: Pod, message: pb.Object) -> None:
         """A status that is not what we want the API to show: another's, or an older one of ours."""
@@ -542,8 +494,3 @@ class Kubelet:
         self._last_timer += 1
         pod.timer = self._last_timer
         self._outbox.timers.append(Timer(when, pod, pod.timer))
-
-    def _keep_ip(self, address: str) -> None:
-        """An adopted pod keeps its address: later ones count on from it."""
-        if address.startswith(self._ip_prefix):
-            self._last_ip = max(self._last_ip, int(address.removeprefix(self._ip_prefix), 16))

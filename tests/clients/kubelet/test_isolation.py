@@ -110,7 +110,7 @@ def test_room_is_free_once_a_pod_was_stopped_and_one_that_was_being_stopped_is_l
     bench.changed("tp-1", going)
     assert bench.kubelet.instances == 2
     assert bench.kubelet.fence("tp-1", 200.0) == 2
-    assert (bench.kubelet.instances, set(bench.kubelet.used.values())) == (0, {0})
+    assert (bench.kubelet.instances, set(bench.kubelet.room.used.values())) == (0, {0})
     assert {uid: status is None for uid, status in bench.taken("tp-1")} == {"a": False, "b": True}
 
 

@@ -124,7 +124,7 @@ def test_a_pod_that_somebody_else_has_declared_failed_stops() -> None:
     bench.acknowledge("tp-1", revision=11)
     bench.changed("tp-1", pod_message(phase="Failed", revision=12))
     assert bench.kubelet.instances == 0
-    assert bench.kubelet.used == {"cpu": 0, "memory": 0, "pods": 0}
+    assert bench.kubelet.room.used == {"cpu": 0, "memory": 0, "pods": 0}
     assert bench.taken("tp-1") == []
 
 
@@ -153,7 +153,7 @@ def test_a_pod_without_room_is_refused(requests: dict[str, str], reason: str) ->
     assert (status["phase"], status["reason"]) == ("Failed", reason)
     assert "requested" in status["message"]
     assert bench.kubelet.instances == 0
-    assert not any(bench.kubelet.used.values())
+    assert not any(bench.kubelet.room.used.values())
     assert bench.outbox.rejections == {reason: 1}
 
 
@@ -187,7 +187,7 @@ def test_init_containers_need_room_one_at_a_time() -> None:
     bench = Bench()
     init = [{"name": f"init-{n}", "image": "app", "resources": {"requests": {"cpu": "700m"}}} for n in range(2)]
     bench.changed("tp-1", pod_message(initContainers=init))
-    assert bench.kubelet.used["cpu"] == 700
+    assert bench.kubelet.room.used["cpu"] == 700
 
 
 def test_a_node_selector_must_match() -> None:
@@ -249,10 +249,10 @@ def test_a_stopping_pod_keeps_its_room_until_it_has_stopped() -> None:
     bench.acknowledge("tp-1")
     bench.changed("tp-1", pod_message(deletion_ms=1, revision=11))
     bench.pass_time(4.9)
-    assert bench.kubelet.used["cpu"] == 100
+    assert bench.kubelet.room.used["cpu"] == 100
     assert bench.taken("tp-1") == []
     bench.pass_time(0.1)
-    assert bench.kubelet.used["cpu"] == 0
+    assert bench.kubelet.room.used["cpu"] == 0
     assert bench.taken("tp-1") == [("uid-1", None)]
 
 
@@ -307,7 +307,7 @@ def test_a_vanished_pod_frees_its_room_at_once() -> None:
     bench.changed("tp-1", pod_message())
     bench.deleted("tp-1", "uid-1")
     assert bench.kubelet.instances == 0
-    assert bench.kubelet.used["cpu"] == 0
+    assert bench.kubelet.room.used["cpu"] == 0
     assert bench.taken("tp-1") == []
 
 
@@ -379,7 +379,7 @@ def test_a_pod_with_a_run_time_succeeds_and_frees_its_room() -> None:
     [(_, status)] = bench.taken("tp-1")
     assert status["phase"] == "Succeeded"
     assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
-    assert not any(bench.kubelet.used.values())
+    assert not any(bench.kubelet.room.used.values())
 
 
 def test_a_pod_whose_exit_code_is_not_0_fails() -> None:
@@ -392,7 +392,7 @@ def test_a_pod_whose_exit_code_is_not_0_fails() -> None:
     assert status["phase"] == "Failed"
     terminated = status["containerStatuses"][0]["state"]["terminated"]
     assert (terminated["exitCode"], terminated["reason"]) == (3, "Error")
-    assert not any(bench.kubelet.used.values())
+    assert not any(bench.kubelet.room.used.values())
 
 
 def test_containers_that_restart_on_failure_do_so_ever_later() -> None:

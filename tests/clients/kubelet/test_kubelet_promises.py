@@ -189,9 +189,9 @@ class World:
         kubelet = self.bench.kubelet
         pods = kubelet.pods()
         holders = [pod for pod in pods if pod.holds_resources]
-        for resource, allocatable in kubelet.allocatable.items():
+        for resource, allocatable in kubelet.room.allocatable.items():
             used = sum(pod.spec.requests.get(resource, 0) for pod in holders)
-            assert kubelet.used[resource] == used <= allocatable
+            assert kubelet.room.used[resource] == used <= allocatable
         instances = [pod for pod in pods if pod.is_instance]
         assert kubelet.instances == len(instances)
         names = [(pod.partition, pod.key) for pod in instances]

@@ -63,7 +63,7 @@ def test_it_ends_where_the_other_partition_says_that_it_is_gone() -> None:
     bench.deleted("tp-1", "uid-1", moved_to="tp-2")
     bench.say_gone()
     assert bench.states() == {}
-    assert bench.kubelet.used["cpu"] == 0
+    assert bench.kubelet.room.used["cpu"] == 0
 
 
 def test_what_is_missing_from_a_full_view_is_asked_about_before_it_is_stopped() -> None:
