@@ -184,7 +184,8 @@ def _of_stateful_sets(
 
 
 def _of_daemon_sets(daemon_sets: Iterable[Object], pods: Iterable[Object], nodes: Iterable[Object]) -> Iterator[str]:
-    """One on each node, unless there is no room; never two."""
+    """One on each node, unless there is no room; never two. A node that lacks one is all that may be unavailable, so an
+    update waits for it, as in Kubernetes."""
     on: dict[str, list[str]] = {}
     for pod in pods:
         on.setdefault(_owner(pod), []).append(pod.spec.get("nodeName", ""))
@@ -196,7 +197,7 @@ def _of_daemon_sets(daemon_sets: Iterable[Object], pods: Iterable[Object], nodes
             yield f"{name} has pods on {sorted(has)}, of the nodes {there}"
         elif each.status.get("desiredNumberScheduled", 0) != len(there):
             yield f"{name} says that {each.status.get('desiredNumberScheduled', 0)} of {len(there)} nodes want a pod"
-        elif each.status.get("updatedNumberScheduled", 0) != len(has):
+        elif len(has) == len(there) and each.status.get("updatedNumberScheduled", 0) != len(has):
             yield f"{name} says that {each.status.get('updatedNumberScheduled', 0)} of {len(has)} pods are updated"
 
 
