@@ -10,6 +10,7 @@ are 95 % full: 12 % of the claims were refused without turns (`make bench-span`)
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final
 
@@ -21,6 +22,19 @@ from .pod_queue import MOVE_SECONDS_MIN
 TURN_SECONDS: Final = MOVE_SECONDS_MIN + 0.05
 # However many schedulers there are, nobody waits for longer than so many turns.
 TURNS_MAX: Final = 4
+# What a pod needs often became free bit by bit, as a node without pods does, so a turn counts from the last of it. But
+# a node where something becomes free all the time is not withheld for longer than so many times its turn, or it would
+# never be anybody else's. (With GPUs spread to 50 %, turns that counted from the first left 0.8 to 1.0 % of the claims
+# refused, these 0.3 to 0.5 %.)
+EXTENSION_MAX: Final = 2.0
+
+
+@dataclass
+class _Turn:
+    """When this scheduler's turn comes at a node, and when at the latest."""
+
+    at: float
+    latest: float
 
 
 class Turns:
@@ -28,25 +42,35 @@ class Turns:
 
     def __init__(self, nodes: NodeColumns) -> None:
         self._nodes = nodes
-        self._until: list[tuple[float, int]] = []
+        self._due: list[tuple[float, int]] = []  # A heap: when to look at a slot, at the latest.
+        self._turns: dict[int, _Turn] = {}
 
     def advance(self, now: float) -> bool:
         """Withhold what has become free since the last time, and offer what was withheld for long enough. True: there
         was something to offer."""
         nodes = self._nodes
         for slot in nodes.take_freed():
-            # Not for longer if more becomes free meanwhile: a busy node would never be anybody else's.
-            if slot not in nodes.withheld:
-                nodes.withhold(slot)
-                heappush(self._until, (now + min(nodes.turn(slot), TURNS_MAX) * TURN_SECONDS, slot))
-        offered = False
-        while self._until and self._until[0][0] <= now:
-            _, slot = heappop(self._until)
+            seconds = min(nodes.turn(slot), TURNS_MAX) * TURN_SECONDS
             if slot in nodes.withheld:
+                turn = self._turns[slot]
+                turn.at = min(now + seconds, turn.latest)
+            else:
+                nodes.withhold(slot)
+                self._turns[slot] = _Turn(now + seconds, now + EXTENSION_MAX * seconds)
+                heappush(self._due, (now + seconds, slot))
+        offered = False
+        while self._due and self._due[0][0] <= now:
+            _, slot = heappop(self._due)
+            if slot not in nodes.withheld:
+                continue
+            if self._turns[slot].at > now:
+                heappush(self._due, (self._turns[slot].at, slot))
+            else:
+                del self._turns[slot]
                 nodes.offer(slot)
                 offered = True
         return offered
 
     def next_deadline(self) -> float:
         """When `advance` next has something to offer; infinity: not before something happens."""
-        return self._until[0][0] if self._until else math.inf
+        return self._due[0][0] if self._due else math.inf

@@ -12,7 +12,7 @@ from ursa.clients.scheduler.core import SchedulingCore
 from ursa.clients.scheduler.framework.column import INFEASIBLE
 from ursa.clients.scheduler.node_facts import read_node
 from ursa.clients.scheduler.template import Templates
-from ursa.clients.scheduler.turns import TURN_SECONDS, TURNS_MAX, Turns
+from ursa.clients.scheduler.turns import EXTENSION_MAX, TURN_SECONDS, TURNS_MAX, Turns
 from ursa.proto.objects import encode
 
 from .objects import node, picker, placement, pod, pod_spec, shape
@@ -70,14 +70,26 @@ def test_the_first_one_differs_from_node_to_node() -> None:
     assert sorted(set(last)) == [0, 1, 2]
 
 
-def test_a_node_that_becomes_free_again_and_again_is_not_withheld_for_ever() -> None:
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0.0, TURN_SECONDS), max_size=20))
+def test_a_turn_counts_from_what_became_free_last_but_not_for_ever(gaps: list[float]) -> None:
     other = next(number for number in range(2) if not Shard(number, 2).owns("n"))
     known = OneNode("n", Shard(other, 2))
     known.free()
-    for step in range(5):
-        assert not known.picks(step * TURN_SECONDS / 5)
+    now, latest = 0.0, EXTENSION_MAX * TURN_SECONDS
+    assert not known.picks(now)
+    for gap in gaps:
+        if now + gap >= latest:
+            break
+        now += gap
         known.nodes.room_made(known.slot)
-    assert known.picks(TURN_SECONDS)
+        assert not known.picks(now), "the last of it has only just become free"
+    due = known.turns.next_deadline()
+    while not known.picks(due):
+        later = known.turns.next_deadline()
+        assert later > due, "it would look again and again"
+        due = later
+    assert due == min(now + TURN_SECONDS, latest)
 
 
 def test_a_node_that_is_gone_takes_its_turn_with_it() -> None:
