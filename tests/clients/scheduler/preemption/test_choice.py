@@ -1,13 +1,14 @@
-"""Whom a pod of higher priority evicts, and where."""
+"""Whom a pod of higher priority evicts, and where. With URSA_SOAK by a hundred thousand cases each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ursa.clients.scheduler import change_log
@@ -19,38 +20,12 @@ from ursa.clients.scheduler.preemption.levels import LEVELS_MAX, NO_LEVEL, Level
 from ursa.clients.scheduler.preemption.victims import RunningPod, Victims, victims_on
 
 from ..objects import node as node_object
+from .cases import CASES, Happening, cluster_of, draw_budgets, draw_cluster, draw_happenings, draw_requests
 from .reference import Cost, Node, Pod, best_nodes, lowest_level
 
 DEFAULT = PreemptionArgs()
-BUDGETS = ("a", "b")
-amounts = st.integers(0, 3)
-requests = st.fixed_dictionaries({"cpu": st.integers(0, 3), "memory": amounts})
-
-
-def cluster_of(number: int, pods: list[tuple[int, dict[str, int], int, tuple[str, ...], bool]], *free: int) -> Node:
-    named = [Pod(f"n{number}p{each}", *pod) for each, pod in enumerate(pods)]
-    taken = {name: sum(pod.requests[name] for pod in named) for name in ("cpu", "memory")}
-    cpu, memory, suits = free
-    return Node(
-        f"n{number}",
-        {"cpu": taken["cpu"] + cpu, "memory": taken["memory"] + memory + 1},
-        {"memory": 1},
-        named,
-        suits > 0,
-    )
-
-
-def clusters(priorities: st.SearchStrategy[int]) -> st.SearchStrategy[list[Node]]:
-    """Nodes with little or less than nothing left."""
-    budgets = st.sampled_from([(), (), (), ("a",), ("b",), ("a", "b")])
-    pods = st.lists(
-        st.tuples(priorities, requests, st.integers(0, 2), budgets, st.integers(0, 7).map(lambda n: n == 0)), max_size=5
-    )
-    free = st.integers(-1, 1)
-    node = st.tuples(pods, free, free, st.integers(0, 7))
-    return st.lists(node, min_size=1, max_size=4).map(
-        lambda nodes: [cluster_of(number, *each) for number, each in enumerate(nodes)]
-    )
+seeds = st.integers(0, 2**48)
+many = settings(max_examples=CASES)
 
 
 class World:
@@ -110,15 +85,12 @@ class World:
         return self.allowed[: self.nodes.high]
 
 
-@given(
-    clusters(st.integers(-2, 4)),
-    st.integers(-1, 4),
-    st.fixed_dictionaries({"cpu": st.integers(1, 6), "memory": amounts}),
-    st.fixed_dictionaries({budget: st.integers(0, 2) for budget in BUDGETS}),
-)
-def test_the_victims_are_those_of_the_reference(
-    cluster: list[Node], priority: int, wanted: dict[str, int], spare: dict[str, int]
-) -> None:
+@many
+@given(seeds)
+def test_the_victims_are_those_of_the_reference(seed: int) -> None:
+    random = Random(seed)
+    cluster, priority = draw_cluster(random, -2, 4), random.randint(-1, 4)
+    wanted, spare = draw_requests(random), draw_budgets(random)
     world = World(cluster)
     found = world.choose(priority, wanted, spare)
     best = best_nodes(cluster, priority, wanted, spare)
@@ -132,13 +104,14 @@ def test_the_victims_are_those_of_the_reference(
     assert priorities == sorted(priorities, reverse=True), "the most important first"
 
 
-victims = st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 2)), min_size=1, max_size=3)
-
-
-@given(victims, victims, st.integers(0, 1), st.integers(0, 1))
-def test_of_two_nodes_the_one_is_better_that_kubernetes_would_take(
-    one: list[tuple[int, int]], other: list[tuple[int, int]], violations: int, other_violations: int
-) -> None:
+@many
+@given(seeds)
+def test_of_two_nodes_the_one_is_better_that_kubernetes_would_take(seed: int) -> None:
+    random = Random(seed)
+    one, other = (
+        [(random.randint(-2, 2), random.randint(0, 2)) for _ in range(random.randint(1, 3))] for _ in range(2)
+    )
+    violations, other_violations = random.randint(0, 1), random.randint(0, 1)
     costs, expected = [], []
     for pods, broken in ((one, violations), (other, other_violations)):
         ordered = sorted(pods, key=lambda pod: (-pod[0], pod[1]))
@@ -152,14 +125,11 @@ def running(pod: tuple[int, int]) -> tuple[int, tuple[tuple[int, int], ...], int
     return pod[0], (), pod[1]
 
 
-@given(
-    clusters(st.integers(-2, 4)),
-    st.integers(-1, 4),
-    st.fixed_dictionaries({"cpu": st.integers(1, 6), "memory": amounts}),
-)
-def test_where_room_begins_is_found_for_all_nodes_at_once(
-    cluster: list[Node], priority: int, wanted: dict[str, int]
-) -> None:
+@many
+@given(seeds)
+def test_where_room_begins_is_found_for_all_nodes_at_once(seed: int) -> None:
+    random = Random(seed)
+    cluster, priority, wanted = draw_cluster(random, -2, 4), random.randint(-1, 4), draw_requests(random)
     world = World(cluster)
     begins = world.levels.begins(world.charges(wanted), priority, np.array(list(world.slots.values())))
     for slot, node in enumerate(cluster):
@@ -174,12 +144,11 @@ def test_where_room_begins_is_found_for_all_nodes_at_once(
 def test_more_priorities_than_levels_cost_no_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels, "LEVELS_MAX", 2)
 
-    @given(
-        clusters(st.integers(-9, 9)),
-        st.integers(-9, 9),
-        st.fixed_dictionaries({"cpu": st.integers(1, 6), "memory": amounts}),
-    )
-    def same(cluster: list[Node], priority: int, wanted: dict[str, int]) -> None:
+    @many
+    @given(seeds)
+    def same(seed: int) -> None:
+        random = Random(seed)
+        cluster, priority, wanted = draw_cluster(random, -9, 9), random.randint(-9, 9), draw_requests(random)
         found = World(cluster).choose(priority, wanted, {"a": 0, "b": 0})
         best = best_nodes(cluster, priority, wanted, {"a": 0, "b": 0})
         assert (found is None) == (not best)
@@ -220,6 +189,8 @@ def test_what_pods_take_is_known_after_the_node_table_has_grown() -> None:
 NEEDS = {"cpu": 2, "memory": 1}
 SPARE = {"a": 0, "b": 1}
 PREEMPTOR_PRIORITY = 3
+# Each is looked at after some seven rounds.
+STORIES = CASES // 6
 
 
 def one_after_the_other(world: World, wanted: int, searched_max: int) -> Preemption | None:
@@ -242,14 +213,6 @@ def one_after_the_other(world: World, wanted: int, searched_max: int) -> Preempt
         if candidates >= wanted and not best.victims.violations:
             break
     return best
-
-
-happenings = st.tuples(
-    st.sampled_from(["comes", "ends", "is asked to go", "room goes", "allowed or not", "node"]),
-    st.integers(0, 9),
-    st.integers(-2, 3),
-    st.sampled_from([(), (), ("a",), ("b",)]),
-)
 
 
 def happen(world: World, what: str, number: int, priority: int, budgets: tuple[str, ...]) -> None:
@@ -283,21 +246,23 @@ def test_what_is_kept_from_one_pod_to_the_next_gives_the_answer_of_a_fresh_look(
     monkeypatch.setattr(levels, "LEVELS_MAX", levels_max)
     monkeypatch.setattr(change_log, "CHANGES_MAX", changes_max)
 
-    @example([cluster_of(0, [], 0, 0, 0)], [[("node", 0, 0, ())], [("allowed or not", 1, 0, ())]], 1)
-    @given(
-        clusters(st.integers(-2, 4)),
-        st.lists(st.lists(happenings, max_size=3), max_size=12),
-        st.integers(1, 5),
-    )
-    def same(cluster: list[Node], rounds: list[list[tuple[str, int, int, tuple[str, ...]]]], wanted: int) -> None:
+    def same(cluster: list[Node], rounds: list[list[Happening]], wanted: int) -> None:
         world = World(cluster)
         kept = world.candidates(PREEMPTOR_PRIORITY, NEEDS, SPARE)
-        for happening in [[], *rounds]:
-            for each in happening:
+        for happenings in [[], *rounds]:
+            for each in happenings:
                 happen(world, *each)
             assert kept.choose(world.in_use(), wanted) == one_after_the_other(world, wanted, searched_max)
 
-    same()
+    @settings(max_examples=STORIES)
+    @given(seeds)
+    def any_story(seed: int) -> None:
+        random = Random(seed)
+        rounds = [draw_happenings(random) for _ in range(random.randint(0, 12))]
+        same(draw_cluster(random, -2, 4), rounds, random.randint(1, 5))
+
+    same([cluster_of(0, [], 0, 0, 0)], [[("node", 0, 0, ())], [("allowed or not", 1, 0, ())]], 1)
+    any_story()
 
 
 def pods_world(pods: list[Pod], cpu: int = 4) -> World:
