@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import trio
 from ursa.clients.controllers import TenantControllerManager
+from ursa.clients.controllers.persistentvolume_binder import PersistentVolumeBinder
+from ursa.clients.events import EventRecorder
+from ursa.clients.informer import Informer
+from ursa.clients.spanning import SpanningInformer
 from ursa.proto.objects import Object, ObjectKey
 from ursa.proto.volumes import HOLLOW_PROVISIONER, SELECTED_NODE, SELECTED_PARTITION
 
 from .region import Region, actor, key, node, open_region, run
-from .volume_objects import CLAIMS, VOLUMES, ZONE, claim, storage_class, volume
+from .volume_objects import CLAIMS, CLASSES, VOLUMES, ZONE, claim, storage_class, volume
 
 SOON = 5.0
 
@@ -134,6 +138,36 @@ def test_a_volume_whose_claim_is_gone_is_released_or_deleted(policy: str, left: 
             assert [each.name for each in volumes] == left
             assert all(each.status["phase"] == "Released" for each in volumes)
             assert (await claim_of(region, "c")).status["phase"] == "Pending"
+
+    run(main)
+
+
+def test_a_volume_is_not_taken_back_because_the_view_does_not_show_its_claim() -> None:
+    """Only the partition says that a claim is gone."""
+
+    async def main() -> None:
+        async with open_region() as region, trio.open_nursery() as nursery:
+            shown = claim("c").with_metadata(labels={"shown": "yes"})
+            await create(region, volume("v", persistentVolumeReclaimPolicy="Delete"), shown)
+            async with trio.open_nursery() as first:
+                first.start_soon(TenantControllerManager(region.clients, "tp-1", actor()).run)
+                await trio.sleep(SOON)
+                first.cancel_scope.cancel()
+            client = region.clients.tenant_clients["tp-1"]
+            blind = Informer(client, CLAIMS, label_selector="shown=no")
+            volumes, classes = Informer(client, VOLUMES), Informer(client, CLASSES)
+            nodes = SpanningInformer(region.clients.resource_clients, "nodes")
+            events = EventRecorder(client, actor(), "test")
+            binder = PersistentVolumeBinder(client, blind, volumes, classes, nodes, events, actor())
+            for part in (blind, volumes, classes, nodes, events, binder):
+                nursery.start_soon(part.run)
+            await trio.sleep(SOON)
+            assert volumes.objects
+            assert await bindings(region) == {"v": "c"}
+            await region.tenant_client().delete(CLAIMS, key("c"))
+            await trio.sleep(SOON)
+            assert not (await region.tenant_client().list(VOLUMES)).items, "now the partition has said so"
+            nursery.cancel_scope.cancel()
 
     run(main)
 

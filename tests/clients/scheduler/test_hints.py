@@ -21,9 +21,10 @@ from ursa.clients.scheduler.framework.interface import (
 )
 from ursa.clients.scheduler.framework.node_view import NodeView
 from ursa.clients.scheduler.framework.shape import Shape
-from ursa.clients.scheduler.hints import NODE_ADDED, ROOM_MADE, SLOTS_MAX, Happened, Refusers, with_room
+from ursa.clients.scheduler.hints import NODE_ADDED, POD_GONE, ROOM_MADE, SLOTS_MAX, Happened, Refusers, with_room
 from ursa.clients.scheduler.node_facts import read_node, what_changed
 from ursa.clients.scheduler.pending import PendingPod, PodState
+from ursa.clients.scheduler.plugins.volume_binding import CLAIM_CHANGED, CLASS_CHANGED, VOLUME_CHANGED
 from ursa.clients.scheduler.pod_queue import PodQueue
 from ursa.clients.scheduler.template import Template
 from ursa.proto import ursa_pb2 as pb
@@ -47,6 +48,11 @@ class OfNode(NodeFilterPlugin):
 class OfRoom(OfNode):
     name = "OfRoom"
     depends = Depends.ROOM
+
+
+class OfVolumes(OfNode):
+    name = "OfVolumes"
+    depends = Depends.VOLUMES
 
 
 class Exact(OfRoom, EnqueuePlugin):
@@ -236,20 +242,22 @@ def test_a_claim_that_is_refused_makes_room_for_who_was_parked_because_of_it() -
     assert world.picked == ["p1", "p2"]
 
 
-def test_who_refuses_is_worked_out_anew_after_news_of_nodes_only() -> None:
+@pytest.mark.parametrize("news", [LABELS_CHANGED, CLAIM_CHANGED, VOLUME_CHANGED, CLASS_CHANGED])
+def test_who_refuses_is_worked_out_anew_after_news_of_nodes_and_volumes_only(news: ClusterEvent) -> None:
     asked: list[Refusers] = []
+    refusers = (OfVolumes(),)
 
     def refusers_of(shape: Shape, before: Refusers) -> Refusers:
         asked.append(before)
-        return (OfRoom(),)
+        return refusers
 
     queue = PodQueue(refusers_of)
     obj = pod("p")
     queue.park(PendingPod(obj, SHAPE, 1, 0.0))
-    for turn, event in enumerate((ROOM_MADE, LABELS_CHANGED)):
+    for turn, event in enumerate((ROOM_MADE, POD_GONE, news)):
         queue.help(event, 0)
         queue.move(float(turn), lambda _: False)
-    assert [before is None for before in asked] == [True, False, True]
+    assert [before is None for before in asked] == [True, False, False, True]
 
 
 def test_one_that_fits_nowhere_holds_nobody_up_whatever_its_priority() -> None:

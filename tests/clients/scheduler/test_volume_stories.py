@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.operations import patch_operation
 from ursa.clients.scheduler.framework.shape import Shape
+from ursa.clients.scheduler.options import SchedulerOptions
 from ursa.clients.scheduler.pending import PodState
 from ursa.clients.volumes.reading import read_claim, read_volume
 from ursa.clients.volumes.writing import claim_volume
@@ -30,8 +31,8 @@ RESOURCES = {"PersistentVolumeClaim": CLAIMS, "PersistentVolume": VOLUMES, "Stor
 
 
 class World(Rig):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, options: SchedulerOptions | None = None) -> None:
+        super().__init__(options)
         for partition, zone in ZONES.items():
             self.add_node(partition, node("same", labels={ZONE: zone}))
 
@@ -196,6 +197,35 @@ def test_a_volume_that_another_was_given_meanwhile_is_not_taken_from_it() -> Non
     world.settle()
     world.check()
     assert world.all(VOLUMES)["v"].spec["claimRef"] == reference
+
+
+def test_a_node_is_given_up_when_nobody_makes_the_volume_in_time() -> None:
+    profile = {"pluginConfig": [{"name": "VolumeBinding", "args": {"bindTimeoutSeconds": 5}}]}
+    world = World(SchedulerOptions(profiles=(profile,)))
+    world.create(storage_class("theirs", waits=True, provisioner="example.com/disks"), claim("c", class_name="theirs"))
+    uid = world.add_pod(using("p", "c"))
+
+    def go_on(until: float) -> None:
+        """As one that sleeps while there is nothing to do; with a bound, for one that never does."""
+        for _ in range(100):
+            news = [name for name in list(world.feeds) if world.deliver(*name)]
+            world.step()
+            sent = [name for name in world.outbox if world.send(name)]
+            for name in sent:
+                world.carry_out(name)
+                world.answer(name)
+            if not (news or sent):
+                world.now = max(world.now, min(world.core.next_deadline(), until))
+            if world.now >= until:
+                return
+        raise AssertionError("it never sleeps")
+
+    go_on(4.0)
+    assert len(world.claims(uid)) == 1
+    go_on(5.9)
+    assert world.claims(uid) == [], "its node is another's for the moment"
+    assert any("after 5 s it is not ready to be bound" in each for each in world.reports)
+    assert not world.bound
 
 
 def test_of_two_that_give_one_volume_away_at_once_one_is_refused() -> None:

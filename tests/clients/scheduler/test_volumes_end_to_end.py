@@ -191,25 +191,6 @@ def test_a_pod_with_several_claims_goes_where_all_of_them_can_be_had() -> None:
     run(main)
 
 
-def test_a_node_is_given_up_when_nobody_makes_the_volume_in_time() -> None:
-    profile = {"pluginConfig": [{"name": "VolumeBinding", "args": {"bindTimeoutSeconds": 5}}]}
-
-    async def main() -> None:
-        made = storage_class("theirs", waits=True, provisioner="example.com/disks")
-        options = SchedulerOptions(profiles=(profile,))
-        async with World().opened(made, claim("c", class_name="theirs"), options=options) as world:
-            await world.create(using("p", "c"))
-            await trio.sleep(4)
-            assert len(await world.claims()) == 1
-            await trio.sleep(1.6)
-            assert await world.claims() == {}, "its node is another's for the moment"
-            assert await world.bound() == {}
-            await trio.sleep(2)
-            assert any("after 5 s it is not ready to be bound" in each for each in await world.events_of("p"))
-
-    run(main)
-
-
 def test_a_scheduler_that_is_replaced_at_any_moment_leaves_no_pod_without_its_volumes() -> None:
     async def main() -> None:
         for milliseconds in (3, 6, 9, 13, 18, 25, 40):
