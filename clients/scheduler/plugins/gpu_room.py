@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from ..framework.interface import Scores, Slots
 from ..framework.shape import Shape
 
 Floats = NDArray[np.float64]
+
+# Of a gain in milli. What a sum is in its last bits depends on how many nodes are looked at together, and where nothing
+# is gained that would be the difference between two scores.
+GAIN_DECIMALS: Final = 6
 
 
 class Wish(NamedTuple):
@@ -83,4 +87,5 @@ def take_whole(wish: Wish, room: Room) -> Floats:
 
 def sigmoid_score(gain: Floats) -> Scores:
     """0 to 100 for any gain in milli; 50 for none. As coarse as the scores of Kubernetes, whose ties decide much."""
-    return np.floor(100.0 / (1.0 + np.exp(-np.clip(gain / 1000.0, -50.0, 50.0)))).astype(np.int64)
+    rounded = np.round(gain, GAIN_DECIMALS)
+    return np.floor(100.0 / (1.0 + np.exp(-np.clip(rounded / 1000.0, -50.0, 50.0)))).astype(np.int64)

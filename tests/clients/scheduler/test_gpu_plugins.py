@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ursa.clients.scheduler.columns import NodeColumns
 from ursa.clients.scheduler.devices import NO_DEVICE
@@ -137,7 +137,7 @@ def naive_stranding(cpu: float, gpu: float) -> float:
 
 
 def sigmoid(gain: float) -> int:
-    return math.floor(100 / (1 + math.exp(-gain / 1000)))
+    return math.floor(100 / (1 + math.exp(-round(gain, 6) / 1000)))
 
 
 def naive_score(plugin: ScorePlugin, model: Model, pod: Shape, slot: int) -> int:
@@ -209,10 +209,7 @@ def same_as_of_single_nodes(model: Model, pod: Shape) -> None:
         assert ((scores >= 0) & (scores <= 100)).all()
         for slot in range(nodes.high):
             if model.fits(pod, slot):
-                naive = naive_score(plugin, model, pod, slot)
-                # Sums in another order may fall on the other side of a whole number.
-                tolerance = 1 if isinstance(plugin, GpuFragmentation | GpuStranding) else 0
-                assert abs(int(scores[slot]) - naive) <= tolerance, (plugin.name, model.free[slot])
+                assert scores[slot] == naive_score(plugin, model, pod, slot), (plugin.name, model.free[slot])
     for slot in range(nodes.high):
         check_devices(model, pod, slot)
 
@@ -233,7 +230,7 @@ def check_devices(model: Model, pod: Shape, slot: int) -> None:
         after = dict(zip(fitting, outcomes(free, want), strict=True))
         gains = {number: -naive_fragmentation(cpu, left) for number, left in after.items()}
         before = naive_fragmentation(model.cpu[slot], free)
-        assert sigmoid(before + gains[least[0]]) >= sigmoid(before + max(gains.values())) - 1
+        assert sigmoid(before + gains[least[0]]) == sigmoid(before + max(gains.values()))
 
 
 def filled(random: Random, pods: int) -> Model:
@@ -270,6 +267,7 @@ def test_device_columns_are_what_is_held_and_no_device_ever_holds_too_much(seed:
 
 
 @pytest.mark.parametrize("name", [plugin.name for plugin in SCORES])
+@example(seed=22755)  # Nothing is gained, and a sum over one node is not that over several.
 @settings(max_examples=PICKED)
 @given(seeds)
 def test_what_is_kept_of_a_shape_is_what_a_new_picker_says_after_any_placements(name: str, seed: int) -> None:
