@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.clients.operations import patch_operation
+from ursa.clients.scheduler.actions import ForVolumes
 from ursa.clients.scheduler.framework.shape import Shape
 from ursa.clients.scheduler.options import SchedulerOptions
 from ursa.clients.scheduler.pending import PodState
@@ -238,6 +239,69 @@ def test_of_two_that_give_one_volume_away_at_once_one_is_refused() -> None:
     ]
     assert [each.error.reason for each in answers] == ["", "Conflict"]
     assert world.all(VOLUMES)["v"].spec["claimRef"]["name"] == "c0"
+
+
+def two_with_one_claim(class_name: str) -> tuple[World, ForVolumes]:
+    """Both pods have their node, and one of them is about to see to the claim that they share."""
+    world = World()
+    wanted = claim("c", class_name=class_name, accessModes=["ReadWriteMany"])
+    made = volume("v", "1Gi", "local", zone="a", accessModes=["ReadWriteMany"])
+    world.create(*CLASSES, wanted, *([made] if class_name == "local" else []))
+    for number in range(2):
+        world.add_pod(using(f"p{number}", "c"))
+    for _ in range(20):
+        if sum(pod.state is PodState.WAITING for pod in world.core.pods.values()) == 2:
+            break
+        world.deliver_all()
+        world.step()
+        for name in ("rp-1", "rp-2"):
+            world.send(name)
+            world.carry_out(name)
+            world.answer(name)
+    world.step()
+    [writes] = [each for each in world.outbox[HOME] if isinstance(each, ForVolumes)]
+    return world, writes
+
+
+@pytest.mark.parametrize("class_name", ["local", "hollow"])
+def test_of_pods_that_share_a_claim_one_sees_to_it_and_the_others_wait(class_name: str) -> None:
+    world, _ = two_with_one_claim(class_name)
+    world.settle()
+    assert len(world.bound) == 2
+    assert world.reports == [], "nobody was refused what another was doing"
+    world.check()
+
+
+@pytest.mark.parametrize("class_name", ["local", "hollow"])
+@pytest.mark.parametrize("deleted", [True, False])
+def test_when_that_one_fails_another_of_them_sees_to_it(class_name: str, deleted: bool) -> None:
+    world, writes = two_with_one_claim(class_name)
+    resource, name = (VOLUMES, "v") if class_name == "local" else (CLAIMS, "c")
+    world.patch(resource, world.all(resource)[name], {"metadata": {"labels": {"changed": "meanwhile"}}})
+    world.deliver_all()
+    world.step()  # That is no news any more when the write is refused.
+    if deleted:
+        world.delete_pod(writes.pod.object.name)
+    world.settle()
+    assert len(world.bound) == (1 if deleted else 2)
+    world.check()
+
+
+@pytest.mark.parametrize("class_name", ["local", "hollow"])
+def test_what_is_assumed_of_a_claim_is_so_until_the_last_of_its_pods_has_let_go(class_name: str) -> None:
+    world, writes = two_with_one_claim(class_name)
+    volumes = world.core.nodes.volumes
+
+    def assumed() -> tuple[list[bool], str]:
+        known = volumes.claim(writes.claim)
+        assert known is not None
+        return [each.is_for(known) for each in volumes.candidates(known)], known.selected.node
+
+    before, (first, last) = assumed(), list(world.core.pods)
+    volumes.withdraw(first)
+    assert assumed() == before
+    volumes.withdraw(last)
+    assert assumed() != before
 
 
 def test_a_preemptor_evicts_nobody_where_its_volumes_cannot_be() -> None:
