@@ -1,4 +1,4 @@
-"""What the scheduler asks of partitions: claims of nodes, volumes for pods, bindings, releases of claims, evictions.
+"""What the scheduler asks of partitions, for claims of nodes, volumes, bindings and evictions.
 
 Each may be repeated any number of times: a claim of the same pod for the same node, a binding of the same pod to the
 same node and the deletion of the same Placement all succeed again, or say that they have happened.
@@ -6,14 +6,17 @@ same node and the deletion of the same Placement all succeed again, or say that 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object, ObjectKey, encode
+from ..operations import patch_operation
 from ..placements import PLACEMENTS, create_placement
 from .pending import PendingPod
 
 PODS = "pods"
+# Of a Placement that another process of the scheduler relies on than the one that has claimed it.
+TAKEN_OVER_ANNOTATION: Final = "ursa.dev/taken-over"
 
 
 class Action:
@@ -77,14 +80,35 @@ class Bind(Action):
         return operation
 
 
+class TakeOver(Action):
+    """Write into a Placement that an earlier process has claimed, before the pod is bound by it. Its revision
+    is another one then, so what that process may have sent to give it up for a plugin's sake is refused (`Release`).
+
+    `claimed_in`: the history of the home partition, as the Placement says.
+    """
+
+    __slots__ = ("claimed_in", "placement_uid", "pod")
+
+    def __init__(self, pod: PendingPod, placement_uid: str, claimed_in: str) -> None:
+        super().__init__(pod.partition)
+        self.pod, self.placement_uid, self.claimed_in = pod, placement_uid, claimed_in
+
+    def operation(self) -> pb.Operation:
+        metadata = {"uid": self.placement_uid, "annotations": {TAKEN_OVER_ANNOTATION: "true"}}
+        return patch_operation(PLACEMENTS, ObjectKey("", "", self.pod.uid), {"metadata": metadata})
+
+
 class Release(Action):
-    """Delete a Placement. `pod` is the one it was for, None where another claim of the pod holds."""
+    """Delete a Placement. `pod` is the one it was for, None where another claim of the pod holds. `revision`: only if
+    the Placement still has this one; 0: whichever it has, since home has said that the pod is never bound by it."""
 
-    __slots__ = ("placement_uid", "pod", "pod_uid")
+    __slots__ = ("placement_uid", "pod", "pod_uid", "revision")
 
-    def __init__(self, partition: str, pod_uid: str, placement_uid: str, pod: PendingPod | None) -> None:
+    def __init__(
+        self, partition: str, pod_uid: str, placement_uid: str, pod: PendingPod | None, revision: int = 0
+    ) -> None:
         super().__init__(partition)
-        self.pod_uid, self.placement_uid, self.pod = pod_uid, placement_uid, pod
+        self.pod_uid, self.placement_uid, self.pod, self.revision = pod_uid, placement_uid, pod, revision
 
     def operation(self) -> pb.Operation:
         operation = pb.Operation(resource=PLACEMENTS)
@@ -92,6 +116,7 @@ class Release(Action):
         delete.target.resource = PLACEMENTS
         delete.target.name = self.pod_uid
         delete.preconditions.uid = self.placement_uid
+        delete.preconditions.resource_version = self.revision
         return operation
 
 

@@ -11,17 +11,18 @@ What makes it safe to lose any message, answer or process:
 * The claim is what counts. The node's own partition checks it, so nothing here can over-commit a node.
 * A pod is bound only after its claim was accepted, and a claim is given up only after the home partition has said that
   the pod will never be bound to it. So a claim that has been seen, once, can be relied on.
-  (Not so where a plugin is the reason: what Permit, PreBind or Bind refuse is given up although it might be bound. If
-  the process is replaced while that is on its way, its successor may bind the pod by the claim, which then goes. Such
-  a pod runs without one until the resource partition's controller has made it again: `lost_placements.py`.)
+* Where a plugin is the reason (what Permit, PreBind or Bind refuse is not bound), the claim is given up only as the
+  partition has made it. A new process that relies on it writes into it first, so of the two one is refused, and what
+  a former process has sent never takes the claim away from a pod that is bound.
 * A bind names the history of the home partition in which it was decided on, and the generation of the pod: it is not
   carried out in another history, nor for a pod that asks for something else by now. A claim says its history, too: one
   of another history is given up, not relied on.
 * Whatever got no answer may have happened. Its assumption stays, and it is repeated until there is an answer; all
   actions are idempotent. Only where nothing was ever sent may the pod go elsewhere at once.
-* A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node, even if the
-  node is gone meanwhile: its predecessor's bind may be on the way, and a claim given up then would be missing. Such a
-  pod is collected with the pods of lost nodes, like one whose node goes right after the bind.
+* A new process knows nothing but what it sees. An unbound pod that has a Placement is bound to that node, once this has
+  been taken over, even if the node is gone meanwhile: its predecessor's bind may be on the way, and a claim given up
+  then would be missing. Such a pod is collected with the pods of lost nodes, like one whose node goes right after the
+  bind.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...proto import ursa_pb2 as pb
 from ...proto.errors import LinkError, Unreachable
-from .actions import Action, Bind, Claim, Evict, ForVolumes, Release
+from .actions import Action, Bind, Claim, Evict, ForVolumes, Release, TakeOver
 from .bindings import Bindings
 from .claims import Claims
 from .columns import NodeColumns
@@ -84,6 +85,8 @@ class Binder:
                 self.claims.answered(action, result, now)
             elif isinstance(action, Bind):
                 self.bindings.bind_answered(action, result, now)
+            elif isinstance(action, TakeOver):
+                self.bindings.take_over_answered(action, result, now)
             elif isinstance(action, Release):
                 self.bindings.release_answered(action, result, now)
             elif isinstance(action, Evict):

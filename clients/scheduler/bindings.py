@@ -14,7 +14,7 @@ from ...proto import ursa_pb2 as pb
 from ...proto.errors import Conflict, NotFound
 from ...proto.tenants import is_not_here
 from ..revisions import Revision
-from .actions import Bind, Release
+from .actions import Bind, Release, TakeOver
 from .columns import NodeColumns
 from .decisions import Counts, Decisions, Scheduled
 from .framework.interface import Wait
@@ -58,9 +58,7 @@ class Bindings:
         self._reporter, self._options, self._repeats = reporter, options, repeats
         # Ordered: to find the oldest, a plain dict walks past all that were deleted before it.
         self._settled: OrderedDict[str, str] = OrderedDict()
-        self.permits = Permits(
-            self._bind_claimed, lambda pod, uid, now: self._release(pod, pod.partition, uid, now), self.complain
-        )
+        self.permits = Permits(self._bind_claimed, self._release_unless_taken_over, self.complain)
         self.pre_binds = PreBinds(self._bind_claimed, self._object)
         # Told of pods that are no more on their way, without having been bound.
         self.forgotten: Callable[[str], None] = lambda _uid: None
@@ -89,7 +87,7 @@ class Bindings:
         if adopted:
             self._bind(pod, placement_uid, adopted=True)
         else:
-            self._release(pod, pod.partition, placement_uid, now)
+            self._release_unless_taken_over(pod, placement_uid, now)
 
     def _bind(self, pod: PendingPod, placement_uid: str, *, adopted: bool) -> None:
         bind = Bind(self._home, pod, placement_uid, self.history)
@@ -109,20 +107,24 @@ class Bindings:
         elif end.in_doubt:
             self._repeats.later(bind, now)
         elif not pod.gone and (end.problem or pod.partition not in self._views):
-            self._release(pod, pod.partition, bind.placement_uid, now)
+            self._release_unless_taken_over(pod, bind.placement_uid, now)
         else:
             # Of a pod that is gone its home partition says whether it is bound here.
             self.bind_again(bind, now)
 
-    def _release(self, pod: PendingPod, partition: str, placement_uid: str, now: float) -> None:
+    def _release_unless_taken_over(self, pod: PendingPod, placement_uid: str, now: float) -> None:
+        """The same where not the home partition, but a plugin says that the pod is not bound by it."""
+        self._release(pod, pod.partition, placement_uid, now, pod.claim_revision)
+
+    def _release(self, pod: PendingPod, partition: str, placement_uid: str, now: float, revision: int = 0) -> None:
         """Give up a pod's claim; the pod waits for the answer."""
         if partition not in self._views:
             self.released(pod, placement_uid, now)
         else:
-            self.give_up(pod, partition, placement_uid)
+            self.give_up(pod, partition, placement_uid, revision)
 
-    def give_up(self, pod: PendingPod, partition: str, placement_uid: str) -> None:
-        release = Release(partition, pod.uid, placement_uid, pod)
+    def give_up(self, pod: PendingPod, partition: str, placement_uid: str, revision: int = 0) -> None:
+        release = Release(partition, pod.uid, placement_uid, pod, revision)
         pod.state, pod.action = PodState.RELEASING, release
         self.decisions.for_partition(partition).append(release)
 
@@ -178,8 +180,19 @@ class Bindings:
         if pod is None:
             return
         self._views[release.partition].ledger.withdraw(pod.uid)
+        if release.revision and result.HasField("error") and result.error.reason == Conflict.reason:
+            self._was_taken_over(pod, now)
+            return
         self._queue.help(ROOM_MADE, pod.slot)
         self.released(pod, release.placement_uid, now)
+
+    def _was_taken_over(self, pod: PendingPod, now: float) -> None:
+        """Who has written into its Placement may bind the pod by it. So it is not given up, and once it is seen it is
+        taken for that of another process."""
+        if pod.gone:
+            self.forget(pod)
+        else:
+            self.back_off(pod, now)
 
     def released(self, pod: PendingPod, placement_uid: str, now: float) -> None:
         pod.released = placement_uid
@@ -211,7 +224,7 @@ class Bindings:
             self._give_back(view, pod_uid, hold)
 
     def adopt(self, pod: PendingPod) -> bool:
-        """Bind a pod, in no queue, that has a Placement already: an earlier process has claimed it."""
+        """Take over the claim of a pod, in no queue, that has a Placement already: an earlier process has made it."""
         for view in self._views.values():
             hold = view.ledger.observed.get(pod.uid)
             if hold is not None and view.synced and hold.placement_uid != pod.released:
@@ -232,18 +245,43 @@ class Bindings:
         pod.slot, pod.partition, pod.node, pod.node_uid = hold.slot, view.partition, name, hold.node_uid
         pod.devices = () if hold.devices is None else hold.devices.numbers
         pod.attempts += 1
-        pod.generation = pod.object.generation
+        pod.generation, pod.claim_revision = pod.object.generation, 0
         self._nodes.pods.assume(pod)
         if hold.history not in ("", self.history):
             # What has ended the pod in that history may have had its placement released, and the release be on its
             # way: it names the placement, so it does not reach another one.
             self.give_up(pod, view.partition, hold.placement_uid)
         else:
-            self.permits.claimed(pod, hold.placement_uid, adopted=True)
+            take_over = TakeOver(pod, hold.placement_uid, hold.history)
+            pod.state, pod.action = PodState.TAKING_OVER, take_over
+            self.decisions.for_partition(view.partition).append(take_over)
+
+    def take_over_answered(self, take_over: TakeOver, result: pb.Result, now: float) -> None:
+        pod = take_over.pod
+        if pod.action is not take_over:
+            return  # The partition was none meanwhile.
+        if not result.HasField("error"):
+            if take_over.claimed_in not in ("", self.history):
+                self.give_up(pod, pod.partition, take_over.placement_uid)
+            elif pod.gone:
+                self._bind(pod, take_over.placement_uid, adopted=True)
+            else:
+                self.permits.claimed(pod, take_over.placement_uid, adopted=True)
+            return
+        error = result.error
+        if error.reason in (Conflict.reason, NotFound.reason):
+            # The earlier process has given it up, and so has bound nothing by it.
+            pod.released = take_over.placement_uid
+            self.requeue(pod)
+            return
+        if error.reason not in ASK_AGAIN:
+            self.complain(pod, f"its claim of node {pod.node} of {pod.partition} cannot be used: {error.message}", now)
+        self._repeats.later(take_over, now, error)
 
     def found_accepted(self, pod: PendingPod, hold: Hold) -> None:
         """A claim without an answer has happened."""
         self.counts.accepted += 1
+        pod.claim_revision = hold.revision
         self.permits.claimed(pod, hold.placement_uid)
 
     def _give_back(self, view: PartitionView, pod_uid: str, hold: Hold) -> None:
@@ -257,7 +295,7 @@ class Bindings:
         no answer comes. A pod that is being bound there is its home partition's to decide on."""
         self.decisions.actions.pop(partition, None)
         for pod in [pod for pod in self.pods.values() if pod.partition == partition]:
-            if pod.state in (PodState.CLAIMING, PodState.WAITING):
+            if pod.state in (PodState.CLAIMING, PodState.TAKING_OVER, PodState.WAITING):
                 self.permits.forget(pod)
                 self.pre_binds.forget(pod)
                 self.requeue(pod)

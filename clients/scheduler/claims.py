@@ -129,6 +129,7 @@ class Claims:
         if not result.HasField("error"):
             self._bindings.counts.accepted += 1
             view.ledger.accept(pod.uid, Revision(view.partition, result.resource_version))
+            pod.claim_revision = result.resource_version
             self._bindings.permits.claimed(pod, result.uid)
             return
         error = result.error

@@ -29,7 +29,19 @@ from .columns import Charges, NodeColumns
 class Hold:
     """One pod's share of one node. `placement_uid` is empty as long as nothing but our own wish is known."""
 
-    __slots__ = ("bound", "charges", "devices", "history", "home", "node_uid", "placement_uid", "ports", "slot", "spec")
+    __slots__ = (
+        "bound",
+        "charges",
+        "devices",
+        "history",
+        "home",
+        "node_uid",
+        "placement_uid",
+        "ports",
+        "revision",
+        "slot",
+        "spec",
+    )
 
     def __init__(
         self,
@@ -38,6 +50,7 @@ class Hold:
         *,
         spec: bytes = b"",
         placement_uid: str = "",
+        revision: int = 0,
         node_uid: str = "",
         home: bool,
         history: str = "",
@@ -49,6 +62,7 @@ class Hold:
         self.charges = charges
         self.spec = spec  # of an assumption: the placement's spec as claimed, to know it again without decoding it
         self.placement_uid = placement_uid
+        self.revision = revision  # of the placement
         self.node_uid = node_uid
         self.home = home  # of a pod of our own tenant partition
         self.history = history  # of our own tenant partition, in which it was claimed; empty: it does not say
@@ -116,11 +130,11 @@ class Ledger:
         pod_uid = message.metadata.name
         assumed = self.assumed.get(pod_uid)
         if assumed is not None and assumed.spec == message.spec and pod_uid not in self.observed:
-            assumed.placement_uid = message.metadata.uid
+            assumed.placement_uid, assumed.revision = message.metadata.uid, message.metadata.resource_version
             assumed.spec = b""
             self.observed[pod_uid] = self.assumed.pop(pod_uid)
             return assumed
-        hold = self._read(message.metadata.uid, message.spec)
+        hold = self._read(message.metadata, message.spec)
         self._nodes.hold(hold.slot, hold.charges, hold.ports, hold.devices)
         self.lose(pod_uid)
         if assumed is not None and assumed.slot == hold.slot:
@@ -129,13 +143,14 @@ class Ledger:
         self._nodes.view_changed(hold.slot)
         return hold
 
-    def _read(self, placement_uid: str, data: bytes) -> Hold:
+    def _read(self, metadata: pb.ObjectMeta, data: bytes) -> Hold:
         # Every placement names its pod, so no two are equal: the cache of shared specs would only be flushed by them.
         spec = decode(data)
         return Hold(
             self._nodes.slot(self.partition, spec["node"]),
             self._nodes.charges(spec["requests"]),
-            placement_uid=placement_uid,
+            placement_uid=metadata.uid,
+            revision=metadata.resource_version,
             node_uid=spec["nodeUID"],
             home=spec["tenantPartition"] == self._home,
             history=spec.get("history", ""),

@@ -16,7 +16,7 @@ class PodState(enum.Enum):
     """Where a pod stands. Only the first four are in a queue.
 
     ACTIVE -> CLAIMING -> (WAITING ->) BINDING -> BOUND, with ways back to a queue from CLAIMING (refused) and from
-    RELEASING.
+    RELEASING; of a pod that an earlier process has claimed a node for, TAKING_OVER is in the place of CLAIMING.
     """
 
     GATED = "gated"  # not to be queued yet, as a PreEnqueue plugin says
@@ -24,6 +24,7 @@ class PodState(enum.Enum):
     BACKOFF = "backoff"  # after a failure, until its time has come
     UNSCHEDULABLE = "unschedulable"  # fits nowhere, until something changes
     CLAIMING = "claiming"  # a Placement is being created, or its outcome is unknown
+    TAKING_OVER = "taking over"  # the Placement of an earlier process is being made ours, or that outcome is unknown
     WAITING = "waiting"  # the claim holds; a Permit plugin does not let it be bound yet
     BINDING = "binding"  # the claim holds; plugins bind it, or the Bind is on its way, or its outcome is unknown
     RELEASING = "releasing"  # the pod cannot be bound; its Placement is being deleted
@@ -40,6 +41,7 @@ class PendingPod:
         "action",
         "arrived_at",
         "attempts",
+        "claim_revision",
         "conflicts",
         "deleting",
         "devices",
@@ -88,5 +90,6 @@ class PendingPod:
         self.partition = self.node = self.node_uid = ""
         self.devices: tuple[int, ...] = ()
         self.generation = 0  # of the spec by which it was chosen
+        self.claim_revision = 0  # of its Placement as it was made; 0: another process has made it
         self.slot = self.view_at_claim = -1
         self.action: Action | None = None  # what is on its way for it, or to be repeated

@@ -30,14 +30,23 @@ WAIT_SECONDS: Final = 60
 WAIT_SECONDS_MAX: Final = 86_400
 
 # Of members that may be among those that run.
-_MAY_RUN: Final = (PodState.ACTIVE, PodState.CLAIMING, PodState.WAITING, PodState.BINDING, PodState.BOUND)
+_MAY_RUN: Final = (
+    PodState.ACTIVE,
+    PodState.CLAIMING,
+    PodState.TAKING_OVER,
+    PodState.WAITING,
+    PodState.BINDING,
+    PodState.BOUND,
+)
+# Their claims will be found to hold, or not.
+_CLAIMED: Final = (PodState.CLAIMING, PodState.TAKING_OVER)
 
 _Key = tuple[str, str, str]  # A tenant, a namespace, and the name of the group.
 
 
 class _Group:
-    """By uid: its members that wait to be scheduled, those of them whose claims are held, those whose claims were on
-    their way when the group gave up, and those that run. `failures`: how often it has given up in a row."""
+    """By uid: its members that wait to be scheduled, those of them whose claims are held, those whose claims were not
+    known to hold yet when the group gave up, and those that run. `failures`: how often it has given up in a row."""
 
     __slots__ = ("bound", "failures", "given_up", "held", "order", "waiting")
 
@@ -148,7 +157,7 @@ class Coscheduling(PreEnqueuePlugin, PermitPlugin):
         group = self._groups[key]
         held = list(group.held)
         group.held.clear()
-        claiming = (uid for uid, member in group.waiting.items() if member.state is PodState.CLAIMING)
+        claiming = (uid for uid, member in group.waiting.items() if member.state in _CLAIMED)
         group.given_up.update(dict.fromkeys(claiming))
         return held
 

@@ -379,10 +379,11 @@ class Rig:
     def _do(self, partition: str, action: Action) -> pb.Result:
         """Carry out an action, and check what must hold at that very moment."""
         if isinstance(action, Release):
-            where = self.bound.get(action.pod_uid)
-            held = [p for p in self.partitions[partition].objects("placements.ursa.dev") if p.name == action.pod_uid]
-            if held and where is not None and held[0].uid == action.placement_uid:
-                assert where != (partition, held[0].spec["node"]), "the claim of a bound pod is released"
+            held = self.placement(partition, action.pod_uid)
+            result = self.apply(partition, action.operation())
+            if held is not None and not result.HasField("error"):
+                assert self.bound.get(action.pod_uid) != (partition, held), "the claim of a bound pod is released"
+            return result
         known = isinstance(action, Claim) and self.placement(partition, action.pod.uid)
         result = self.apply(partition, action.operation())
         if isinstance(action, Bind) and not result.HasField("error"):

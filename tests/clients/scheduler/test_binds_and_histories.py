@@ -123,8 +123,25 @@ def test_one_of_the_same_history_is() -> None:
     rig.core.home_set_back("first")
     rig.deliver_all()
     rig.step()
+    exchange(rig, "rp-1")
     assert [type(action) for action in rig.outbox[HOME]] == [Bind]
     assert rig.claims(uid) == [("rp-1", "n")]
+
+
+def test_nor_is_one_whose_history_ends_while_it_is_taken_over() -> None:
+    rig, uid = rig_with_a_pod()
+    rig.restart_scheduler()
+    rig.core.home_set_back("first")
+    rig.deliver_all()
+    rig.step()
+    rig.send("rp-1")
+    set_back(rig, uid)
+    rig.carry_out("rp-1")
+    rig.answer("rp-1")
+    rig.step()
+    assert not rig.outbox[HOME]
+    exchange(rig, "rp-1")
+    assert not rig.claims(uid)
 
 
 def test_a_claim_does_not_pass_for_one_of_another_history() -> None:

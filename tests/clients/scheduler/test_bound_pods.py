@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ursa.clients.revisions import Revision
-from ursa.clients.scheduler.actions import Action, Evict
+from ursa.clients.scheduler.actions import Action, Evict, TakeOver
 from ursa.clients.scheduler.core import SchedulingCore
 from ursa.clients.scheduler.framework.shape import Shape
 from ursa.clients.scheduler.options import SchedulerOptions
@@ -226,7 +226,9 @@ def test_a_pod_that_is_found_placed_while_it_waits_is_not_placed_again() -> None
     step(scheduler)
     made = placement("uid-apart", "n-a", {"pods": 1}, tenant_partition=HOME)
     scheduler.placement_seen("rp-1", made.message)
-    assert len(scheduler.step(0.0).binds) == 1
+    decided = scheduler.step(0.0)
+    assert [type(action) for action in decided.actions["rp-1"]] == [TakeOver]
+    assert not decided.binds
     assert len(scheduler.nodes.pods) == 1
     scheduler.bound_pods_seen_up_to(Revision(HOME, 1))
     assert step(scheduler) == []

@@ -241,17 +241,10 @@ class Own(BindPlugin):
 OWN_BINDER = {"plugins": {"bind": {"disabled": [{"name": "*"}], "enabled": [{"name": "Own"}]}}}
 
 
-class OneLife(Story):
-    """Without restarts, which find what `binder.py` says of claims that are given up for a plugin's sake."""
-
-    def do_restart(self, dice: int) -> None:
-        pass
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.one_of(steps, cycle_ends, cycle_ends), min_size=50, max_size=120))
 def test_nor_does_anything_that_a_bind_plugin_does(story_steps: list[tuple[Any, ...]]) -> None:
-    story = OneLife(SchedulerOptions(profiles=(OWN_BINDER,), plugins=(Own,)))
+    story = Story(SchedulerOptions(profiles=(OWN_BINDER,), plugins=(Own,)))
     for step in story_steps:
         story.run(step)
     story.rig.settle()

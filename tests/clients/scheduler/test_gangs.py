@@ -225,6 +225,50 @@ def test_what_a_former_scheduler_has_claimed_for_a_group_is_never_released() -> 
     assert bound(rig) == ["one", "two"]
 
 
+def replaced_with_two_of_three_claimed(cpu: str, least: int = 3) -> tuple[Rig, list[str]]:
+    """And which."""
+    rig = rig_with(("rp-1", "a", cpu))
+    rig.batch_max = 2
+    for name in ("p1", "p2", "p3"):
+        add(rig, name, gang="g", least=least)
+    rig.deliver_all()
+    rig.step()
+    rig.send("rp-1")
+    rig.carry_out("rp-1")
+    rig.restart_scheduler()
+    claimed = held(rig)
+    assert len(claimed) == 2
+    return rig, claimed
+
+
+def test_what_a_former_scheduler_has_claimed_for_a_member_that_is_gone_is_given_back_at_once() -> None:
+    rig, (gone, stays) = replaced_with_two_of_three_claimed("3")
+    rig.delete_pod(next(name for name in ("p1", "p2", "p3") if name not in (gone, stays)))
+    rig.deliver_all()
+    rig.step()
+    rig.delete_pod(gone)
+    rig.deliver_all()
+    run(rig, 0.5)
+    [placement] = rig.partitions["rp-1"].objects("placements.ursa.dev")
+    assert placement.spec["pod"]["name"] == stays, "before their time is up"
+
+
+def test_what_a_former_scheduler_has_claimed_is_bound_when_its_group_gives_up_meanwhile() -> None:
+    rig, claimed = replaced_with_two_of_three_claimed("2")
+    rig.deliver_all()
+    rig.step()
+    assert rig.core.queue.backing_off == 1, "there is no room for the third"
+    run(rig, 0.5)
+    assert bound(rig) == claimed, "before their time is up"
+
+
+def test_what_a_former_scheduler_has_claimed_may_be_enough_for_a_group() -> None:
+    rig, _ = replaced_with_two_of_three_claimed("2", least=2)
+    rig.deliver_all()
+    rig.step()
+    assert (rig.core.queue.unschedulable, rig.core.queue.backing_off) == (1, 0)
+
+
 @pytest.mark.parametrize("least", ["0", "many", "", "1.5"])
 def test_a_group_that_does_not_say_how_many_it_needs_waits(least: str) -> None:
     rig = rig_with(("rp-1", "a", "2"))

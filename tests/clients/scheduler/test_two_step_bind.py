@@ -348,6 +348,7 @@ def test_a_new_process_binds_a_pod_to_the_node_it_finds_it_placed_on() -> None:
             while rig.deliver(*feed):
                 pass
         rig.step()
+        exchange(rig, "rp-1")
         assert [bind.pod.node for bind in rig.outbox[HOME] if isinstance(bind, Bind)] == ["n"]
         assert not rig.outbox["rp-2"]
     exchange(rig, HOME)
@@ -417,6 +418,7 @@ def test_a_placement_of_the_pod_on_another_node_is_taken_over_when_it_is_seen() 
     exchange(rig, "rp-1")
     assert rig.core.pods[uid].state is PodState.BACKOFF
     decide(rig)
+    exchange(rig, "rp-1")
     exchange(rig, HOME)
     assert rig.bound[uid] == ("rp-1", "m")
 
@@ -583,6 +585,7 @@ def test_a_pod_whose_binding_was_undone_before_it_was_seen_to_leave_is_bound_aga
     rig.core.home_set_back()
     rig.core.pod_seen(unbound, 0.0)
     rig.step()
+    exchange(rig, "rp-1")
     [bind] = rig.outbox[HOME]
     assert isinstance(bind, Bind)
     assert rig.claims(uid) == [("rp-1", "n")]
