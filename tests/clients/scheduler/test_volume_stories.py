@@ -278,10 +278,14 @@ def test_when_that_one_fails_another_of_them_sees_to_it(class_name: str, deleted
     world, writes = two_with_one_claim(class_name)
     resource, name = (VOLUMES, "v") if class_name == "local" else (CLAIMS, "c")
     world.patch(resource, world.all(resource)[name], {"metadata": {"labels": {"changed": "meanwhile"}}})
-    world.deliver_all()
-    world.step()  # That is no news any more when the write is refused.
     if deleted:
         world.delete_pod(writes.pod.object.name)
+    world.deliver_all()
+    world.step()
+    world.send(HOME)
+    world.carry_out(HOME)
+    world.answer(HOME)
+    world.step()  # Neither the change nor the refusal is news any more when the one who was refused gives up.
     world.settle()
     assert len(world.bound) == (1 if deleted else 2)
     world.check()
