@@ -68,6 +68,44 @@ def test_what_a_timer_wakes_runs_before_time_goes_on() -> None:
     run(main)
 
 
+def test_a_deadline_that_a_timer_moves_comes_before_the_next_timer() -> None:
+    async def main(clock: JumpingClock) -> None:
+        seen: list[tuple[str, float]] = []
+        with trio.CancelScope() as scope:
+
+            def move_deadline() -> None:
+                scope.deadline = 1.25
+
+            clock.timers.call_at(1.0, move_deadline)
+            clock.timers.call_at(1.5, lambda: seen.append(("timer", trio.current_time())))
+            await trio.sleep(2.0)
+        seen.append(("task", trio.current_time()))
+        await trio.sleep(1.0)
+        assert seen == [("task", 1.25), ("timer", 1.5)]
+
+    run(main)
+
+
+def test_timers_that_wake_nobody_take_no_turn_of_the_loop() -> None:
+    class Turns(trio.abc.Instrument):
+        count = 0
+
+        def before_io_wait(self, timeout: float) -> None:
+            self.count += 1
+
+    async def main(clock: JumpingClock) -> None:
+        turns, fired = Turns(), []
+        for number in range(100):
+            clock.timers.call_at(1.0 + number / 100, lambda: fired.append(trio.current_time()))
+        trio.lowlevel.add_instrument(turns)
+        await trio.sleep(5.0)
+        trio.lowlevel.remove_instrument(turns)
+        assert len(fired) == 100
+        assert turns.count < 5
+
+    run(main)
+
+
 def test_a_time_that_has_passed_does_not_bring_it_back() -> None:
     async def main(clock: JumpingClock) -> None:
         await trio.sleep(5.0)
