@@ -5,7 +5,8 @@ stream is open two tasks serve it: a writer that sends whatever has gathered (no
 the next one grows), and a reader that is always listening, so that a stream that dies while nothing is asked is noticed
 before the next request goes into it.
 
-What is sent and what is done with the answers is up to the subclass, in plain synchronous methods.
+What is sent and what is done with the answers is up to the subclass, in plain synchronous methods. So a message need
+not wake the reader: the stream may hand it over as it arrives (`Stream.deliver`).
 """
 
 from __future__ import annotations
@@ -26,12 +27,9 @@ from .transport.interface import Stream, Transport
 # A partition on the same network accepts a stream within milliseconds; one under overload within a few seconds.
 OPEN_SECONDS_MAX = 10.0
 
-# How long a burst of messages may keep other tasks of the process from running.
-TURN_SECONDS_MAX = 0.01
-
 
 class Link(abc.ABC):
-    """See the module. The subclass is driven from one task; it calls `_wake` when it has got something to send."""
+    """See the module. The subclass is called by one at a time; it calls `_wake` when it has got something to send."""
 
     method: ClassVar[str]
 
@@ -41,6 +39,7 @@ class Link(abc.ABC):
         self._transport = transport
         self._backoff = Backoff(actor.random)
         self._log = actor.log
+        self._now = trio.lowlevel.current_clock().current_time  # A third of the way to it.
         self._work = trio.Event()
         self._wake_at = math.inf  # `_next_message` is asked again at this time, in trio's.
         self._expected_by = self._looked_at = math.inf
@@ -126,7 +125,10 @@ class Link(abc.ABC):
     async def _write(self, stream: Stream) -> None:
         while True:
             while (message := self._next_message()) is not None:
-                await stream.send(message)
+                if stream.has_room:
+                    stream.send_nowait(message)
+                else:
+                    await stream.send(message)
             self._work = trio.Event()
             if self._wake_at == math.inf:
                 await self._work.wait()
@@ -135,19 +137,13 @@ class Link(abc.ABC):
                     await self._work.wait()
 
     async def _read(self, stream: Stream) -> None:
-        while messages := await stream.receive():
-            self._backoff.reset()
-            self._contact.heard()
-            if len(messages) == 1:
-                self._receive(messages[0])
-                continue
-            turn_began = trio.current_time()
-            for message in messages:
-                self._receive(message)
-                if trio.current_time() - turn_began > TURN_SECONDS_MAX:
-                    await trio.lowlevel.checkpoint()
-                    turn_began = trio.current_time()
+        await stream.deliver(self._take)
         raise Unreachable(self.partition, f"the partition has ended the {self.method} stream: it is shutting down")
+
+    def _take(self, message: Any) -> None:
+        self._backoff.reset()
+        self._contact.heard()
+        self._receive(message)
 
 
 def _first_leaf(group: BaseExceptionGroup[LinkError | ApiError]) -> LinkError | ApiError:

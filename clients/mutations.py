@@ -145,7 +145,7 @@ class Mutations(Link):
         if not operations:
             await trio.lowlevel.checkpoint()
             return []
-        call = _Call(operations, trio.current_time() + unsent_seconds_max, history, fence)
+        call = _Call(operations, self._now() + unsent_seconds_max, history, fence)
         self._line.append(call)
         self._wake()
         try:
@@ -173,7 +173,7 @@ class Mutations(Link):
         self._drop_abandoned()
         if self._awaited or not (self._line or self._unanswered):
             return None
-        now = trio.current_time()
+        now = self._now()
         if now < self._wake_at < math.inf:
             return None
         self._wake_at = math.inf

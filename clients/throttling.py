@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -148,3 +148,6 @@ class _ThrottledStream(Stream):
 
     async def receive(self) -> Sequence[Any]:
         return await self._stream.receive()
+
+    async def deliver(self, take: Callable[[Any], None]) -> None:
+        await self._stream.deliver(take)

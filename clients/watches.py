@@ -38,7 +38,7 @@ STARTS_PER_MESSAGE_MAX = 1000
 
 
 class WatchSink:
-    """What a watch calls. Both are plain functions: they must not block."""
+    """What a watch calls. Both are plain functions: they must not block. They may be called outside of all tasks."""
 
     def on_batch(self, batch: pb.WatchBatch, resource_version: int, incarnation: str) -> None:
         """Events of this watch (batch.events may be empty: then it is a bookmark, or the end of the initial events).
@@ -147,7 +147,7 @@ class Watches(Link):
         lane = self._lanes.get(message.store)
         if lane is None:
             lane = self._lanes[message.store] = _Lane()
-        lane.heard_at = now = trio.current_time()
+        lane.heard_at = now = self._now()
         self._expect_by(now + SILENCE_SECONDS_MAX if self._open else math.inf)
         if message.incarnation:
             lane.incarnation = message.incarnation
@@ -168,7 +168,8 @@ class Watches(Link):
             resource_versions = [event.resource_version for batch in message.batches for event in batch.events]
             self._sightings.saw(message.store, lane.incarnation, max(resource_versions, default=0))
         else:
-            lane.resource_version = max(lane.resource_version, resource_version)
+            if resource_version > lane.resource_version:
+                lane.resource_version = resource_version
             for watch in lane.uncovered:
                 if watch.id in self._open:  # Not of one that was refused: it is complete up to nothing.
                     watch.covered_by = lane

@@ -91,17 +91,17 @@ class Link:
     def unreachable(self, message: str) -> Unreachable:
         return Unreachable(self.partition, message)
 
-    def delivered(self, shape: Method, direction: str, data: bytes) -> None:
+    def delivered(self, shape: Method, direction: str, data: bytes, now: float) -> None:
         if self.trace is not None:
-            line = f"{self.user}->{self.partition} {shape.name} {direction} {len(data)} {zlib.crc32(data):08x}"
-            self.trace(f"{trio.current_time():.6f} {line}")
+            who = f"{self.user}->{self.partition} {shape.name}"
+            self.trace(f"{now:.6f} {who} {direction} {len(data)} {zlib.crc32(data):08x}")
 
     def refusal(self, shape: Method, error: Exception) -> Exception:
         """The error as the client gets it: a refusal travels as bytes too, as a Status."""
         if not isinstance(error, ApiError):
             return error
         data = error.status.SerializeToString(deterministic=True)
-        self.delivered(shape, "!", data)
+        self.delivered(shape, "!", data, trio.current_time())
         return from_status(pb.Status.FromString(data))
 
 
@@ -141,7 +141,8 @@ class Line:
         if due > self._last_due:
             self._last_due = due
         self._items.append((self._last_due, item))
-        self.bytes += _size(item)
+        if not isinstance(item, End):
+            self.bytes += len(item)
 
     @property
     def next_due(self) -> float:
@@ -167,6 +168,19 @@ class Line:
             taken.append(item)
         return taken
 
+    def take_next(self, now: float) -> bytes | End | None:
+        """The first that has arrived; None: nothing has. The end of the stream stays in the line for good."""
+        items = self._items
+        if not items or (self.silent and not self._lost):
+            return None
+        due, item = items[0]
+        if due > now:
+            return None
+        if not isinstance(item, End):
+            items.popleft()
+            self.bytes -= len(item)
+        return item
+
     @property
     def end(self) -> End | None:
         """The end of the stream, once it has arrived, whether or not what came before it has been taken."""
@@ -184,11 +198,9 @@ class Line:
         """Drop what has not arrived, and end."""
         now = self._now()
         while self._items and (self.silent or self._items[-1][0] > now):
-            self.bytes -= _size(self._items.pop()[1])
+            _, item = self._items.pop()
+            if not isinstance(item, End):
+                self.bytes -= len(item)
         self._lost = True
         if self.end is None:
             self._items.append((now, End(error)))
-
-
-def _size(item: bytes | End) -> int:
-    return len(item) if isinstance(item, bytes) else 0

@@ -170,6 +170,17 @@ class _GrpcStream(Stream):
             if pipe.outbound_full:
                 await self._room.wait()
             pipe.sender_waits = False
+        self._put(data)
+
+    @property
+    def has_room(self) -> bool:
+        return not self._pipe.outbound_full
+
+    def send_nowait(self, message: Message) -> None:
+        self._put(message.SerializeToString())
+
+    def _put(self, data: bytes) -> None:
+        pipe = self._pipe
         if pipe.ended:
             raise pipe.error or Unreachable(self._wire.partition, "the partition has ended the stream")
         if self._shape.streams_requests:

@@ -7,14 +7,18 @@ kubelet see nothing else of a partition than this and what is built on it.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import trio
 from google.protobuf.message import Message
 
 # A read that takes longer than this is given up; the Kubernetes objective for a LIST of a whole cluster is 30 s.
 UNARY_TIMEOUT_SECONDS = 30.0
+
+# How long a burst of messages may keep other tasks of the process from running.
+TURN_SECONDS_MAX = 0.01
 
 
 class Stream(abc.ABC):
@@ -35,9 +39,32 @@ class Stream(abc.ABC):
     async def send(self, message: Message) -> None:
         """Send one message; waits while too much is on its way (back pressure)."""
 
+    @property
+    def has_room(self) -> bool:
+        """`send_nowait` may be called. A stream need not have it."""
+        return False
+
+    def send_nowait(self, message: Message) -> None:
+        """Send one message, where there is room: as `send`, without a turn of the loop."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     async def receive(self) -> Sequence[Any]:
         """Everything that has arrived, at least one message; empty once the server has ended the stream well."""
+
+    async def deliver(self, take: Callable[[Any], None]) -> None:
+        """Call `take` with each message that arrives, until the server has ended the stream well.
+
+        What `take` raises ends it, too. It is a plain function and may be called outside of all tasks; leaving or
+        cancelling this ends the calls. Nobody may `receive` beside it.
+        """
+        while messages := await self.receive():
+            turn_began = trio.current_time()
+            for message in messages:
+                take(message)
+                if len(messages) > 1 and trio.current_time() - turn_began > TURN_SECONDS_MAX:
+                    await trio.lowlevel.checkpoint()
+                    turn_began = trio.current_time()
 
 
 class Transport(abc.ABC):

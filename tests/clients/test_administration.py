@@ -212,7 +212,7 @@ def test_a_snapshot_interrupted_anywhere_leaves_nothing_at_either_end(
     (tmp_path / "here").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(administration, "CHUNK_BYTES", 500)
-    monkeypatch.setattr("ursa.clients.transport.memory.INBOUND_BYTES_MAX", 500)
+    monkeypatch.setattr("ursa.clients.transport._memory_stream.INBOUND_BYTES_MAX", 500)
 
     async def main() -> None:
         async with partition() as (_, _store, transport), trio.open_nursery() as nursery:

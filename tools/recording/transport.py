@@ -7,7 +7,7 @@ what a recording takes for concurrent may have been, and what it takes for one b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -84,6 +84,14 @@ class _RecordingStream(Stream):
         self._note(self._link, Direction.SENT, _sent(message))
         await self._stream.send(message)
 
+    @property
+    def has_room(self) -> bool:
+        return self._stream.has_room
+
+    def send_nowait(self, message: Message) -> None:
+        self._note(self._link, Direction.SENT, _sent(message))
+        self._stream.send_nowait(message)
+
     async def receive(self) -> Sequence[Any]:
         try:
             messages = await self._stream.receive()
@@ -93,3 +101,16 @@ class _RecordingStream(Stream):
         if messages:
             self._note(self._link, Direction.RECEIVED, messages)
         return messages
+
+    async def deliver(self, take: Callable[[Any], None]) -> None:
+        link, note = self._link, self._note
+
+        def take_noted(message: Any) -> None:
+            note(link, Direction.RECEIVED, (message,))
+            take(message)
+
+        try:
+            await self._stream.deliver(take_noted)
+        except ApiError as error:
+            note(link, Direction.REFUSED, error)
+            raise

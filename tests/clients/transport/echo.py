@@ -69,6 +69,11 @@ class EchoStream:
         getattr(self, f"_{self._method.lower()}")(data)
         self._wake()
 
+    def say(self, reply: pb.MutateReply) -> None:
+        """By itself."""
+        self._replies.append(reply.SerializeToString())
+        self._wake()
+
     def end_requests(self) -> None:
         self.finished = self._method == "List"
         self._wake()

@@ -22,6 +22,8 @@ from ursa.clients.transport.grpc import GrpcBridge, GrpcTransport
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Unreachable
 
+# The windows of both ends of HTTP/2, grown by bandwidth probing.
+IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024
 ROUNDS = 100  # the promise of the one box: a hundred clusters opened and closed in one process
 
 
@@ -44,6 +46,23 @@ def threads() -> list[str]:
 
 async def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_there_is_room_until_too_much_is_on_its_way_to_a_server_that_reads_no_more(grpc_link: Any) -> None:
+    async def main() -> None:
+        async with GrpcBridge() as bridge:
+            transport = GrpcTransport("tp-1", grpc_link.address, bridge)
+            async with transport.stream("Mutate") as stream:
+                await stream.send(mutation(0, "stall"))
+                await stream.receive()
+                sent = 0
+                while stream.has_room and sent < 1000:
+                    sent += 1
+                    stream.send_nowait(mutation(sent, "x" * 100_000))
+                assert OUTBOUND_BYTES_MAX < sent * 100_000 < 2 * IN_FLIGHT_BYTES_MAX
+            await transport.aclose()
+
+    trio.run(main)
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
+from ursa.clients.transport import _memory_stream
+from ursa.clients.transport._flow import OUTBOUND_BYTES_MAX
 from ursa.clients.transport._memory_link import Line
 from ursa.clients.transport.memory import MemoryTransport
 from ursa.proto import ursa_pb2 as pb
@@ -83,6 +85,110 @@ def test_a_message_takes_its_latency_each_way(echo_service: Any) -> None:
             await stream.receive()
         assert trio.current_time() - start == pytest.approx(8)
 
+    run(main)
+
+
+def test_there_is_room_until_too_much_is_on_its_way_and_again_when_it_has_arrived(echo_service: Any) -> None:
+    async def main() -> None:
+        transport = MemoryTransport("tp-1", echo_service(), random=Random(1), latency_seconds=LATENCY_SECONDS)
+        async with transport.stream("Mutate") as stream:
+            sent = 0
+            while stream.has_room:
+                sent += 1
+                stream.send_nowait(batch(sent, "x" * 100_000))
+            assert sent == 1 + OUTBOUND_BYTES_MAX // 100_000
+            assert await receive_batches(stream, sent) == list(range(1, sent + 1))
+            assert stream.has_room
+
+    run(main)
+
+
+def test_messages_that_arrive_while_their_reader_sleeps_are_delivered_at_their_times(echo_service: Any) -> None:
+    async def main() -> None:
+        transport = MemoryTransport("tp-1", echo_service(), random=Random(1), latency_seconds=(2.0, 2.0))
+        taken: list[tuple[int, float]] = []
+        async with transport.stream("Mutate") as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(stream.deliver, lambda reply: taken.append((reply.batch, trio.current_time())))
+            for number in (1, 2):
+                await stream.send(batch(number))
+                await trio.sleep(1)
+            await trio.sleep(10)
+            transport.silence()
+            await stream.send(batch(3))
+            await trio.sleep(10)
+            transport.silence(requests=False, replies=False)
+            await trio.sleep(10)
+            nursery.cancel_scope.cancel()
+        assert taken == [(1, pytest.approx(4)), (2, pytest.approx(5)), (3, pytest.approx(24))]
+
+    run(main)
+
+
+def test_what_has_arrived_before_anybody_takes_it_is_delivered_at_once(echo_service: Any) -> None:
+    async def main() -> None:
+        transport = MemoryTransport("tp-1", echo_service(), random=Random(1), latency_seconds=(2.0, 2.0))
+        taken: list[tuple[int, float]] = []
+        async with transport.stream("Mutate") as stream:
+            await stream.send(batch(1))
+            await trio.sleep(10)
+            with trio.move_on_after(10):
+                await stream.deliver(lambda reply: taken.append((reply.batch, trio.current_time())))
+        assert taken == [(1, 10.0)]
+
+    run(main)
+
+
+def test_what_the_partition_says_at_the_instant_of_a_delivery_is_delivered_too(echo_service: Any) -> None:
+    class Service(echo_service):  # type: ignore[misc]
+        def open(self, *arguments: Any) -> Any:
+            self.stream = super().open(*arguments)
+            return self.stream
+
+    async def main() -> None:
+        service, taken = Service(), []
+        transport = MemoryTransport("tp-1", service, random=Random(1))
+        transport.slow(1.0, 0.0)  # So replies arrive at once.
+
+        def take(reply: pb.MutateReply) -> None:
+            taken.append((reply.batch, trio.current_time()))
+            if reply.batch == 1:
+                service.stream.say(pb.MutateReply(batch=2))
+
+        async with transport.stream("Mutate") as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(stream.deliver, take)
+            await stream.send(batch(1))
+            await trio.sleep(10)
+            nursery.cancel_scope.cancel()
+        assert taken == [(1, 1.0), (2, 1.0)]
+
+    run(main)
+
+
+def test_a_burst_lets_other_tasks_run(echo_service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        transport = MemoryTransport("tp-1", echo_service(), random=Random(1), latency_seconds=(1.0, 1.0))
+        order: list[str] = []
+
+        def take(reply: pb.MutateReply) -> None:
+            order.append(f"took {reply.batch}")
+            turn.set()
+
+        async def other() -> None:
+            await turn.wait()
+            order.append("other")
+
+        turn = trio.Event()
+        async with transport.stream("Mutate") as stream, trio.open_nursery() as nursery:
+            for number in range(5):
+                await stream.send(batch(number))
+            nursery.start_soon(other)
+            nursery.start_soon(stream.deliver, take)
+            await trio.sleep(10)
+            nursery.cancel_scope.cancel()
+        assert sorted(order) == ["other", *(f"took {number}" for number in range(5))]
+        assert order.index("other") < 3
+
+    monkeypatch.setattr(_memory_stream, "TURN_SECONDS_MAX", -1.0)  # Each message takes too long.
     run(main)
 
 

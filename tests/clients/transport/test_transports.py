@@ -457,3 +457,113 @@ def test_many_rounds_leave_no_task_behind(link: Any) -> None:
             assert trio.lowlevel.current_statistics().tasks_living <= 4
 
     link.run(main)
+
+
+def test_delivered_messages_come_in_order_until_the_partition_ends_the_stream_well(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("List") as stream:
+            left: list[int] = []
+            await stream.send(pb.ListRequest(limit=40))
+            with trio.fail_after(WAIT_SECONDS):
+                await stream.deliver(lambda chunk: left.append(chunk.remaining))
+            assert left == list(reversed(range(40)))
+
+    link.run(main)
+
+
+def test_delivery_goes_on_while_its_task_waits(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Mutate") as stream, trio.open_nursery() as nursery:
+            numbers: list[int] = []
+            nursery.start_soon(stream.deliver, lambda reply: numbers.append(reply.batch))
+            for number in range(1, 6):
+                await stream.send(mutation(number))
+
+                async def answered(number: int = number) -> bool:
+                    return numbers == list(range(1, number + 1))
+
+                await eventually(answered)
+            nursery.cancel_scope.cancel()
+
+    link.run(main)
+
+
+def test_what_takes_a_message_may_end_the_delivery_by_an_error_and_gets_no_more(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Mutate") as stream:
+            numbers: list[int] = []
+
+            def take(reply: pb.MutateReply) -> None:
+                numbers.append(reply.batch)
+                if reply.batch == 2:
+                    raise Unreachable("tp-1", "this one is not understood")
+
+            for number in (1, 2, 3):
+                await stream.send(mutation(number))
+            with trio.fail_after(WAIT_SECONDS), pytest.raises(Unreachable, match="not understood"):
+                await stream.deliver(take)
+            assert numbers == [1, 2]
+
+    link.run(main)
+
+
+def test_a_refusal_ends_the_delivery_behind_what_came_before_it(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Mutate") as stream:
+            numbers: list[int] = []
+            await stream.send(mutation(1))
+            await stream.send(mutation(2, "refuse"))
+            with trio.fail_after(WAIT_SECONDS), pytest.raises(Invalid):
+                await stream.deliver(lambda reply: numbers.append(reply.batch))
+            assert numbers == [1]
+
+    link.run(main)
+
+
+def test_nothing_is_delivered_behind_a_cancellation(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Mutate") as stream:
+            numbers: list[int] = []
+            with trio.move_on_after(WAIT_SECONDS) as scope:
+                await stream.send(mutation(1))
+
+                def take(reply: pb.MutateReply) -> None:
+                    numbers.append(reply.batch)
+                    scope.cancel()
+
+                await stream.deliver(take)
+            await stream.send(mutation(2))
+            replies = await receive_count(stream, 1)
+            assert (numbers, [reply.batch for reply in replies]) == ([1], [2])
+
+    link.run(main)
+
+
+def test_what_there_is_room_for_is_sent_at_once_and_in_order(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Mutate") as stream:
+            sent = 0
+            while stream.has_room and sent < 50:
+                sent += 1
+                stream.send_nowait(mutation(sent, "x" * 100_000))
+            await stream.send(mutation(sent + 1))
+            with trio.fail_after(WAIT_SECONDS):
+                replies = await receive_count(stream, sent + 1)
+            assert [reply.batch for reply in replies] == list(range(1, sent + 2))
+            assert stream.has_room
+
+    link.run(main)
+
+
+def test_nothing_is_sent_on_a_stream_that_is_lost(link: Any) -> None:
+    async def main() -> None:
+        async with link.open() as transport, transport.stream("Mutate") as stream:
+            await stream.send(mutation(1))
+            await stream.receive()
+            await transport.aclose()
+            with trio.fail_after(WAIT_SECONDS), pytest.raises(Unreachable):
+                await stream.deliver(lambda _: None)
+            with pytest.raises(Unreachable):
+                stream.send_nowait(mutation(2))
+
+    link.run(main)

@@ -38,6 +38,8 @@ async def some_work(recorder: Recorder, store: MemoryStore, *, cut: bool = False
             await client.create(config_map("before", 1))
             log = WatchedLog(recorder, following, RESOURCE)
             nursery.start_soon(log.run)
+            with trio.fail_after(100):
+                await log.reach(store.head)
             for number in range(20):
                 await client.create(config_map(f"m-{number}", number))
                 if number == 10 and cut:
