@@ -60,7 +60,7 @@ class Contact:
         await self._turned.wait()
 
     def heard(self) -> None:
-        self.heard_at = trio.current_time()
+        self.heard_at = self._clock.current_time()
         self.problem = ""
         if self._said:
             self._log.warning("%s answers again", self.partition)

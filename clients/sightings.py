@@ -39,7 +39,8 @@ class Sightings:
             seen.incarnation = incarnation
             seen.revision = 0
             seen.homeless = False
-        seen.revision = max(seen.revision, revision)
+        if revision > seen.revision:
+            seen.revision = revision
 
     def learned(self, store: str, revision: int) -> None:
         """As the answers to writes, and refusals, tell a revision: without its incarnation.

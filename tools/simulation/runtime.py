@@ -15,16 +15,13 @@ class SimulatedRuntime:
     def __init__(self, wall_offset_seconds: float) -> None:
         self.wall_offset_seconds = wall_offset_seconds
         self._timers = running_timers()
-        self._now = trio.lowlevel.current_clock().current_time
+        self.monotonic = trio.lowlevel.current_clock().current_time
         self._stopped = False
         self._error: BaseException | None = None
         self._failed = trio.Event()
 
-    def monotonic(self) -> float:
-        return self._now()
-
     def wall_ms(self) -> int:
-        return round((self._now() + self.wall_offset_seconds) * 1000)
+        return round((self.monotonic() + self.wall_offset_seconds) * 1000)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         def call() -> None:
@@ -37,7 +34,7 @@ class SimulatedRuntime:
                 self._failed.set()
                 self.stop()
 
-        self._timers.call_at(self._now() + seconds, call)
+        self._timers.call_at(self.monotonic() + seconds, call)
 
     def stop(self) -> None:
         """Nothing is called any more."""

@@ -24,8 +24,7 @@ class Trace:
     def __call__(self, line: str) -> None:
         """A line that has its time already."""
         self.count += 1
-        self._digest.update(line.encode())
-        self._digest.update(b"\n")
+        self._digest.update(f"{line}\n".encode())
         if self._keep:
             self.lines.append(line)
 
