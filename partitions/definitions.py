@@ -22,6 +22,9 @@ from .admission import Strategy, strategies
 from .admission.custom import CustomStrategy
 from .entries import FieldReader
 
+# Of the kinds that are served everywhere. What a reader keeps is what it has read in bytes: it may be anybody's.
+_READERS = {kind.resource: FieldReader(kind) for kind in KindTable()}
+
 
 class Definitions:
     """The kinds there are, with what is particular to each, by resource."""
@@ -29,7 +32,7 @@ class Definitions:
     def __init__(self, role: Role, partition: str) -> None:
         self.kinds = KindTable()
         self.strategies: dict[str, Strategy] = strategies(role, partition)
-        self.readers = {kind.resource: FieldReader(kind) for kind in self.kinds}
+        self.readers = dict(_READERS)
         # Resources whose definitions are being deleted, and definitions that wait for their names.
         self.terminating: dict[str, None] = {}
         self.waiting: dict[str, None] = {}

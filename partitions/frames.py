@@ -36,8 +36,8 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-# Lengths come again and again; revisions do not.
-_length = lru_cache(maxsize=16_384)(varint)
+# Lengths and the ids of watches come again and again; revisions do not.
+_number = lru_cache(maxsize=16_384)(varint)
 
 
 def metadata_only(data: bytes) -> bytes:
@@ -97,10 +97,10 @@ def list_chunks(
 def watch_event(kind: pb.WatchEvent.Type, data: bytes, revision: int) -> bytes:
     """`WatchBatch.events`: field 2 of a batch, holding type (1), object (2), resource_version (3)."""
     head = _TYPES[kind]
-    size = _length(len(data))
+    size = _number(len(data))
     tail = b"\x18" + varint(revision)
     length = len(head) + 1 + len(size) + len(data) + len(tail)
-    return b"".join((b"\x12", _length(length), head, b"\x12", size, data, tail))
+    return b"".join((b"\x12", _number(length), head, b"\x12", size, data, tail))
 
 
 def watch_batch(
@@ -108,12 +108,12 @@ def watch_batch(
 ) -> list[bytes]:
     """`WatchReply.batches`, in pieces: field 2 of a reply, holding id (1), events (2), initial_events_end (3), error
     (4). Each of `events` is the join of any number of events."""
-    head = b"\x08" + varint(watch_id)
+    head = b"\x08" + _number(watch_id)
     tail = b"\x18\x01" if initial_events_end else b""
     if error:
         tail += b"\x22" + varint(len(error)) + error
     length = len(head) + sum(map(len, events)) + len(tail)
-    return [b"\x12" + varint(length) + head, *events, tail]
+    return [b"\x12" + _number(length) + head, *events, tail]
 
 
 def watch_reply(batches: Sequence[bytes], resource_version: int, incarnation: str = "", store: str = "") -> bytes:

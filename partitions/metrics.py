@@ -30,7 +30,8 @@ class Distribution:
         self.sum = 0.0
 
     def observe(self, seconds: float, times: int = 1) -> None:
-        self.counts[bisect_left(SECONDS_BUCKETS, seconds)] += times
+        # Of a phase that a request has not had: no time at all.
+        self.counts[bisect_left(SECONDS_BUCKETS, seconds) if seconds else 0] += times
         self.sum += seconds * times
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..proto import ursa_pb2 as pb
 from ..proto.errors import BadRequest
 from ..proto.kinds import Kind, KindTable, Role
-from ..proto.selectors import Requirement, Selector, parse_field_selector, parse_label_selector
+from ..proto.selectors import Requirement, Selector, parse_field_selector, parse_label_selector, selects
 from .entries import Entry
 
 _NAME, _NAMESPACE = "metadata.name", "metadata.namespace"
@@ -72,8 +72,7 @@ class CompiledSelection:
         for requirement in self.requirements:
             if not requirement.matches(self._field(entry, requirement.key)):
                 return False
-        labels = entry.labels
-        return all(requirement.matches(labels.get(requirement.key)) for requirement in self.labels)
+        return selects(self.labels, entry.labels.get)
 
     @property
     def parts(self) -> tuple[object, ...]:

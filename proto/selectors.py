@@ -69,7 +69,7 @@ _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?
 
 def selects(selector: Selector, get: Callable[[str], str | None]) -> bool:
     """Whether an object with these keys (a label mapping's `get`, or a function from field to value) is selected."""
-    return all(requirement.matches(get(requirement.key)) for requirement in selector)
+    return not selector or all(requirement.matches(get(requirement.key)) for requirement in selector)
 
 
 def parse_label_selector(text: str) -> Selector:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ...proto import ursa_pb2 as pb
@@ -31,7 +32,6 @@ class Strategy:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self._admitted = lru_cache(maxsize=2048)(self._admit_spec)
 
     # ------------------------------------------------------------------------------------------ for kinds to say
 
@@ -80,6 +80,11 @@ class Strategy:
         check_contents(message, causes)
         if len(causes.found) == known and not any(cause.field == "spec" for cause in found):
             self.check_object(message, causes)  # Which may read the spec, where there is one.
+
+    @cached_property
+    def _admitted(self) -> Callable[[bytes], tuple[bytes, tuple[Cause, ...]]]:
+        """Made when the first object comes: most apiservers never see most kinds."""
+        return lru_cache(maxsize=2048)(self._admit_spec)
 
     def _admit_spec(self, data: bytes) -> tuple[bytes, tuple[Cause, ...]]:
         causes = Causes()

@@ -241,7 +241,7 @@ class Lane:
 
     def take(self) -> bytes | None:
         """The next reply, if there is anything to say."""
-        if not self.has_news:
+        if not (self._ready or self._ended or self._bookmark_due):  # Asked of each stream with each message.
             return None
         self._bookmark_due = False
         pieces, self._ended = self._ended, []

@@ -41,7 +41,10 @@ class Answer:
 
     @property
     def durable(self) -> bool:
-        return all(history.cache.head >= revision for history, revision in self._awaited)
+        for history, revision in self._awaited:  # noqa: SIM110 - asked of every stream at every commit
+            if history.cache.head < revision:
+                return False
+        return True
 
     @property
     def last_awaited(self) -> History:
