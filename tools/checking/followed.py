@@ -78,7 +78,7 @@ class _Compiled:
     def selects(self, facts: _Facts) -> bool:
         if self._tenant not in ("", facts.tenant) or self._namespace not in ("", facts.namespace):
             return False
-        return selects(self._fields, facts.field) and selects(self._labels, facts.labels.get)
+        return not self.looks_inside or (selects(self._fields, facts.field) and selects(self._labels, facts.labels.get))
 
 
 class _Facts:

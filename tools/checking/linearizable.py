@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 from ...clients.mutations import COUNTER_BYTES
-from ..recording.records import NOT_OLDER, OK, UNKNOWN, Get, Watched, Write
+from ..recording.records import NOT_OLDER, OK, UNKNOWN, Get, Write
 from .recorded import Change, History, Recording, describe, resource_of
 from .violations import Violation, title
 
@@ -170,23 +170,23 @@ def _wrong_revision(match: str, asked: int, revision: int) -> str:
 def nothing_is_told_before_it_is_durable(recording: Recording) -> Iterator[Violation]:
     """**Nobody sees a change before it is committed; after that nobody can lose it.** (docs/architecture.md, 1.) For
     stores whose commits were followed while they were made."""
-    for write in recording.writes:
-        if write.code == OK and write.revision:
-            yield from _too_early(recording, write, write.revision, write.ret, title(write), write.key)
-    for get in recording.gets:
-        if get.code == OK:
-            yield from _too_early(recording, get, get.object_revision, get.ret, title(get), get.key)
-    for told in recording.watch_records:
-        if isinstance(told, Watched):
-            for event in told.events:
-                what = f"the watch {told.watch} of {told.client}"
-                yield from _too_early(recording, told, event[3], told.time, what, event[1])
+    told: list[tuple[Write | Get, int]] = [
+        *((write, write.revision) for write in recording.writes if write.code == OK and write.revision),
+        *((get, get.object_revision) for get in recording.gets if get.code == OK),
+    ]
+    for answered, revision in told:
+        history = recording.history(answered.partition, answered.store, answered.incarnation)
+        change = history.by_revision.get(revision) if history is not None else None
+        if change is not None and answered.ret < change.time:
+            yield _too_early(title(answered), change, answered.key, answered.ret)
+    for watched, history, _ in recording.shown:
+        time, by_revision = watched.time, history.by_revision
+        for event in watched.events:
+            change = by_revision.get(event[3])
+            if change is not None and time < change.time:
+                yield _too_early(f"the watch {watched.watch} of {watched.client}", change, event[1], time)
 
 
-def _too_early(
-    recording: Recording, record: Get | Watched | Write, revision: int, time: float, what: str, key: str
-) -> Iterator[Violation]:
-    history = recording.history(record.partition, record.store, record.incarnation)
-    change = history.by_revision.get(revision) if history is not None else None
-    if change is not None and time < change.time:
-        yield Violation(DURABLE, f"{what} was told of revision {revision}, committed at {change.time:.6f} s", key, time)
+def _too_early(who: str, change: Change, key: str, time: float) -> Violation:
+    text = f"{who} was told of revision {change.revision}, committed at {change.time:.6f} s"
+    return Violation(DURABLE, text, key, time)

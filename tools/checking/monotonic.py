@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from ..recording.records import EXACT, OK, Get, Listed, Selection, View, Watched
-from .recorded import HistoryName, Recording, describe
+from ..recording.records import EXACT, OK, Get, Listed, Selection, View
+from .recorded import History, HistoryName, Recording, describe
 from .violations import Violation
 
 MONOTONIC = "Monotonic"
@@ -45,20 +45,23 @@ def clients_never_go_back(recording: Recording) -> Iterator[Violation]:
     of a store. (clients/sightings.py, clients/informer.py)"""
     seen: dict[tuple[str, HistoryName], _Seen] = {}
 
-    def of(record: Get | Listed | Watched) -> _Seen | None:
-        history = recording.history(record.partition, record.store, record.incarnation)
-        return None if history is None else seen.setdefault((record.client, history.name), _Seen())
+    def of(client: str, history: History) -> _Seen:
+        of_client = seen.get((client, history.name))
+        if of_client is None:
+            of_client = seen[client, history.name] = _Seen()
+        return of_client
 
-    for told in recording.watch_records:
-        if isinstance(told, Watched) and (of_client := of(told)) is not None:
-            of_client.tell(told.time, max(told.bookmark, max((event[3] for event in told.events), default=0)))
+    for told, history, newest in recording.shown:
+        of(told.client, history).tell(told.time, max(told.bookmark, newest))
     for write in recording.writes:
-        history = recording.history(write.partition, write.store, write.incarnation)
-        if write.code == OK and write.revision and history is not None:
-            seen.setdefault((write.client, history.name), _Seen()).tell(write.ret, write.revision)
+        known = recording.history(write.partition, write.store, write.incarnation)
+        if write.code == OK and write.revision and known is not None:
+            of(write.client, known).tell(write.ret, write.revision)
     reads: list[Get | Listed] = [*recording.gets, *recording.lists]
     for read in reads:
-        if read.revision and read.code in (OK, 404) and (of_client := of(read)) is not None:
+        known = recording.history(read.partition, read.store, read.incarnation)
+        if read.revision and read.code in (OK, 404) and known is not None:
+            of_client = of(read.client, known)
             of_client.tell(read.ret, read.revision)
             if read.match != EXACT:
                 of_client.reads.append(read)

@@ -25,7 +25,7 @@ def real_time_order(recording: Recording) -> Iterator[Violation]:
     serializability, of one store.)"""
     sweeps = {name: _Sweep(history) for name, history in recording.histories.items()}
 
-    def sweep_of(record: Get | Listed | Watched | Write) -> _Sweep | None:
+    def sweep_of(record: Get | Listed | Write) -> _Sweep | None:
         history = recording.history(record.partition, record.store, record.incarnation)
         return None if history is None else sweeps[history.name]
 
@@ -39,12 +39,13 @@ def real_time_order(recording: Recording) -> Iterator[Violation]:
     for given in recording.watches:
         if given.started.initial and given.initial_end and given.history is not None:
             sweeps[given.history.name].add_view(given.started, given.view_revision)
-    for told in recording.watch_records:
-        if isinstance(told, Watched) and (sweep := sweep_of(told)) is not None:
-            sweep.add_watched(told)
+    for told, history, newest in recording.shown:
+        sweeps[history.name].add_watched(told, newest)
     for sweep in sweeps.values():
         yield from sweep.run()
 
+
+_Operation = Write | Get | Listed | WatchStarted | None
 
 # Where something stands is found when its turn comes.
 _TO_BE_FOUND = -1
@@ -58,19 +59,11 @@ class _Sweep:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._operations: list[Write | Get | Listed | WatchStarted | None] = []
-        self._calls: list[float] = []
-        self._returns: list[float] = []
-        self._places: list[float] = []
+        self._operations: list[tuple[_Operation, float, float, float]] = []
         self._told: list[int] = []
 
-    def _add(
-        self, operation: Write | Get | Listed | WatchStarted | None, call: float, ret: float, place: float, told: int
-    ) -> None:
-        self._operations.append(operation)
-        self._calls.append(call)
-        self._returns.append(ret)
-        self._places.append(place)
+    def _add(self, operation: _Operation, call: float, ret: float, place: float, told: int) -> None:
+        self._operations.append((operation, call, ret, place))
         self._told.append(told)
 
     def add_write(self, write: Write) -> None:
@@ -101,28 +94,28 @@ class _Sweep:
         if revision:
             self._add(started, started.time, inf, 2 * revision + 1, 0)
 
-    def add_watched(self, told: Watched) -> None:
-        revision = max((event[3] for event in told.events), default=0)
-        place = max(2 * revision, 2 * told.bookmark + 1 if told.bookmark else 0)
+    def add_watched(self, told: Watched, newest: int) -> None:
+        """`newest`: the highest revision of its events."""
+        place = max(2 * newest, 2 * told.bookmark + 1 if told.bookmark else 0)
         if place:
             self._add(None, told.time, told.time, _ANYWHERE, place)
 
     def run(self) -> Iterator[Violation]:
-        calls, returns, places, told = self._calls, self._returns, self._places, self._told
-        numbers = range(len(calls))
+        operations, told = self._operations, self._told
+        calls = [call for _, call, _, _ in operations]
+        returns = [ret for _, _, ret, _ in operations]
+        numbers = range(len(operations))
         by_return = sorted((number for number in numbers if returns[number] < inf), key=returns.__getitem__)
         answered, done = 0, 0
         for number in sorted(numbers, key=calls.__getitem__):
-            call = calls[number]
+            operation, call, _, place = operations[number]
             # What returns at the very instant of a call may have been behind it.
             while done < len(by_return) and returns[by_return[done]] < call:
                 answered = max(answered, told[by_return[done]])
                 done += 1
-            place = places[number]
             if place == _TO_BE_FOUND:
                 yield from self._find(number, answered)
             elif place < answered:
-                operation = self._operations[number]
                 assert operation is not None
                 yield Violation(
                     REAL_TIME,
@@ -134,7 +127,7 @@ class _Sweep:
 
     def _find(self, number: int, answered: int) -> Iterator[Violation]:
         """Of a write that changed nothing: the lowest place from here on at which what it was told was true."""
-        write = self._operations[number]
+        write = self._operations[number][0]
         assert isinstance(write, Write)
         missing = write.reason == "NotFound"
         holds = write.revision if write.code == OK else 0 if missing else write.found

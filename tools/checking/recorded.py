@@ -187,6 +187,17 @@ class Recording:
         return found
 
     @cached_property
+    def shown(self) -> list[tuple[Watched, History, int]]:
+        """What watches were given of histories that are known, with the newest revision of the events; 0: none."""
+        found: list[tuple[Watched, History, int]] = []
+        for told in self.watch_records:
+            if isinstance(told, Watched):
+                history = self.history(told.partition, told.store, told.incarnation)
+                if history is not None:
+                    found.append((told, history, max(event[3] for event in told.events) if told.events else 0))
+        return found
+
+    @cached_property
     def watches(self) -> list[Given]:
         """Each with all it was given."""
         return watches_of(self)
