@@ -194,8 +194,8 @@ GUARDS = (
     Guard(
         ANY_TEST,
         "partitions/writes/mutations.py",
-        "return all(history.cache.head >= revision for history, revision in self._awaited)",
-        "return True",
+        "            if history.cache.head < revision:\n",
+        "            if False:\n",
         "a write is answered before it is durable",
     ),
     Guard(

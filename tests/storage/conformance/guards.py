@@ -149,8 +149,8 @@ GUARDS = (
     Bug(
         CACHE,
         "partitions/writes/mutations.py",
-        "return all(history.cache.head >= revision for history, revision in self._awaited)",
-        "return True",
+        "            if history.cache.head < revision:\n",
+        "            if False:\n",
         "a write is answered before it is committed",
     ),
     Bug(
@@ -200,8 +200,8 @@ GUARDS = (
     Bug(
         MEMORY,
         "clients/watches.py",
-        "            lane.resource_version = max(lane.resource_version, resource_version)\n",
-        "            lane.resource_version = max(lane.resource_version, resource_version + 1)\n",
+        "                lane.resource_version = resource_version\n",
+        "                lane.resource_version = resource_version + 1\n",
         "a client's bookmark is ahead of what it was told",
     ),
     Bug(
