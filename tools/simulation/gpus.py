@@ -8,10 +8,10 @@ from __future__ import annotations
 from random import Random
 
 from .plan import Operation, Plan
+from .widening import LAST_START
 
 # So many seeds have GPUs, drawn from a stream of their own: all else that a seed draws stays as it was.
 GPUS_CHANCE = 0.2
-LAST_START = 0.85
 
 # In thousandths of a GPU; several are always whole.
 _WANTED = (200, 300, 500, 600, 1000, 1000, 2000)

@@ -8,11 +8,11 @@ from random import Random
 
 from ...proto.objects import Object
 from .plan import Operation, Plan
+from .widening import LAST_START
 
 FINISHED_PHASES = ("Succeeded", "Failed")
 # So many seeds have Services, drawn from a stream of their own: all else that a seed draws stays as it was.
 SERVICES_CHANCE = 0.3
-LAST_START = 0.85
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _APPS = ("set-1", "set-2", "web-1", "web-2")
