@@ -2,7 +2,7 @@
 
     alone    the scheduler without any other component: scheduler_perf's workloads at 100 to 50,000 nodes, beside the
              rate of Arktos's own scheduler on a machine like this (459 pods/s at 100 nodes, 222 at 1,000)
-    filling  whether a pod costs more as the cluster fills
+    filling  whether a pod costs more as the cluster fills: its last tenth beside the first of another
     memory   what a node takes
     trace    the GPU trace's own experiment (`_gpu_trace.py`), where the trace is on this machine (`../shared/data`, or
              URSA_TRACE_DIR)
@@ -28,9 +28,8 @@ from typing import Any, TypeVar
 from _bench import Figure, at_least, at_most, print_figures, save_figures
 from _gpu_trace import OWN, PUBLISHED, SEEDS, figures_of
 from _gpu_trace import measure as measure_trace
-from ursa.tools.scheduler_bench import WORKLOADS, Measured, measure, workload_of
+from ursa.tools.scheduler_bench import WORKLOADS, Measured, measure, measure_filling, workload_of
 from ursa.tools.scheduler_bench.memory import bytes_a_node
-from ursa.tools.scheduler_bench.workloads import filling
 
 BASIC = "SchedulingBasic"
 SIZES = (100, 1_000, 5_000, 50_000)
@@ -69,21 +68,17 @@ def alone(names: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
 
 
 def fills(nodes: int) -> Iterator[Figure]:
-    """The median of each tenth over the runs, and the ratio of two of these: a tenth alone is a quarter of a second, in
-    which a shared machine may do anything."""
-    runs = _processes(_fill, [nodes] * FILLING_RUNS)
-    tenths = [median(parts) for parts in zip(*(run.part_us for run in runs), strict=True)]
+    """The median over the runs of the last tenth over a first that is measured beside it."""
+    runs = _processes(measure_filling, [nodes] * FILLING_RUNS)
+    tenths = " ".join(f"{median(parts):.0f}" for parts in zip(*(run.part_us for run in runs), strict=True))
     yield Figure(
         f"{runs[0].pods:,} pods fill {nodes:,} nodes: CPU of the last tenth over the first",
-        round(tenths[-1] / tenths[0], 2),
+        round(median(run.growth for run in runs), 2),
         "x",
         at_most(GROWTH_MAX),
-        f"{FILLING_RUNS} runs; us a pod by tenth: {' '.join(f'{part:.0f}' for part in tenths)}",
+        f"{FILLING_RUNS} runs, {' '.join(f'{run.growth:.2f}' for run in runs)}; us a pod by tenth {tenths}, "
+        f"of a first beside the last {median(run.beside_us for run in runs):.0f}",
     )
-
-
-def _fill(nodes: int) -> Measured:
-    return measure(filling(nodes))
 
 
 def memory(nodes: int) -> Iterator[Figure]:

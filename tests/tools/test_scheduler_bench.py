@@ -12,7 +12,7 @@ from ursa.clients.scheduler.framework.interface import AsyncPreBindPlugin
 from ursa.clients.scheduler.pending import PendingPod
 from ursa.proto.errors import InputError
 from ursa.tools.cli.bench import bench
-from ursa.tools.scheduler_bench import WORKLOADS, Alone, measure, workload_of
+from ursa.tools.scheduler_bench import WORKLOADS, Alone, measure, measure_filling, workload_of
 from ursa.tools.scheduler_bench.workloads import ZONES, filling
 
 NODES = 20
@@ -37,6 +37,13 @@ def test_a_cluster_can_be_filled_to_its_last_cpu_and_no_further() -> None:
     free = alone.core.nodes.free[:, :2]
     assert (free[0] == 0).all(), "cpu"
     assert (free >= 0).all()
+
+
+def test_a_cluster_is_filled_whole_and_measured_beside_an_empty_one() -> None:
+    filled = measure_filling(2)
+    assert filled.pods == filling(2).measured.count
+    assert len(filled.part_us) == 10
+    assert filled.growth == filled.part_us[-1] / filled.beside_us > 0
 
 
 def test_pods_that_keep_apart_are_apart_and_pods_that_spread_are_spread() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .alone import Alone
-from .measuring import Measured, measure
+from .measuring import Filled, Measured, measure, measure_filling
 from .workloads import WORKLOADS, Workload, workload_of
 
-__all__ = ["WORKLOADS", "Alone", "Measured", "Workload", "measure", "workload_of"]
+__all__ = ["WORKLOADS", "Alone", "Filled", "Measured", "Workload", "measure", "measure_filling", "workload_of"]
