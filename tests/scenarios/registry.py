@@ -68,6 +68,18 @@ def scenarios() -> tuple[Scenario, ...]:
     return tuple(scenario for module in modules for scenario in module.SCENARIOS)
 
 
+def stages(chosen: Sequence[Scenario]) -> dict[str, Scenario]:
+    """One of the scenarios for each stage, by the names of all that share it: without their bugs they are the same."""
+    found: list[list[Scenario]] = []
+    for scenario in chosen:
+        same = [each for each in found if (each[0].swarm, each[0].around) == (scenario.swarm, scenario.around)]
+        if same:
+            same[0].append(scenario)
+        else:
+            found.append([scenario])
+    return {", ".join(each.name for each in group): group[0] for group in found}
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What parts log of faults that are meant is no news."""

@@ -1,6 +1,7 @@
 """Looks for the seeds of scenarios: .venv/bin/python -m tests.scenarios.search [NAME ...] [--clean N]
 
-Without --clean: the first seed that finds each bug. With it: seeds 1 to N without the bug, and what they broke.
+Without --clean: the first seed that finds each bug. With it: N seeds of each stage without a bug, from --first on, and
+what they broke.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from .registry import SEEDS_MAX, Scenario, scenarios
+from .registry import SEEDS_MAX, Scenario, scenarios, stages
 
 
 def main() -> None:
@@ -17,13 +18,12 @@ def main() -> None:
     parser.add_argument("--clean", type=int, default=0)
     parser.add_argument("--first", type=int, default=1)
     chosen = parser.parse_args()
-    for scenario in scenarios():
-        if not chosen.names or scenario.name in chosen.names:
-            began = time.process_time()
-            last = chosen.clean or SEEDS_MAX
-            seeds = range(chosen.first, chosen.first + last)
-            found = _clean(scenario, seeds) if chosen.clean else _search(scenario, seeds)
-            print(f"{scenario.name:5} {found} ({time.process_time() - began:.1f} s)", flush=True)
+    wanted = [scenario for scenario in scenarios() if not chosen.names or scenario.name in chosen.names]
+    for names, scenario in (stages(wanted) if chosen.clean else {each.name: each for each in wanted}).items():
+        began = time.process_time()
+        seeds = range(chosen.first, chosen.first + (chosen.clean or SEEDS_MAX))
+        found = _clean(scenario, seeds) if chosen.clean else _search(scenario, seeds)
+        print(f"{names:5} {found} ({time.process_time() - began:.1f} s)", flush=True)
 
 
 def _search(scenario: Scenario, seeds: range) -> str:
