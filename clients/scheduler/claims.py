@@ -89,9 +89,7 @@ class Claims:
         if charges is None:
             charges = template.charges = nodes.charges(template.requests)
         nodes.pods.assume(pod)
-        view.ledger.assume(
-            pod.uid, slot, charges, spec, facts.uid, self._bindings.history, template.host_ports, devices
-        )
+        view.ledger.assume(pod.uid, slot, charges, spec, template.host_ports, devices)
         self.send(Claim(pod, spec))
         return True
 

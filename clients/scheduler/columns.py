@@ -329,7 +329,8 @@ class NodeColumns:
     def view_changed(self, slot: int) -> None:
         """News of the node itself has come: what was concluded from a refusal no longer holds."""
         self.external[slot] += 1
-        if self.refusals.pop(slot, None) is not None:
+        if slot in self.refusals:
+            del self.refusals[slot]
             self._touch(slot)
 
     def refuse(self, slot: int, template_id: int) -> None:

@@ -27,48 +27,47 @@ from .columns import Charges, NodeColumns
 
 
 class Hold:
-    """One pod's share of one node. `placement_uid` is empty as long as nothing but our own wish is known."""
+    """One pod's share of one node. `placement_uid` is empty as long as nothing but our own wish is known.
 
-    __slots__ = (
-        "bound",
-        "charges",
-        "devices",
-        "history",
-        "home",
-        "node_uid",
-        "placement_uid",
-        "ports",
-        "revision",
-        "slot",
-        "spec",
-    )
+    There is one for each placement of every tenant partition, and most are never asked for more than what they take of
+    the node. So the rest stays in `spec`, as it is written.
+    """
+
+    __slots__ = ("charges", "devices", "home", "placement_uid", "ports", "revision", "slot", "spec")
 
     def __init__(
         self,
         slot: int,
         charges: Charges,
-        *,
-        spec: bytes = b"",
+        spec: bytes,
+        home: bool,
+        ports: tuple[HostPort, ...],
+        devices: HeldDevices | None,
         placement_uid: str = "",
         revision: int = 0,
-        node_uid: str = "",
-        home: bool,
-        history: str = "",
-        bound: bool = False,
-        ports: tuple[HostPort, ...] = (),
-        devices: HeldDevices | None = None,
     ) -> None:
         self.slot = slot
         self.charges = charges
-        self.spec = spec  # of an assumption: the placement's spec as claimed, to know it again without decoding it
-        self.placement_uid = placement_uid
-        self.revision = revision  # of the placement
-        self.node_uid = node_uid
+        self.spec = spec  # of the placement, as claimed or as seen
         self.home = home  # of a pod of our own tenant partition
-        self.history = history  # of our own tenant partition, in which it was claimed; empty: it does not say
         self.ports = ports
         self.devices = devices
-        self.bound = bound  # made by a controller, after this partition had said that the pod is bound there
+        self.placement_uid = placement_uid
+        self.revision = revision  # of the placement
+
+    @property
+    def node_uid(self) -> str:
+        return str(decode(self.spec)["nodeUID"])
+
+    @property
+    def history(self) -> str:
+        """Of its tenant partition, in which it was claimed; empty: it does not say."""
+        return str(decode(self.spec).get("history", ""))
+
+    @property
+    def bound(self) -> bool:
+        """Made by a controller, after its tenant partition had said that the pod is bound there."""
+        return bool(decode(self.spec).get("bound"))
 
 
 class Ledger:
@@ -89,8 +88,6 @@ class Ledger:
         slot: int,
         charges: Charges,
         spec: bytes,
-        node_uid: str,
-        history: str = "",
         ports: tuple[HostPort, ...] = (),
         devices: HeldDevices | None = None,
     ) -> None:
@@ -98,9 +95,7 @@ class Ledger:
         assert pod_uid not in self.assumed, f"pod {pod_uid} is claimed twice"
         seen = self.observed.get(pod_uid)
         if seen is None or seen.slot != slot:
-            self.assumed[pod_uid] = Hold(
-                slot, charges, spec=spec, node_uid=node_uid, home=True, history=history, ports=ports, devices=devices
-            )
+            self.assumed[pod_uid] = Hold(slot, charges, spec, True, ports, devices)
             self._nodes.hold(slot, charges, ports, devices)
 
     def accept(self, pod_uid: str, revision: Revision) -> None:
@@ -127,16 +122,17 @@ class Ledger:
 
     def see(self, message: pb.Object) -> Hold:
         """A placement has been added, or has changed."""
-        pod_uid = message.metadata.name
-        assumed = self.assumed.get(pod_uid)
-        if assumed is not None and assumed.spec == message.spec and pod_uid not in self.observed:
-            assumed.placement_uid, assumed.revision = message.metadata.uid, message.metadata.resource_version
-            assumed.spec = b""
+        metadata, spec = message.metadata, message.spec
+        pod_uid = metadata.name
+        known, assumed = pod_uid in self.observed, self.assumed.get(pod_uid)
+        if assumed is not None and assumed.spec == spec and not known:
+            assumed.placement_uid, assumed.revision = metadata.uid, metadata.resource_version
             self.observed[pod_uid] = self.assumed.pop(pod_uid)
             return assumed
-        hold = self._read(message.metadata, message.spec)
+        hold = self._read(metadata, spec)
         self._nodes.hold(hold.slot, hold.charges, hold.ports, hold.devices)
-        self.lose(pod_uid)
+        if known:
+            self.lose(pod_uid)
         if assumed is not None and assumed.slot == hold.slot:
             self.withdraw(pod_uid)
         self.observed[pod_uid] = hold
@@ -145,18 +141,17 @@ class Ledger:
 
     def _read(self, metadata: pb.ObjectMeta, data: bytes) -> Hold:
         # Every placement names its pod, so no two are equal: the cache of shared specs would only be flushed by them.
-        spec = decode(data)
+        spec, nodes = decode(data), self._nodes
+        ports = spec.get("hostPorts")
         return Hold(
-            self._nodes.slot(self.partition, spec["node"]),
-            self._nodes.charges(spec["requests"]),
-            placement_uid=metadata.uid,
-            revision=metadata.resource_version,
-            node_uid=spec["nodeUID"],
-            home=spec["tenantPartition"] == self._home,
-            history=spec.get("history", ""),
-            bound=bool(spec.get("bound")),
-            ports=read_written(spec.get("hostPorts") or ()),
-            devices=_devices(spec),
+            nodes.slot(self.partition, spec["node"]),
+            nodes.charges(spec["requests"]),
+            data,
+            spec["tenantPartition"] == self._home,
+            read_written(ports) if ports else (),
+            _devices(spec) if "devices" in spec else None,
+            metadata.uid,
+            metadata.resource_version,
         )
 
     def lose(self, pod_uid: str) -> bool:

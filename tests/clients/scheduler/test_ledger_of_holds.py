@@ -23,7 +23,7 @@ class Held:
 
     def assume(self, uid: str) -> bytes:
         claimed = placement(uid, "n", REQUESTS, tenant_partition="tp-1").message.spec
-        self.ledger.assume(uid, self.slot, self.nodes.charges(REQUESTS), claimed, "uid-n")
+        self.ledger.assume(uid, self.slot, self.nodes.charges(REQUESTS), claimed)
         return claimed
 
     @property
