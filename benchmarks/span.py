@@ -27,7 +27,7 @@ from multiprocessing import get_context
 import trio
 from _bench import Figure, at_least, at_most, print_figures, save_figures
 from _conflicts import CPUS, GPUS, Counted, Mix, measure_conflicts
-from _growth import TOPOLOGIES, Grown, Held, measure_growth, measure_held, plot
+from _growth import TOPOLOGIES, Grown, Held, measure_growth, measure_held, middle, plot
 from _loss import CUT, FREEZE, KILL, QUIET, Losses, Outcome, Round, all_rounds, measure_losses
 from _moves import CONFIG_MAPS, PODS, measure_move
 
@@ -121,9 +121,10 @@ def _startup_figure(losses: Losses, outcomes: Sequence[Outcome], fault: str, sev
 
 
 def growth(topologies: Sequence[tuple[int, int]], pods_per_node: int, node_counts: Sequence[int]) -> list[Figure]:
-    grown = measure_growth(topologies, pods_per_node)
+    runs = measure_growth(topologies, pods_per_node)
+    grown = [middle(each) for each in runs]
     print(f"\nplot: {plot(grown)}")
-    figures = [figure for each in grown for figure in _grown_figures(each)]
+    figures = [figure for each in runs for figure in _grown_figures(each)]
     ratio = round(grown[-1].cpu_ms_per_pod / grown[0].cpu_ms_per_pod, 2)
     what = f"CPU of a pod at {grown[-1].title} over {grown[0].title}"
     figures.append(Figure(what, ratio, "x", at_most(CPU_RATIO_MAX)))
@@ -143,11 +144,13 @@ def growth(topologies: Sequence[tuple[int, int]], pods_per_node: int, node_count
     return figures
 
 
-def _grown_figures(grown: Grown) -> Iterator[Figure]:
+def _grown_figures(runs: Sequence[Grown]) -> Iterator[Figure]:
+    grown = middle(runs)
     yield Figure(
         f"{grown.title}: throughput", grown.pods_per_second, "pods/s", note=f"p99 {grown.startup_p99_ms:.0f} ms"
     )
-    yield Figure(f"{grown.title}: CPU of a pod", grown.cpu_ms_per_pod, "ms")
+    note = f"median of {', '.join(f'{each.cpu_ms_per_pod:.2f}' for each in runs)}" if len(runs) > 1 else ""
+    yield Figure(f"{grown.title}: CPU of a pod", grown.cpu_ms_per_pod, "ms", note=note)
 
 
 def _held_figure(held: Held) -> Figure:
