@@ -6,15 +6,20 @@ pod goes elsewhere, this is assumed: a volume is its claim's, and a claim to be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from ...proto.objects import Object, ObjectKey
 from ...proto.volumes import CLAIMS, STORAGE_CLASSES
+from ..volumes.matching import size_order
 from ..volumes.reading import Claim, ClaimRef, NodePlace, Volume, read_claim, read_class, read_volume
 from ..volumes.store import VolumeStore
 from .node_selectors import Term, read_terms
+from .volume_pools import ClaimKind, Pool, kind_of
 
+# Kinds of claims whose volumes are followed. Each costs a little with every change of a volume.
+POOLS_MAX: Final = 32
 # A volume whose affinity makes no sense can be used nowhere.
 NOWHERE: tuple[Term, ...] = ()
 
@@ -46,6 +51,7 @@ class Volumes:
         # By claim, what is assumed of it, and the pods that do.
         self._given: dict[ObjectKey, tuple[Volume, dict[str, None]]] = {}
         self._meant_for: dict[ObjectKey, tuple[NodePlace, dict[str, None]]] = {}
+        self._pools: OrderedDict[ClaimKind, Pool] = OrderedDict()
 
     # -------------------------------------------------------------------------------------------------- what is seen
 
@@ -64,6 +70,7 @@ class Volumes:
             volume = read_volume(obj)
             self._terms[volume.key] = _terms_of(volume)
             self._store.put_volume(volume)
+            self._sort_in(volume.key)
 
     def gone(self, resource: str, key: ObjectKey) -> None:
         self.changes += 1
@@ -74,6 +81,7 @@ class Volumes:
         else:
             self._store.drop_volume(key)
             self._terms.pop(key, None)
+            self._sort_in(key)
 
     # --------------------------------------------------------------------------------------------------- what is asked
 
@@ -94,15 +102,40 @@ class Volumes:
         """One of them selects the nodes where it can be used; None: any node does."""
         return self._terms.get(volume.key, NOWHERE)
 
-    def candidates(self, claim: Claim) -> Iterator[Volume]:
-        """As `VolumeStore.candidates`, but for what is assumed: what the claim is about to have names it, and what
-        others are about to have is left out."""
+    def naming(self, claim: Claim) -> Sequence[Volume]:
+        """Those that name the claim, in the order of size. The one that it is about to have names it too, and stands
+        alone."""
         given = self._given.get(claim.key)
         volume = None if given is None else self._store.volumes.get(given[0].key)
         if volume is not None and (volume.claim is None or volume.is_for(claim)):
-            yield volume._replace(claim=ClaimRef(claim.key.namespace, claim.key.name, claim.uid))
-            return
-        yield from self._store.candidates(claim)
+            return [volume._replace(claim=ClaimRef(claim.key.namespace, claim.key.name, claim.uid))]
+        return sorted((self._store.volumes[key] for key in self._store.volumes_for(claim.key)), key=size_order)
+
+    def pool(self, claim: Claim) -> Pool:
+        """Those that name nobody, that nobody is about to have, and that will do for the claim."""
+        kind = kind_of(claim)
+        pool = self._pools.get(kind)
+        if pool is None:
+            if len(self._pools) >= POOLS_MAX:
+                self._pools.popitem(last=False)
+            pool = self._pools[kind] = Pool(claim)
+            for volume in self._store.of_class(kind.tenant, kind.class_name):
+                if self._store.is_left(volume):
+                    pool.put(volume, self.terms(volume))
+        self._pools.move_to_end(kind)
+        return pool
+
+    def _sort_in(self, key: ObjectKey) -> None:
+        """Something has happened to a volume: it belongs into other pools, or into none."""
+        volume = self._store.volumes.get(key)
+        left = volume is not None and self._store.is_left(volume)
+        for kind, pool in self._pools.items():
+            if kind.tenant != key.tenant:
+                continue
+            if volume is not None and left:
+                pool.put(volume, self.terms(volume))
+            else:
+                pool.drop(key)
 
     # ------------------------------------------------------------------------------------------------- what is assumed
 
@@ -119,6 +152,7 @@ class Volumes:
         for claim, volume in taken.volumes:
             self._given.setdefault(claim.key, (volume, {}))[1][pod_uid] = None
             self._store.choose(volume, claim)
+            self._sort_in(volume.key)
         for claim in taken.provisioned:
             self._meant_for.setdefault(claim.key, (taken.place, {}))[1][pod_uid] = None
 
@@ -134,6 +168,7 @@ class Volumes:
             if not pods:
                 del self._given[claim.key]
                 self._store.unchoose(volume.key)
+                self._sort_in(volume.key)
         for claim in taken.provisioned:
             pods = self._meant_for[claim.key][1]
             pods.pop(pod_uid, None)

@@ -74,6 +74,14 @@ class VolumeStore:
 
     # --------------------------------------------------------------------------------------------------- what is asked
 
+    def is_left(self, volume: Volume) -> bool:
+        """Nobody was given it, and it was chosen for nobody."""
+        return is_free(volume) and volume.key not in self._chosen
+
+    def of_class(self, tenant: str, name: str) -> Iterable[Volume]:
+        """In `size_order`."""
+        return [self.volumes[key] for _, key in self._sorted.get(ClassOf(tenant, name), ())]
+
     def default_class(self) -> StorageClass | None:
         """Of several, the newest."""
         defaults = [each for each in self.classes.values() if each.is_default]

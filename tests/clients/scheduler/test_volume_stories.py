@@ -299,7 +299,7 @@ def test_what_is_assumed_of_a_claim_is_so_until_the_last_of_its_pods_has_let_go(
     def assumed() -> tuple[list[bool], str]:
         known = volumes.claim(writes.claim)
         assert known is not None
-        return [each.is_for(known) for each in volumes.candidates(known)], known.selected.node
+        return [each.is_for(known) for each in volumes.naming(known)], known.selected.node
 
     before, (first, last) = assumed(), list(world.core.pods)
     volumes.withdraw(first)
