@@ -165,7 +165,7 @@ class PersistentVolumeBinder:
             written = not result.HasField("error")
         finally:
             if plan.chosen is not None and not written:
-                self._store.unchoose(plan.chosen.key)
+                self._store.unchoose(plan.chosen.key, claim)
                 self._look_at(CLAIMS, self._store.waiting_for(plan.chosen))  # Who has passed it over meanwhile.
         if not written and result.error.reason not in _DONE_ALREADY:
             raise from_status(result.error)

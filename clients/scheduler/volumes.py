@@ -167,7 +167,7 @@ class Volumes:
             pods.pop(pod_uid, None)
             if not pods:
                 del self._given[claim.key]
-                self._store.unchoose(volume.key)
+                self._store.unchoose(volume.key, claim)
                 self._sort_in(volume.key)
         for claim in taken.provisioned:
             pods = self._meant_for[claim.key][1]

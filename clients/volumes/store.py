@@ -69,8 +69,10 @@ class VolumeStore:
         """It is to become the claim's: no other claim gets it."""
         self._chosen[volume.key] = claim.uid
 
-    def unchoose(self, volume: ObjectKey) -> None:
-        self._chosen.pop(volume, None)
+    def unchoose(self, volume: ObjectKey, claim: Claim | None = None) -> None:
+        """It is not to become the claim's after all; None: nobody's. Where it is another's by now, it stays that."""
+        if claim is None or self._chosen.get(volume) == claim.uid:
+            self._chosen.pop(volume, None)
 
     # --------------------------------------------------------------------------------------------------- what is asked
 

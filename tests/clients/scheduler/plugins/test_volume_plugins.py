@@ -124,7 +124,7 @@ class Followed:
         self.claims = [self._claim(f"c{number}") for number in range(3)]
         self._known: dict[ObjectKey, Volume] = {}
         self._taken: dict[str, ObjectKey] = {}
-        self._chosen: dict[ObjectKey, None] = {}
+        self._chosen: dict[ObjectKey, str] = {}
         for number in range(6):
             self._seen(f"v{number}")
 
@@ -159,11 +159,13 @@ class Followed:
             claim = self.claims[0]._replace(key=self.claims[0].key._replace(name=pod), uid=pod)
             self.volumes.assume(pod, Taken(((claim, volume),)))
             self._taken[pod] = volume.key
-            self._chosen[volume.key] = None
+            self._chosen[volume.key] = pod
         elif act == "give back" and self._taken:
             pod = random.choice(list(self._taken))
             self.volumes.withdraw(pod)
-            self._chosen.pop(self._taken.pop(pod), None)
+            key = self._taken.pop(pod)
+            if self._chosen.get(key) == pod:
+                del self._chosen[key]
 
     def made_anew(self, claim: Claim) -> Pool:
         pool = Pool(claim)
@@ -193,3 +195,33 @@ def test_of_too_many_kinds_of_claims_the_longest_unasked_is_looked_for_anew() ->
     again = followed.volumes.pool(claims[1])
     assert again is not pools[1]
     assert in_pool(again) == in_pool(pools[1])
+
+
+def test_a_volume_that_another_pod_has_taken_since_stays_taken() -> None:
+    volumes, random = Volumes(), Random(1)
+    free = {**draw_volume(random, "v", []), "status": {"phase": "Available"}}
+    free["metadata"] = {"name": "v", "tenant": "acme", "uid": "v"}
+    free["spec"].pop("claimRef", None)
+    given = {**free, "spec": {**free["spec"], "claimRef": {"namespace": "default", "name": "other", "uid": "other"}}}
+    volume = read_volume(Object.from_dict(free))
+    asking = read_claim(Object.from_dict(draw_claim(random, "c", [])))
+    fitting = {
+        "size": 1,
+        "modes": (),
+        "volume_mode": volume.volume_mode,
+        "class_name": volume.class_name,
+        "selector": (),
+    }
+    first, second, third = (
+        asking._replace(key=asking.key._replace(name=name), uid=name, **fitting) for name in ("c1", "c2", "c3")
+    )
+    volumes.seen(VOLUMES, Object.from_dict(free))
+    assert in_pool(volumes.pool(third))
+    volumes.assume("p1", Taken(((first, volume),)))
+    for manifest in (given, free):  # Somebody else had it for a while.
+        volumes.seen(VOLUMES, Object.from_dict(manifest))
+    volumes.assume("p2", Taken(((second, volume),)))
+    volumes.withdraw("p1")
+    assert not in_pool(volumes.pool(third))
+    volumes.withdraw("p2")
+    assert in_pool(volumes.pool(third))
