@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -18,8 +19,8 @@ TOPOLOGIES = ((1, 1), (2, 2), (4, 2), (5, 5))
 NODES, PODS_PER_NODE, QPS = 1000, 30, 3000
 DENSITY_SECONDS_MAX = 180.0
 # Of the two topologies that are compared: thirty processes feel a busy host more than six do, and the same run takes
-# half as much again from one minute to the next.
-ROUNDS = 3
+# half as much again from one minute to the next. More would take more than a quarter of an hour.
+ROUNDS = 2
 PLOT = BUILD / "span-growth.html"
 # Hollow nodes of one process.
 NODES_PER_PROCESS = 500
@@ -60,9 +61,13 @@ def measure_growth(
     return [[grown for of, grown in runs if of == topology] for topology in topologies]
 
 
-def middle(runs: Sequence[Grown]) -> Grown:
-    """The run with the median of CPU (of an even number, the lesser of the two)."""
-    return sorted(runs, key=lambda each: each.cpu_ms_per_pod)[(len(runs) - 1) // 2]
+def median_of(runs: Sequence[Grown]) -> Grown:
+    """Of runs of one topology, figure by figure."""
+    return runs[0]._replace(
+        pods_per_second=median(each.pods_per_second for each in runs),
+        cpu_ms_per_pod=median(each.cpu_ms_per_pod for each in runs),
+        startup_p99_ms=median(each.startup_p99_ms for each in runs),
+    )
 
 
 def _run(tenant_partitions: int, resource_partitions: int, pods_per_node: int) -> Grown:

@@ -27,8 +27,8 @@ from multiprocessing import get_context
 import trio
 from _bench import Figure, at_least, at_most, print_figures, save_figures
 from _conflicts import CPUS, GPUS, Counted, Mix, measure_conflicts
-from _growth import TOPOLOGIES, Grown, Held, measure_growth, measure_held, middle, plot
-from _loss import CUT, FREEZE, KILL, QUIET, Losses, Outcome, Round, all_rounds, measure_losses
+from _growth import TOPOLOGIES, Grown, Held, measure_growth, measure_held, median_of, plot
+from _loss import CUT, FREEZE, KILL, QUIET, Losses, Round, all_rounds, measure_losses
 from _moves import CONFIG_MAPS, PODS, measure_move
 
 FILLS = (0.5, 0.8, 0.95)
@@ -87,16 +87,14 @@ def _conflict_figures(run: tuple[Mix, str, Sequence[float], bool], counts: Seque
 
 def loss(rounds: Sequence[Round]) -> list[Figure]:
     print(f"\n5 x 5 partitions with 2,000 nodes: {len(rounds)} rounds", flush=True)
-    losses = trio.run(measure_losses, rounds)
-    quiet = [each.p99 for each in losses.outcomes if each.round == QUIET]
-    faults = [each for each in losses.outcomes if each.round != QUIET]
-    spread = ", ".join(f"{each:.0f}" for each in quiet)
-    figures = [Figure("startup p99 in quiet", round(losses.quiet_p99), "ms", note=f"median of {spread}")]
+    losses = trio.run(measure_losses, rounds, STARTUP_RATIO_MAX)
+    figures = [Figure("startup p99 in quiet", round(losses.p99(QUIET)), "ms", note=f"median of {_p99s(losses, QUIET)}")]
     for fault in (KILL, FREEZE, CUT):
         for several in (False, True):
-            chosen = [each for each in faults if each.round.fault == fault and (len(each.round.parts) > 1) is several]
+            chosen = [each for each in rounds if each.fault == fault and (len(each.parts) > 1) is several]
             if chosen:
                 figures.append(_startup_figure(losses, chosen, fault, several))
+    faults = [each for each in losses.outcomes if each.round != QUIET]
     slowest = max(faults, key=lambda each: each.converged_seconds or float("inf"))
     unfinished = [each for each in faults if each.converged_seconds is None]
     seconds = None if unfinished else round(slowest.converged_seconds or 0.0, 1)
@@ -110,11 +108,14 @@ def loss(rounds: Sequence[Round]) -> list[Figure]:
     ]
 
 
-def _startup_figure(losses: Losses, outcomes: Sequence[Outcome], fault: str, several: bool) -> Figure:
-    worst = max(outcomes, key=lambda each: each.p99)
+def _startup_figure(losses: Losses, rounds: Sequence[Round], fault: str, several: bool) -> Figure:
     what = f"{fault}, {'two at once' if several else 'each in turn'}: startup p99 of the others over quiet"
-    ratios = ", ".join(f"{each.round.title} {each.p99:.0f} ms" for each in outcomes)
-    return Figure(what, round(worst.p99 / losses.quiet_p99, 2), "x", at_most(STARTUP_RATIO_MAX), ratios)
+    note = ", ".join(f"{each.title} {_p99s(losses, each)} ms" for each in rounds)
+    return Figure(what, round(max(map(losses.ratio, rounds)), 2), "x", at_most(STARTUP_RATIO_MAX), note)
+
+
+def _p99s(losses: Losses, of: Round) -> str:
+    return "/".join(f"{each.p99:.0f}" for each in losses.outcomes if each.round == of)
 
 
 # ------------------------------------------------------------------------------------------------------------ growth
@@ -122,7 +123,7 @@ def _startup_figure(losses: Losses, outcomes: Sequence[Outcome], fault: str, sev
 
 def growth(topologies: Sequence[tuple[int, int]], pods_per_node: int, node_counts: Sequence[int]) -> list[Figure]:
     runs = measure_growth(topologies, pods_per_node)
-    grown = [middle(each) for each in runs]
+    grown = [median_of(each) for each in runs]
     print(f"\nplot: {plot(grown)}")
     figures = [figure for each in runs for figure in _grown_figures(each)]
     ratio = round(grown[-1].cpu_ms_per_pod / grown[0].cpu_ms_per_pod, 2)
@@ -145,7 +146,7 @@ def growth(topologies: Sequence[tuple[int, int]], pods_per_node: int, node_count
 
 
 def _grown_figures(runs: Sequence[Grown]) -> Iterator[Figure]:
-    grown = middle(runs)
+    grown = median_of(runs)
     yield Figure(
         f"{grown.title}: throughput", grown.pods_per_second, "pods/s", note=f"p99 {grown.startup_p99_ms:.0f} ms"
     )
