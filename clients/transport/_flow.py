@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -52,3 +53,14 @@ class Signal:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(leave)
+
+
+class Delivery:
+    """To who takes messages as they arrive (`Stream.deliver`). `error`: with which it is over."""
+
+    __slots__ = ("error", "over", "take")
+
+    def __init__(self, take: Callable[[Any], None]) -> None:
+        self.take = take
+        self.over = False
+        self.error: BaseException | None = None

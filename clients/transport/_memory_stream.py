@@ -13,19 +13,10 @@ from google.protobuf.message import Message
 
 from ...proto.errors import ApiError, Unreachable
 from ...proto.sessions import Method, ServerStream
-from ._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX, Signal
+from ._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX, Delivery, Signal
 from ._memory_link import End, Line, Link
 from .interface import TURN_SECONDS_MAX, Stream
 from .timers import running_timers
-
-
-class _Delivery:
-    """To who takes replies as they arrive."""
-
-    def __init__(self, take: Callable[[Any], None]) -> None:
-        self.take = take
-        self.over = False
-        self.error: Exception | None = None
 
 
 class MemoryStream(Stream):
@@ -46,7 +37,7 @@ class MemoryStream(Stream):
         self._over = False  # nothing more goes to the apiserver, nor comes from it
         self._serves_soon = False
         self._next_request = self._next_reply = math.inf  # Those for which a timer is set.
-        self._delivery: _Delivery | None = None
+        self._delivery: Delivery | None = None
         self._arrival = Signal()  # for `receive`: replies to take, or on their way, or the end
         self._room = Signal()  # for `send`: requests have been delivered, or the end
 
@@ -116,7 +107,7 @@ class MemoryStream(Stream):
         if not self._delays:
             await super().deliver(take)
             return
-        delivery = self._delivery = _Delivery(take)
+        delivery = self._delivery = Delivery(take)
         self._arrival.ring()  # There may be something already.
         try:
             while not delivery.over:
@@ -170,7 +161,7 @@ class MemoryStream(Stream):
         elif self._arrival.waited_for:  # Else the reader sees for itself.
             self._arrival.ring()
 
-    def _hand_over(self, delivery: _Delivery) -> None:
+    def _hand_over(self, delivery: Delivery) -> None:
         """Give what has arrived to who takes it. The reader's task sees to the end, and to what takes too long."""
         if self._delivery is not delivery:
             return
@@ -194,7 +185,7 @@ class MemoryStream(Stream):
         if was_full:  # No replies were taken any more.
             self._serve_soon()
 
-    def _end_delivery(self, delivery: _Delivery, error: Exception | None) -> None:
+    def _end_delivery(self, delivery: Delivery, error: Exception | None) -> None:
         delivery.over, delivery.error = True, error
         self._delivery = None
         self._arrival.ring()

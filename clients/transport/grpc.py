@@ -7,7 +7,7 @@ is none fails with Unreachable as soon as an attempt to connect has failed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +18,11 @@ from google.protobuf.message import Message
 
 from ...proto.errors import Unreachable, UrsaError
 from ...proto.sessions import METHODS, Method
-from ._flow import Signal
+from ._flow import Delivery, Signal
 from ._grpc_bridge import STOP_SECONDS, GrpcBridge
 from ._grpc_pump import Pipe, Pump
 from ._grpc_wire import KEEPALIVE_SECONDS, KEEPALIVE_TIMEOUT_SECONDS, CallTask, Wire
-from .interface import UNARY_TIMEOUT_SECONDS, Stream, Transport
+from .interface import TURN_SECONDS_MAX, UNARY_TIMEOUT_SECONDS, Stream, Transport
 
 __all__ = ["GrpcBridge", "GrpcTransport"]
 
@@ -145,6 +145,7 @@ class _GrpcStream(Stream):
         self._pipe = Pipe()
         self._pump = Pump(wire, shape, self._pipe, self._on_wake, trace)
         self._request_sent = False  # where there is only one
+        self._delivery: Delivery | None = None
         self._arrival = Signal()
         self._room = Signal()
 
@@ -211,8 +212,48 @@ class _GrpcStream(Stream):
         parse = self._shape.reply.FromString
         return [parse(data) for data in arrived]
 
+    async def deliver(self, take: Callable[[Any], None]) -> None:
+        delivery = self._delivery = Delivery(take)
+        self._arrival.ring()  # There may be something already.
+        try:
+            while not delivery.over:
+                await self._arrival.wait()
+                self._hand_over(delivery)
+        finally:
+            self._delivery = None
+        if delivery.error is not None:
+            raise delivery.error
+
+    def _hand_over(self, delivery: Delivery) -> None:
+        """Give what has arrived to who takes it, right where the news of it comes: a turn of the loop less for each
+        burst. The reader's task sees to the end, and to what takes too long."""
+        pipe = self._pipe
+        ended = pipe.ended  # Set after the last message has been put in, so looked at before.
+        turn_ends = trio.current_time() + TURN_SECONDS_MAX
+        try:
+            while pipe.inbound and self._delivery is delivery:
+                data = pipe.inbound.popleft()
+                pipe.taken_bytes += len(data)
+                delivery.take(self._shape.reply.FromString(data))
+                if pipe.inbound and trio.current_time() > turn_ends:
+                    self._arrival.ring()
+                    break
+            if ended and not pipe.inbound:
+                self._end_delivery(delivery, pipe.error)
+        except Exception as error:  # noqa: BLE001 - a mailbox has nobody to tell; whose stream it is is told
+            self._end_delivery(delivery, error)
+        if pipe.reader_waits:
+            self._bridge.call_asyncio(self._pump.on_room)
+
+    def _end_delivery(self, delivery: Delivery, error: BaseException | None) -> None:
+        delivery.over, delivery.error = True, error
+        self._delivery = None
+        self._arrival.ring()
+
     def _on_wake(self) -> None:
-        if self._pipe.inbound or self._pipe.ended:
+        if self._delivery is not None:
+            self._hand_over(self._delivery)
+        elif self._pipe.inbound or self._pipe.ended:
             self._arrival.ring()
         if self._pipe.sender_waits:
             self._room.ring()
