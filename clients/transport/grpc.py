@@ -227,11 +227,13 @@ class _GrpcStream(Stream):
     def _hand_over(self, delivery: Delivery) -> None:
         """Give what has arrived to who takes it, right where the news of it comes: a turn of the loop less for each
         burst. The reader's task sees to the end, and to what takes too long."""
+        if self._delivery is not delivery:
+            return  # It ended while the reader's task was on its way here.
         pipe = self._pipe
         ended = pipe.ended  # Set after the last message has been put in, so looked at before.
         turn_ends = trio.current_time() + TURN_SECONDS_MAX
         try:
-            while pipe.inbound and self._delivery is delivery:
+            while pipe.inbound:
                 data = pipe.inbound.popleft()
                 pipe.taken_bytes += len(data)
                 delivery.take(self._shape.reply.FromString(data))

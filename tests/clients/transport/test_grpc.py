@@ -10,13 +10,15 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from ursa.clients.transport._flow import OUTBOUND_BYTES_MAX
+from ursa.clients.transport import grpc
+from ursa.clients.transport._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX
 from ursa.clients.transport._grpc_bridge import Mailbox
 from ursa.clients.transport.grpc import GrpcBridge, GrpcTransport
 from ursa.proto import ursa_pb2 as pb
@@ -24,6 +26,7 @@ from ursa.proto.errors import Unreachable
 
 # The windows of both ends of HTTP/2, grown by bandwidth probing.
 IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024
+WAIT_SECONDS = 10.0
 ROUNDS = 100  # the promise of the one box: a hundred clusters opened and closed in one process
 
 
@@ -60,6 +63,61 @@ def test_there_is_room_until_too_much_is_on_its_way_to_a_server_that_reads_no_mo
                     sent += 1
                     stream.send_nowait(mutation(sent, "x" * 100_000))
                 assert OUTBOUND_BYTES_MAX < sent * 100_000 < 2 * IN_FLIGHT_BYTES_MAX
+            await transport.aclose()
+
+    trio.run(main)
+
+
+def test_a_burst_that_takes_too_long_to_deliver_gives_way_to_other_tasks(
+    grpc_link: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here, each message does."""
+    monkeypatch.setattr(grpc, "TURN_SECONDS_MAX", -1.0)
+    chunks, turns = 40, 0
+    left: list[tuple[int, int]] = []
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        async with GrpcBridge() as bridge, trio.open_nursery() as nursery:
+            transport = GrpcTransport("tp-1", grpc_link.address, bridge)
+            async with transport.stream("List") as stream:
+                await stream.send(pb.ListRequest(limit=chunks))
+                with trio.fail_after(WAIT_SECONDS):
+                    while not stream._pipe.inbound_full:  # noqa: ASYNC110 - nobody announces it
+                        await trio.sleep(0.001)
+                    nursery.start_soon(count_turns)
+                    await stream.deliver(lambda chunk: left.append((chunk.remaining, turns)))
+            await transport.aclose()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert [remaining for remaining, _ in left] == list(reversed(range(chunks)))
+    # News of further messages may come in the same turn; the burst itself is sixteen.
+    assert max(Counter(turn for _, turn in left).values()) < 8
+
+
+def test_a_flood_is_delivered_for_as_long_as_somebody_takes_it(grpc_link: Any) -> None:
+    taken = 0
+
+    def take(reply: pb.WatchReply) -> None:
+        nonlocal taken
+        taken += reply.ByteSize()
+        if taken > 4 * INBOUND_BYTES_MAX:
+            raise Unreachable("tp-1", "enough")
+
+    async def main() -> None:
+        async with GrpcBridge() as bridge:
+            transport = GrpcTransport("tp-1", grpc_link.address, bridge)
+            async with transport.stream("Watch") as stream:
+                flood = pb.WatchStart(selection=pb.Selection(resource="flood"))
+                await stream.send(pb.WatchRequest(start=[flood]))
+                with trio.fail_after(WAIT_SECONDS), pytest.raises(Unreachable, match="enough"):
+                    await stream.deliver(take)
             await transport.aclose()
 
     trio.run(main)
