@@ -10,14 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from ursa.clients.transport import grpc
 from ursa.clients.transport._flow import INBOUND_BYTES_MAX, OUTBOUND_BYTES_MAX
 from ursa.clients.transport._grpc_bridge import Mailbox
 from ursa.clients.transport.grpc import GrpcBridge, GrpcTransport
@@ -66,39 +64,6 @@ def test_there_is_room_until_too_much_is_on_its_way_to_a_server_that_reads_no_mo
             await transport.aclose()
 
     trio.run(main)
-
-
-def test_a_burst_that_takes_too_long_to_deliver_gives_way_to_other_tasks(
-    grpc_link: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here, each message does."""
-    monkeypatch.setattr(grpc, "TURN_SECONDS_MAX", -1.0)
-    chunks, turns = 40, 0
-    left: list[tuple[int, int]] = []
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async def main() -> None:
-        async with GrpcBridge() as bridge, trio.open_nursery() as nursery:
-            transport = GrpcTransport("tp-1", grpc_link.address, bridge)
-            async with transport.stream("List") as stream:
-                await stream.send(pb.ListRequest(limit=chunks))
-                with trio.fail_after(WAIT_SECONDS):
-                    while not stream._pipe.inbound_full:  # noqa: ASYNC110 - nobody announces it
-                        await trio.sleep(0.001)
-                    nursery.start_soon(count_turns)
-                    await stream.deliver(lambda chunk: left.append((chunk.remaining, turns)))
-            await transport.aclose()
-            nursery.cancel_scope.cancel()
-
-    trio.run(main)
-    assert [remaining for remaining, _ in left] == list(reversed(range(chunks)))
-    # News of further messages may come in the same turn; the burst itself is sixteen.
-    assert max(Counter(turn for _, turn in left).values()) < 8
 
 
 def test_a_flood_is_delivered_for_as_long_as_somebody_takes_it(grpc_link: Any) -> None:
