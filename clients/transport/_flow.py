@@ -64,3 +64,12 @@ class Delivery:
         self.take = take
         self.over = False
         self.error: BaseException | None = None
+
+    async def until_over(self, arrival: Signal, hand_over: Callable[[Delivery], None]) -> None:
+        """The reader's task sees to what is there already, to what took too long, and to the end. Raises `error`."""
+        arrival.ring()
+        while not self.over:
+            await arrival.wait()
+            hand_over(self)
+        if self.error is not None:
+            raise self.error

@@ -108,15 +108,10 @@ class MemoryStream(Stream):
             await super().deliver(take)
             return
         delivery = self._delivery = Delivery(take)
-        self._arrival.ring()  # There may be something already.
         try:
-            while not delivery.over:
-                await self._arrival.wait()
-                self._hand_over(delivery)
+            await delivery.until_over(self._arrival, self._hand_over)
         finally:
             self._delivery = None
-        if delivery.error is not None:
-            raise delivery.error
 
     def lose(self, error: Unreachable) -> None:
         """The link is gone."""

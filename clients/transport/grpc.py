@@ -214,15 +214,10 @@ class _GrpcStream(Stream):
 
     async def deliver(self, take: Callable[[Any], None]) -> None:
         delivery = self._delivery = Delivery(take)
-        self._arrival.ring()  # There may be something already.
         try:
-            while not delivery.over:
-                await self._arrival.wait()
-                self._hand_over(delivery)
+            await delivery.until_over(self._arrival, self._hand_over)
         finally:
             self._delivery = None
-        if delivery.error is not None:
-            raise delivery.error
 
     def _hand_over(self, delivery: Delivery) -> None:
         """Give what has arrived to who takes it, right where the news of it comes: a turn of the loop less for each
