@@ -62,7 +62,7 @@ def refused(path: Path, error: type[StoreError], *parts: str) -> Iterator[None]:
     assert "\n" not in text
     for part in parts:
         assert part in text
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # what earlier tests left may close meanwhile
     assert [thread for thread in threading.enumerate() if thread not in threads] == []
     yield
 
@@ -278,7 +278,7 @@ def test_opening_and_closing_leaves_nothing_behind(tmp_path):
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.enumerate()
     for _ in range(20):
         open_and_close()
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # what earlier tests left may close meanwhile
     assert [thread for thread in threading.enumerate() if thread not in threads] == []
     store = open_store(tmp_path)
     assert store.head == 21

@@ -79,12 +79,12 @@ def test_a_port_in_use_is_one_line_that_says_what_to_do() -> None:
 
 def test_a_stalled_client_is_dropped_and_a_stop_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observability._Handler, "timeout", 0.1)
-    threads, files = threading.active_count(), descriptors()
+    threads, files = threading.enumerate(), descriptors()
     for _ in range(5):
         with ObservabilityServer("127.0.0.1:0", CollectorRegistry(), dict) as server:
             host, port = server.address.split(":")
             with socket.create_connection((host, int(port))) as stalled:
                 stalled.sendall(b"GET /metr")
                 assert fetch(server.address, "/healthz") == (200, "ok\n")
-    assert threading.active_count() == threads
-    assert descriptors() == files
+    assert [thread for thread in threading.enumerate() if thread not in threads] == []
+    assert descriptors() <= files  # what earlier tests left may close meanwhile
