@@ -15,8 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,10 +25,11 @@ import trio
 
 from ..clients.nurseries import open_background, run_all
 from ..proto.errors import UrsaError
+from .children import URSA_COMMAND, CannotLaunch, Child, Launcher
 from .lifetime import ReadyLine
 from .usage import Usage, UsageMeter
 
-# A start imports trio, numpy and grpc: half a second alone, many times that for ten at once on a loaded pair of cores.
+# The first start imports trio, numpy and grpc: a second alone, many times that on a loaded pair of cores.
 READY_SECONDS = 60.0
 # Children give themselves five seconds (lifetime.STOP_SECONDS); one that takes longer than this is stuck.
 STOP_SECONDS = 8.0
@@ -46,9 +45,15 @@ LOG_TAIL_BYTES = 16 * 1024
 # How often each process is asked for its CPU time and memory: fifty microseconds a process.
 SAMPLE_SECONDS = 1.0
 
-__all__ = ["ProcessFailed", "ProcessInfo", "ProcessSpec", "ReadyLine", "Supervisor", "open_supervisor"]
-
-URSA_COMMAND = (sys.executable, "-P", "-m", "ursa")
+__all__ = [
+    "URSA_COMMAND",
+    "ProcessFailed",
+    "ProcessInfo",
+    "ProcessSpec",
+    "ReadyLine",
+    "Supervisor",
+    "open_supervisor",
+]
 
 log = logging.getLogger("ursa.processes")
 
@@ -88,8 +93,11 @@ class ProcessInfo:
 class Supervisor:
     """Use `open_supervisor`. One task at a time may start and stop processes."""
 
-    def __init__(self, nursery: trio.Nursery, log_directory: Path, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, launcher: Launcher, log_directory: Path, on_change: Callable[[], None]
+    ) -> None:
         self._nursery = nursery
+        self._launcher = launcher
         self._log_directory = log_directory
         self._on_change = on_change
         self._processes: dict[str, _Process] = {}
@@ -111,7 +119,7 @@ class Supervisor:
             raise ProcessFailed(f"{running[0]} is running already: stop it first")
         for spec in specs:
             log_path = self._log_directory / f"{spec.name}.log"
-            self._processes[spec.name] = _Process(spec, log_path, self._on_change)
+            self._processes[spec.name] = _Process(spec, self._launcher, log_path, self._on_change)
         try:
             await run_all([partial(self._nursery.start, self._processes[name].run) for name in names])
         except BaseException:
@@ -163,8 +171,8 @@ async def open_supervisor(
 
     `on_change` is called whenever a process has died, and when it is ready again.
     """
-    async with open_background() as nursery:
-        supervisor = Supervisor(nursery, log_directory, on_change)
+    async with Launcher(log_directory / "fork-server.log") as launcher, open_background() as nursery:
+        supervisor = Supervisor(nursery, launcher, log_directory, on_change)
         nursery.start_soon(supervisor.sample_forever)
         yield supervisor
 
@@ -172,15 +180,16 @@ async def open_supervisor(
 class _Process:
     """One name: a process, its successors, and what they used."""
 
-    def __init__(self, spec: ProcessSpec, log_path: Path, on_change: Callable[[], None]) -> None:
+    def __init__(self, spec: ProcessSpec, launcher: Launcher, log_path: Path, on_change: Callable[[], None]) -> None:
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
         self.meter = UsageMeter()
         self._spec = spec
+        self._launcher = launcher
         self._log_path = log_path
         self._on_change = on_change
         self._log_offset = 0
-        self._process: trio.Process | None = None
+        self._process: Child | None = None
         self._running = False
         self._ready = ReadyLine(spec.component, spec.name, 0, "127.0.0.1:0", "127.0.0.1:0")
         self._restarts = 0
@@ -225,7 +234,7 @@ class _Process:
 
     async def _one_life(self, task_status: trio.TaskStatus[None]) -> str:
         """From start to death; returns why it died. Raises ProcessFailed if it died before it was ready."""
-        process = self._process = await self._spawn()
+        process = self._process = await self._launch()
         self.meter.follow(process.pid)
         try:
             self._ready = await self._wait_ready(process)
@@ -243,7 +252,7 @@ class _Process:
                 await self._terminate(process)
             self._process = None
 
-    async def _spawn(self) -> trio.Process:
+    async def _launch(self) -> Child:
         command = [*self._spec.command]
         if self._spec.listen_flag:
             command += [self._spec.listen_flag, self._ready.address]
@@ -251,17 +260,12 @@ class _Process:
             command += [self._spec.metrics_flag, self._ready.metrics]
         with self._log_path.open("ab") as log_file:
             self._log_offset = log_file.tell()
-            return await trio.lowlevel.open_process(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log_file,
-                process_group=0,
-                env=os.environ | self._spec.environment,
-            )
+            try:
+                return await self._launcher.launch(command, log_file, os.environ | self._spec.environment)
+            except CannotLaunch as error:
+                raise ProcessFailed(f"{self._spec.name} did not start: {error}") from None
 
-    async def _wait_ready(self, process: trio.Process) -> ReadyLine:
-        assert process.stdout is not None
+    async def _wait_ready(self, process: Child) -> ReadyLine:
         received = b""
         with trio.move_on_after(READY_SECONDS):
             while b"\n" not in received and len(received) < READY_BYTES_MAX:
@@ -275,18 +279,11 @@ class _Process:
                 raise ProcessFailed(f"{self._spec.name} printed no ready line but {received[:80]!r}") from None
         raise ProcessFailed(f"{self._spec.name} was not ready after {READY_SECONDS:.0f} s; see {self._log_path}")
 
-    async def _wait_exit(self, process: trio.Process) -> None:
+    async def _wait_exit(self, process: Child) -> None:
         # As a zombie, between its end and our wait for it, a process still tells the CPU time of its whole life.
-        if process.returncode is None:
-            descriptor = os.pidfd_open(process.pid)
-            try:
-                await trio.lowlevel.wait_readable(descriptor)
-            finally:
-                os.close(descriptor)
-            self.meter.sample()
-        await process.wait()
+        await process.wait(ended=self.meter.sample)
 
-    async def _terminate(self, process: trio.Process) -> None:
+    async def _terminate(self, process: Child) -> None:
         if process.returncode is None:
             process.terminate()
             with trio.move_on_after(STOP_SECONDS):
@@ -296,11 +293,9 @@ class _Process:
             process.kill()
             await self._wait_exit(process)
         self.meter.unfollow()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                await pipe.aclose()
+        await process.aclose()
 
-    def _cause_of_death(self, process: trio.Process) -> str:
+    def _cause_of_death(self, process: Child) -> str:
         code = process.returncode
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"

@@ -15,6 +15,11 @@ def children() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
+def title(process: psutil.Process) -> str:
+    """What `ps` shows of it. A title that was set has the rest of the old one behind it, as nothing."""
+    return " ".join(process.cmdline()).strip()
+
+
 def threads() -> int:
     """Threads but for trio's idle workers, which it keeps for ten seconds, as many as were needed at once."""
     return len([each for each in threading.enumerate() if not each.name.startswith("Trio thread")])

@@ -108,7 +108,7 @@ def test_usage_is_counted_by_process(cluster: ursa.BlockingCluster) -> None:
     usage = cluster.usage()
     assert usage.keys() >= cluster.processes.keys()
     for name in cluster.processes:
-        assert usage[name].cpu_seconds > 0.1
+        assert usage[name].cpu_seconds > 0.02
         assert usage[name].resident_bytes_max > 10_000_000
 
 
