@@ -77,6 +77,9 @@ class Bindings:
             answer = self.hooks.pre_bind(pod)
         if answer:
             self._object(pod, placement_uid, answer, now, adopted)
+        elif pod.claimed_in not in ("", self.history) and not pod.gone:
+            # It was claimed, or has waited, in a history that is gone, in which its claim may have been ended.
+            self._release(pod, pod.partition, placement_uid, now)
         else:
             self._bind(pod, placement_uid, adopted=adopted)
 
@@ -245,7 +248,7 @@ class Bindings:
         pod.slot, pod.partition, pod.node, pod.node_uid = hold.slot, view.partition, name, hold.node_uid
         pod.devices = () if hold.devices is None else hold.devices.numbers
         pod.attempts += 1
-        pod.generation, pod.claim_revision = pod.object.generation, 0
+        pod.generation, pod.claim_revision, pod.claimed_in = pod.object.generation, 0, hold.history
         self._nodes.pods.assume(pod)
         if hold.history not in ("", self.history):
             # What has ended the pod in that history may have had its placement released, and the release be on its
@@ -281,7 +284,7 @@ class Bindings:
     def found_accepted(self, pod: PendingPod, hold: Hold) -> None:
         """A claim without an answer has happened."""
         self.counts.accepted += 1
-        pod.claim_revision = hold.revision
+        pod.claim_revision, pod.claimed_in = hold.revision, hold.history
         self.permits.claimed(pod, hold.placement_uid)
 
     def _give_back(self, view: PartitionView, pod_uid: str, hold: Hold) -> None:

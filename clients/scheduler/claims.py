@@ -72,7 +72,7 @@ class Claims:
         pod.devices = () if devices is None else devices.numbers
         pod.view_at_claim = nodes.external[slot]
         template = pod.template
-        pod.generation = pod.object.generation
+        pod.generation, pod.claimed_in = pod.object.generation, self._bindings.history
         placement = placement_spec(
             pod.node,
             pod.node_uid,
@@ -80,7 +80,7 @@ class Claims:
             pod.object.key,
             pod.uid,
             template.requests,
-            history=self._bindings.history,
+            history=pod.claimed_in,
             host_ports=template.host_ports,
             devices=pod.devices,
         )

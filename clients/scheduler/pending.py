@@ -42,6 +42,7 @@ class PendingPod:
         "arrived_at",
         "attempts",
         "claim_revision",
+        "claimed_in",
         "conflicts",
         "deleting",
         "devices",
@@ -91,5 +92,6 @@ class PendingPod:
         self.devices: tuple[int, ...] = ()
         self.generation = 0  # of the spec by which it was chosen
         self.claim_revision = 0  # of its Placement as it was made; 0: another process has made it
+        self.claimed_in = ""  # the history of the home partition, as the Placement says it; empty: it does not
         self.slot = self.view_at_claim = -1
         self.action: Action | None = None  # what is on its way for it, or to be repeated

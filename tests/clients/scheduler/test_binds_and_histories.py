@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
 from ursa.clients.scheduler.actions import Bind, Claim, Release
-from ursa.clients.scheduler.pending import PodState
+from ursa.clients.scheduler.framework.interface import Allow, Deny, PermitPlugin, Wait
+from ursa.clients.scheduler.options import SchedulerOptions
+from ursa.clients.scheduler.pending import PendingPod, PodState
 from ursa.clients.scheduler.sender import Sender
 from ursa.proto.objects import decode
 
@@ -166,3 +172,65 @@ def test_the_writes_of_two_histories_do_not_travel_together() -> None:
     assert sender._next_batch() == binds[:2]
     sender._outbox = binds[2:]
     assert sender._next_batch() == binds[2:3]
+
+
+def claimed_in(rig: Rig) -> str:
+    [placement] = rig.partitions["rp-1"].objects("placements.ursa.dev")
+    return str(placement.spec["history"])
+
+
+def test_a_claim_that_is_answered_in_another_history_is_given_up_and_made_anew() -> None:
+    rig = Rig()
+    rig.core.home_set_back("first")
+    rig.add_node("rp-1", node("n", cpu="4"))
+    uid = rig.add_pod(pod("p", {"cpu": "1"}))
+    rig.deliver_all()
+    rig.step()
+    assert rig.send("rp-1")
+    rig.carry_out("rp-1")
+    set_back(rig, uid)
+    rig.answer("rp-1")
+    rig.step()
+    assert not rig.outbox[HOME]
+    assert isinstance(rig.outbox["rp-1"][0], Release)
+    rig.settle(30)
+    assert (claimed_in(rig), rig.bound[uid]) == ("second", ("rp-1", "n"))
+
+
+class TheOldWaitForTheYoung(PermitPlugin):
+    """A pod waits until another one has been claimed."""
+
+    name = "TheOldWaitForTheYoung"
+    waiting: ClassVar[list[str]] = []
+
+    def permit(self, pod: PendingPod, slot: int) -> Allow | Wait | Deny:
+        if self.waiting:
+            return Allow()
+        self.waiting.append(pod.uid)
+        return Wait(600.0)
+
+    def allows(self, pod: PendingPod) -> Sequence[str]:
+        return self.waiting
+
+
+def test_a_pod_that_waited_while_its_history_ended_is_not_bound_by_its_old_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TheOldWaitForTheYoung, "waiting", [])
+    profile = {
+        "schedulerName": "default-scheduler",
+        "plugins": {"multiPoint": {"enabled": [{"name": TheOldWaitForTheYoung.name}]}},
+    }
+    rig = Rig(SchedulerOptions(profiles=(profile,), plugins=(TheOldWaitForTheYoung,)))
+    rig.core.home_set_back("first")
+    rig.add_node("rp-1", node("n", cpu="4"))
+    old = rig.add_pod(pod("old", {"cpu": "1"}))
+    rig.settle(5)
+    assert rig.core.pods[old].state is PodState.WAITING
+    assert claimed_in(rig) == "first"
+    set_back(rig, old)
+    young = rig.add_pod(pod("young", {"cpu": "1"}))
+    rig.settle(60)
+    assert list(rig.bound) == [young, old]
+    histories = [each.spec["history"] for each in rig.partitions["rp-1"].objects("placements.ursa.dev")]
+    assert histories == ["second", "second"]
