@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ursa.partitions.cache import window
-from ursa.partitions.watches import sharing, watching
+from ursa.partitions.watches import lane, sharing
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import ApiError, BadRequest, Expired, NotFound, Timeout
 from ursa.proto.kinds import Role
@@ -118,7 +118,7 @@ def test_a_watch_sees_objects_enter_and_leave_its_selection(tenant_partition: Pa
 def test_initial_events_are_one_revision_and_end_before_what_comes_later(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "REPLY_BYTES", 100)  # One object a reply.
+    monkeypatch.setattr(lane, "REPLY_BYTES", 100)  # One object a reply.
     for number in range(3):
         tenant_partition.create(pod(f"p{number}"))
     watch = tenant_partition.watch("pods", initial_events=True)
@@ -131,7 +131,7 @@ def test_initial_events_are_one_revision_and_end_before_what_comes_later(
 def test_changes_during_the_initial_events_come_after_them(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "REPLY_BYTES", 100)
+    monkeypatch.setattr(lane, "REPLY_BYTES", 100)
     for number in range(3):
         tenant_partition.create(pod(f"p{number}"))
     stream = tenant_partition.server.open("Watch", Caller("t"), lambda: None)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ursa.partitions.cache import key_order, window
 from ursa.partitions.cache.key_order import KeyOrder
 from ursa.partitions.selections import CompiledSelection
-from ursa.partitions.watches import sharing, watching
+from ursa.partitions.watches import lane, sharing
+from ursa.partitions.watches.watching import WatchSession
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import TooManyRequests
 from ursa.proto.sessions import Caller, ServerStream
@@ -113,7 +114,7 @@ def test_a_commit_wakes_the_streams_that_see_something_of_it(tenant_partition: P
 def test_a_reply_is_the_turn_of_a_bounded_number_of_watches(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "TURNS_PER_REPLY_MAX", 4)
+    monkeypatch.setattr(lane, "TURNS_PER_REPLY_MAX", 4)
     stream = opened(tenant_partition, *[pb.Selection(resource="pods")] * 10)
     replies = [pb.WatchReply.FromString(reply) for reply in read(stream)]
     assert [len(reply.batches) for reply in replies] == [4, 4, 2]
@@ -161,7 +162,7 @@ def test_watches_that_come_back_find_what_they_missed_without_looking_at_the_res
 def test_a_slow_view_is_ended_when_it_would_hold_what_is_no_longer_kept(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "REPLY_BYTES", 1)
+    monkeypatch.setattr(lane, "REPLY_BYTES", 1)
     monkeypatch.setattr(window, "WINDOW_CHANGES_MAX", 3)
     for name in "abc":
         tenant_partition.create(pod(name))
@@ -192,11 +193,11 @@ def test_a_quiet_watch_that_has_read_everything_is_not_slow(
 def test_a_view_that_is_stopped_half_way_is_let_go(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "REPLY_BYTES", 1)
+    monkeypatch.setattr(lane, "REPLY_BYTES", 1)
     for name in "abc":
         tenant_partition.create(pod(name))
     stream = opened(tenant_partition, pb.Selection(resource="pods"), initial_events=True)
-    assert isinstance(stream, watching.WatchSession)
+    assert isinstance(stream, WatchSession)
     stream.take()
     stream.receive(pb.WatchRequest(stop=[pb.WatchStop(id=1)]).SerializeToString())
     assert (stream._lanes["main"]._opening, tenant_partition.server.status().watches) == ({}, 0)
@@ -223,10 +224,10 @@ def test_what_is_kept_for_slow_watches_is_bounded_for_all_together(
 def test_a_client_that_starts_and_stops_watches_without_reading_fills_nothing(
     tenant_partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "ENDED_IN_LINE_MIN", 10)
-    monkeypatch.setattr(watching, "UNREAD_ENDS_MAX", 10)
+    monkeypatch.setattr(lane, "ENDED_IN_LINE_MIN", 10)
+    monkeypatch.setattr(lane, "UNREAD_ENDS_MAX", 10)
     stream = tenant_partition.server.open("Watch", Caller("test"), lambda: None)
-    assert isinstance(stream, watching.WatchSession)
+    assert isinstance(stream, WatchSession)
     pods, nothing = pb.Selection(resource="pods"), pb.Selection(resource="nothing")
     for number in range(1, 100):
         start = pb.WatchRequest(start=[pb.WatchStart(id=number, selection=pods)])

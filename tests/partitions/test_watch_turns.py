@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from ursa.partitions.flow import FlowOptions, Level, costs
-from ursa.partitions.watches import watching
+from ursa.partitions.watches import lane
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import TooManyRequests
 from ursa.proto.kinds import Role
@@ -20,7 +20,7 @@ PODS = 4
 @pytest.fixture
 def partition(monkeypatch: pytest.MonkeyPatch) -> Iterator[Partition]:
     """One in which four objects are many, and one user has seats for one watch of them at a time."""
-    monkeypatch.setattr(watching, "OBJECTS_WITHOUT_SEAT_MAX", 2)
+    monkeypatch.setattr(lane, "OBJECTS_WITHOUT_SEAT_MAX", 2)
     monkeypatch.setattr(costs, "OBJECTS_PER_SEAT", 1)
     partition = Partition(Role.TENANT, flow_options=FlowOptions((Level("only", 10, queue_length=1),), ()))
     for number in range(PODS):

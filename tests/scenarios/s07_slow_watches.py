@@ -9,7 +9,7 @@ from unittest import mock
 
 from ursa.clients.transport import _memory_stream
 from ursa.partitions.cache import window
-from ursa.partitions.watches import sharing, watching
+from ursa.partitions.watches import lane, sharing
 from ursa.tools.simulation import Swarm, Topology
 
 from .plans import aimed_at_the_observer
@@ -23,7 +23,7 @@ def little_is_kept() -> Iterator[None]:
         mock.patch.object(window, "WINDOW_CHANGES_MAX", 8),
         mock.patch.object(window, "PAGES", 4),
         mock.patch.object(sharing, "SHARED_COMMITS_MAX", 3),
-        mock.patch.object(watching, "REPLY_BYTES", 400),
+        mock.patch.object(lane, "REPLY_BYTES", 400),
         mock.patch.object(_memory_stream, "INBOUND_BYTES_MAX", 800),
     ):
         yield
@@ -32,13 +32,13 @@ def little_is_kept() -> Iterator[None]:
 @contextmanager
 def the_gap_is_passed_over() -> Iterator[None]:
     """A watch that has fallen out of the window goes on with the oldest change that is there."""
-    real = watching.Lane._missed
+    real = lane.Lane._missed
 
-    def missed(self: watching.Lane, watch: watching.Watch, group: Any, room: int) -> Any:
+    def missed(self: lane.Lane, watch: lane.Watch, group: Any, room: int) -> Any:
         watch.position = max(watch.position, self._history.cache.floor)
         return real(self, watch, group, room)
 
-    with mock.patch.object(watching.Lane, "_missed", missed):
+    with mock.patch.object(lane.Lane, "_missed", missed):
         yield
 
 

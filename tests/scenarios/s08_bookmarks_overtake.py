@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from ursa.partitions.watches import watching
+from ursa.partitions.watches import lane
 from ursa.proto import ursa_pb2 as pb
 from ursa.storage import snapshot
 from ursa.tools.simulation import Swarm, Topology
@@ -22,27 +22,27 @@ REPLY_BYTES = 200
 @contextmanager
 def bookmarks_overtake() -> Iterator[None]:
     """Every reply bears the newest revision, also when events before it are still queued."""
-    real = watching.Lane._reply
+    real = lane.Lane._reply
 
-    def reply(self: watching.Lane, pieces: list[bytes], bookmark: int) -> bytes:
+    def reply(self: lane.Lane, pieces: list[bytes], bookmark: int) -> bytes:
         del bookmark
         return real(self, pieces, self._history.cache.head)
 
-    with mock.patch.object(watching, "REPLY_BYTES", REPLY_BYTES), mock.patch.object(watching.Lane, "_reply", reply):
+    with mock.patch.object(lane, "REPLY_BYTES", REPLY_BYTES), mock.patch.object(lane.Lane, "_reply", reply):
         yield
 
 
 @contextmanager
 def the_future_is_watched() -> Iterator[None]:
     """A watch behind a revision that is still to come begins at the newest there is."""
-    real = watching.Lane._check_start
+    real = lane.Lane._check_start
 
-    def check(self: watching.Lane, start: pb.WatchStart) -> None:
+    def check(self: lane.Lane, start: pb.WatchStart) -> None:
         start.incarnation = ""
         start.resource_version = min(start.resource_version, self._history.cache.head)
         real(self, start)
 
-    with mock.patch.object(watching.Lane, "_check_start", check):
+    with mock.patch.object(lane.Lane, "_check_start", check):
         yield
 
 

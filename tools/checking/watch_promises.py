@@ -37,7 +37,7 @@ def watches_lists_and_informers(recording: Recording) -> Iterator[Violation]:
     **A list has just what its selection held at its revision**, in the order of keys. **An informer holds just what
     the partition held at its revision**, whatever was lost on the way.
 
-    (partitions/watches/watching.py, partitions/reads/listing.py, clients/informer.py)
+    (partitions/watches/lane.py, partitions/reads/listing.py, clients/informer.py)
     """
     found: list[Violation] = []
     by_history: dict[HistoryName, list[Given]] = {}

@@ -48,21 +48,21 @@ GUARDS = (
     ),
     Guard(
         "test_s7",
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "        if watch.position < cache.floor:\n            return None\n",
         "",
         "a watch that has fallen out of the window goes on behind the gap",
     ),
     Guard(
         "test_s8_no_bookmark",
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "bookmark = 0 if self._ready else self._history.cache.head",
         "bookmark = self._history.cache.head",
         "a bookmark although more is to be sent",
     ),
     Guard(
         "test_s8_a_watch_of and core",
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "        if start.resource_version > cache.head:\n",
         "        if False:\n",
         "a watch of a revision that is to come",
@@ -83,7 +83,7 @@ GUARDS = (
     ),
     Guard(
         "test_s16_an_informer and memory",
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "        if start.resource_version > cache.head:\n",
         "        if False:\n",
         "an informer from the future waits for it",
@@ -142,7 +142,7 @@ GUARDS = (
     # --- the contract at large ---
     Guard(
         "of_another_incarnation and core",
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "        if start.incarnation and start.incarnation != history.store.incarnation:\n",
         "        if False:\n",
         "a watch of another incarnation goes on",
@@ -172,7 +172,7 @@ GUARDS = (
     ),
     Guard(
         ANY_TEST,
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "            self._opening[watch] = iter(",
         "            watch.position = 0\n            self._opening[watch] = iter(",
         "changes since the initial objects are told from the beginning",

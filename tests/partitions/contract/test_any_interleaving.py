@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ursa.partitions.cache import window
 from ursa.partitions.reads import listing
-from ursa.partitions.watches import sharing, watching
+from ursa.partitions.watches import lane, sharing
 
 from .stories import Story
 from .subjects import SUBJECTS, Subject, stage
@@ -74,7 +74,7 @@ def test_what_clients_are_told_is_what_happened(subject_name: str) -> None:
 
 def test_what_clients_are_told_is_what_happened_where_everything_is_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that in service are met under load only: replies, shared events, the window."""
-    monkeypatch.setattr(watching, "REPLY_BYTES", 600)
+    monkeypatch.setattr(lane, "REPLY_BYTES", 600)
     monkeypatch.setattr(sharing, "CHUNK_BYTES", 600)
     monkeypatch.setattr(sharing, "SHARED_BYTES_MAX", 1500)
     monkeypatch.setattr(sharing, "SHARED_COMMITS_MAX", 3)

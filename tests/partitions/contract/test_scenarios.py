@@ -11,7 +11,7 @@ import pytest
 import trio
 from ursa.clients.informer import Informer
 from ursa.partitions.cache import window
-from ursa.partitions.watches import watching
+from ursa.partitions.watches import lane
 from ursa.proto import ursa_pb2 as pb
 from ursa.proto.errors import Expired
 from ursa.proto.objects import Object
@@ -81,7 +81,7 @@ async def test_s6_no_crash_in_a_compaction_loses_a_deletion_or_takes_a_revision_
 
     Guard: all behind the floor is kept, by the store (storage/index.py) and by what a successor makes of its log
     (partitions/history.py); a watch from below it is refused, at its start and when it reads
-    (partitions/watches/watching.py).
+    (partitions/watches/lane.py).
     """
     objects = [await subject.create(config(f"c-{number}")) for number in range(6)]
     changed = await subject.label(objects[0], x="1")
@@ -121,7 +121,7 @@ def test_s7_a_watch_that_is_too_slow_is_told_so_and_nobody_else_notices(monkeypa
     """etcd-io/etcd#17529, kubernetes/kubernetes#24091: one slow watcher starved others, or silently lost events.
 
     Guard: a watch that has fallen out of the window ends with Expired, and with a revision that one can go on from
-    (partitions/watches/watching.py).
+    (partitions/watches/lane.py).
     """
     monkeypatch.setattr(window, "WINDOW_CHANGES_MAX", 32)
 
@@ -158,9 +158,9 @@ def test_s7_a_watch_that_is_too_slow_is_told_so_and_nobody_else_notices(monkeypa
 def test_s8_no_bookmark_overtakes_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """etcd-io/etcd#15220: a progress notification that was sent before the events it speaks for.
 
-    Guard: a reply has a bookmark only where nothing older is still to be sent (partitions/watches/watching.py).
+    Guard: a reply has a bookmark only where nothing older is still to be sent (partitions/watches/lane.py).
     """
-    monkeypatch.setattr(watching, "REPLY_BYTES", 200)
+    monkeypatch.setattr(lane, "REPLY_BYTES", 200)
 
     async def story(subject: CoreSubject) -> None:
         created = [await subject.create(config(f"c-{number}", "x" * 300)) for number in range(5)]
@@ -194,7 +194,7 @@ def test_s8_no_bookmark_overtakes_an_event(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_s8_a_watch_of_a_revision_that_is_to_come_is_refused(subject: Subject) -> None:
     """etcd-io/etcd#20221: a watch on a future revision was sent events older than that.
 
-    Guard: the check of where a watch begins (partitions/watches/watching.py).
+    Guard: the check of where a watch begins (partitions/watches/lane.py).
     """
     future = subject.host.head() + 3
     watching = subject.watch("configmaps", resource_version=future)
@@ -246,7 +246,7 @@ async def test_s16_after_a_restore_clients_begin_anew_and_do_not_wait_for_the_ol
     """kubernetes/kubernetes#91073, #107133: "too large resource version", again and again.
 
     Guards, each of which suffices here: the informer looks at whose its revision is (clients/informer.py), and so does
-    the partition (partitions/watches/watching.py); and a revision from the future is refused.
+    the partition (partitions/watches/lane.py); and a revision from the future is refused.
     """
     for number in range(10):
         await subject.create(config(f"c-{number}"))
@@ -271,7 +271,7 @@ async def test_s16_after_a_restore_clients_begin_anew_and_do_not_wait_for_the_ol
 async def test_s16_an_informer_from_the_future_takes_a_new_view_and_goes_on(subject: ClientSubject) -> None:
     """kubernetes/kubernetes#91073: an apiserver that is behind, and an informer that waits for it for ever.
 
-    Guard: a watch from the future ends with Expired (partitions/watches/watching.py).
+    Guard: a watch from the future ends with Expired (partitions/watches/lane.py).
     """
     created = await subject.create(config("a"))
     before = subject.host.head()

@@ -119,14 +119,14 @@ GUARDS = (
     # --- watches ---
     Bug(
         CACHE,
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "        if start.resource_version > cache.head:\n",
         "        if False:\n",
         "a watch waits for the future",
     ),
     Bug(
         CACHE,
-        "partitions/watches/watching.py",
+        "partitions/watches/lane.py",
         "                resource_version=floor,\n",
         "",
         "a watch that is refused is not told the floor",
