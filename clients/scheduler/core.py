@@ -349,6 +349,10 @@ class SchedulingCore:
         """When `step` next has something to do if nothing happens; infinity: never."""
         return self._cycles.next_deadline()
 
+    def would_act_before(self, deadline: float) -> bool:
+        """Whether a `step` might have something to do by then, after news of nodes or placements alone."""
+        return bool(self.queue) or self.binder.decisions.anything or self.next_deadline() < deadline
+
     def explain(self, uid: str, partition: str = "", node: str = "") -> Explanation | None:
         """Why a pod that waits, or has lately been given a node, goes there or nowhere, as things are now; None: it
         does neither. `partition` and `node`: where it is, if the caller knows better.

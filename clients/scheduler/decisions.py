@@ -59,6 +59,12 @@ class Decisions:
         self.pods = 0
         return taken
 
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to hand out."""
+        at_home = self.volumes or self.binds or self.cycles or self.evictions
+        return bool(self.actions or at_home or self.reports or self.scheduled)
+
     def for_partition(self, partition: str) -> list[Action]:
         return self.actions.setdefault(partition, [])
 

@@ -72,6 +72,10 @@ class PodQueue:
         self._next_move = -math.inf
         self._tickets = 0
 
+    def __bool__(self) -> bool:
+        """Whether any pod waits here."""
+        return bool(self.active or self.backing_off or self.unschedulable or self.gated)
+
     # ------------------------------------------------------------------------------------------------- in and out
 
     def push(self, pod: PendingPod) -> None:

@@ -6,6 +6,7 @@ senders. There is no task and no wake-up for a single pod.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -67,6 +68,7 @@ class Scheduler:
         self._metrics = SchedulerMetrics(actor.registry, options.scheduler_name)
         self._events = EventRecorder(home_client, actor, options.scheduler_name) if options.events else None
         self._work = trio.Event()
+        self._next_step_at = math.inf
         self._senders = {home: Sender(home_client, self._answered, self._unanswered)}
         self._pods = Informer(home_client, PODS, field_selector=UNBOUND)
         self._pods.add_handler(self._pod_event)
@@ -234,7 +236,9 @@ class Scheduler:
             self._core.placements_seen_up_to(placements.seen_up_to)
             if self._nodes[partition].synced:
                 self._core.partition_synced(partition)
-        self._work.set()
+        # Most news are of what other schedulers did, and come when no pod of ours waits.
+        if self._core.would_act_before(self._next_step_at):
+            self._work.set()
 
     # ------------------------------------------------------------------------------------------- what partitions say
 
@@ -269,7 +273,8 @@ class Scheduler:
                 await trio.lowlevel.checkpoint()
                 continue
             stalls_at = min(sender.stalls_at for sender in self._senders.values())
-            with trio.move_on_at(min(core.next_deadline(), stalls_at)):
+            self._next_step_at = min(core.next_deadline(), stalls_at)
+            with trio.move_on_at(self._next_step_at):
                 await self._work.wait()
             self._work = trio.Event()
 

@@ -7,11 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any
 
+import pytest
 import trio
 from ursa.clients.actor import Actor, Clock
 from ursa.clients.client import ClientSet, PartitionClient, open_clients
 from ursa.clients.operations import create_operation
 from ursa.clients.scheduler import Scheduler, SchedulerOptions
+from ursa.clients.scheduler.core import SchedulingCore
+from ursa.clients.scheduler.decisions import Decisions
 from ursa.clients.transport.memory import MemoryTransport
 from ursa.partitions import ApiServer
 from ursa.partitions.frontends.local import open_local_partition
@@ -368,5 +371,36 @@ def test_metrics_tell_what_was_done() -> None:
             region.kill("s")
             await trio.sleep(1)
             assert read("scheduler_pending_pods", {"queue": "unschedulable"}) == 0
+
+    run(main)
+
+
+def test_what_other_schedulers_do_wakes_only_one_that_has_pods_to_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    step = SchedulingCore.step
+
+    def counted(core: SchedulingCore, now: float) -> Decisions:
+        steps.append(core.home)
+        return step(core, now)
+
+    monkeypatch.setattr(SchedulingCore, "step", counted)
+
+    async def main() -> None:
+        async with Region().open() as region:
+            await region.create_nodes(4, cpu="1")
+            for home in ("tp-1", "tp-2"):
+                await region.start_scheduler(home)
+            await trio.sleep(10)
+            steps.clear()
+            await region.create_pods("tp-2", "first", 2)
+            await trio.sleep(10)
+            assert "tp-1" not in steps
+            assert "tp-2" in steps
+            await region.create_pods("tp-1", "too-large", 1, cpu="2")
+            await trio.sleep(10)
+            steps.clear()
+            await region.create_pods("tp-2", "second", 2)
+            await trio.sleep(10)
+            assert "tp-1" in steps
 
     run(main)
