@@ -7,6 +7,7 @@ executed. What either of them is told and tells is the same.
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import signal
@@ -48,15 +49,16 @@ class Child:
     ) -> None:
         self.pid = pid
         self.stdout = stdout
+        # A number may be another's once its fork server is gone: nobody here says when it is given up.
+        self._handle = os.pidfd_open(pid)
         self.returncode: int | None = None  # as of `subprocess.Popen`; None: it has not been waited for
         self._stdin = stdin
         self._reap = reap
 
     def send_signal(self, number: int) -> None:
-        """Nothing, once it has been waited for."""
-        # Until then its number is not given to another.
-        if self.returncode is None:
-            os.kill(self.pid, number)
+        """Nothing, once it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -67,17 +69,14 @@ class Child:
     async def wait(self, ended: Callable[[], None] = lambda: None) -> int:
         """Its return code. `ended` is called in between: it is dead, but the system still knows what it used."""
         if self.returncode is None:
-            descriptor = os.pidfd_open(self.pid)
-            try:
-                await trio.lowlevel.wait_readable(descriptor)
-            finally:
-                os.close(descriptor)
+            await trio.lowlevel.wait_readable(self._handle)
             ended()
             self.returncode = await self._reap()
         return self.returncode
 
     async def aclose(self) -> None:
-        """Let go of its streams."""
+        """Let go of it and of its streams: it is neither heard of nor told anything any more."""
+        os.close(self._handle)
         for stream in (self._stdin, self.stdout):
             await stream.aclose()
 
@@ -135,7 +134,7 @@ class _ForkServer:
             async with self._lock:
                 if self._channel is None:
                     await self._start(environment)
-                answer = await self._ask(request, streams)
+                answer, server = await self._ask(request, streams), self._process
             if answer is None or "error" in answer:
                 raise CannotLaunch(f"{answer['error']}" if answer else f"its fork server died; see {self._log_path}")
         except BaseException:
@@ -146,7 +145,7 @@ class _ForkServer:
         finally:
             for descriptor in (stdin_read, stdout_write, directory):
                 os.close(descriptor)
-        server, pid = self._process, answer["pid"]
+        pid = answer["pid"]
 
         async def reap() -> int:
             async with self._lock:

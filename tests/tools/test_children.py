@@ -75,7 +75,9 @@ def test_it_begins_without_imports_in_the_directory_and_with_the_environment_tha
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main(log: Log) -> None:
-        (await log.launch("--version")).kill()
+        warm = await log.launch("--version")
+        assert await warm.wait() == 0
+        await warm.aclose()
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         child = await log.launch(*apiserver(Path()))
@@ -116,8 +118,9 @@ def test_a_child_ends_with_whoever_holds_its_input(tmp_path: Path) -> None:
     async def main(log: Log) -> None:
         child = await log.launch(*apiserver(tmp_path))
         assert await child.stdout.receive_some()
-        await child.aclose()
+        await child._stdin.aclose()
         assert await child.wait() == 0
+        await child.aclose()
 
     run(tmp_path, main)
 
@@ -137,6 +140,7 @@ def test_children_outlive_their_fork_server_and_the_next_one_has_another(tmp_pat
         assert psutil.Process(first.pid).is_running()
         first.terminate()
         assert await first.wait() == module.STATUS_UNKNOWN
+        first.kill()  # of nobody: whoever took it over has waited for it
         assert fork_server() == other  # which was not asked about what it knows nothing of
         for child in (first, second):
             await child.aclose()
