@@ -138,7 +138,9 @@ class Synthetic:
         pod = pb.Object(api_version="v1", kind="Pod", metadata=metadata, spec=encode(POD_SPEC), status=PENDING)
         yield from self._write(TENANT, "create", "pods", "t/n", pod)
         requests = {"cpu": 100, "memory": 64 << 20, "pods": 1}
-        spec = encode({"node": f"node-{number}", "tenantPartition": TENANT, "requests": requests})
+        spec = encode(
+            {"node": f"node-{number}", "nodeUID": f"n{number}", "tenantPartition": TENANT, "requests": requests}
+        )
         placement = pb.Object(kind="Placement", metadata=pb.ObjectMeta(name=uid, uid=f"p{self._count}"), spec=spec)
         yield from self._write(RESOURCE, "create", "placements.ursa.dev", "", placement)
         pod.spec = encode(POD_SPEC | {"nodeName": f"node-{number}", "resourcePartition": RESOURCE})
