@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -93,25 +93,31 @@ class Launcher:
     async def __aexit__(self, *_: object) -> None:
         await self._fork_server.aclose()
 
-    async def launch(self, command: Sequence[str], log_file: IO[bytes], environment: Mapping[str, str]) -> Child:
+    async def launch(self, command: Sequence[str], log_file: IO[bytes]) -> Child:
         """A process group of its own, so that Ctrl-C in a terminal reaches its parent alone.
 
         Raises:
-            CannotLaunch: the system has no room for it, or the fork server is broken.
+            CannotLaunch: there is no such command, the system has no room for it, or the fork server is broken.
         """
-        if tuple(command[: len(URSA_COMMAND)]) == URSA_COMMAND:
-            return await self._fork_server.launch(command[len(URSA_COMMAND) :], log_file, environment)
-        process = await trio.lowlevel.open_process(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log_file,
-            process_group=0,
-            env=environment,
-        )
-        assert isinstance(process.stdin, trio.lowlevel.FdStream)
-        assert isinstance(process.stdout, trio.lowlevel.FdStream)
-        return Child(process.pid, process.stdin, process.stdout, process.wait)
+        try:
+            if tuple(command[: len(URSA_COMMAND)]) == URSA_COMMAND:
+                return await self._fork_server.launch(command[len(URSA_COMMAND) :], log_file)
+            return await _execute(command, log_file)
+        except OSError as error:
+            raise CannotLaunch(f"{command[0]}: {error.strerror}") from None
+
+
+async def _execute(command: Sequence[str], log_file: IO[bytes]) -> Child:
+    process = await trio.lowlevel.open_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log_file,
+        process_group=0,
+    )
+    assert isinstance(process.stdin, trio.lowlevel.FdStream)
+    assert isinstance(process.stdout, trio.lowlevel.FdStream)
+    return Child(process.pid, process.stdin, process.stdout, process.wait)
 
 
 class _ForkServer:
@@ -123,20 +129,22 @@ class _ForkServer:
         self._process: trio.Process | None = None
         self._channel: trio.SocketStream | None = None
 
-    async def launch(self, arguments: Sequence[str], log_file: IO[bytes], environment: Mapping[str, str]) -> Child:
+    async def launch(self, arguments: Sequence[str], log_file: IO[bytes]) -> Child:
         stdin_read, stdin_write = os.pipe()
         stdout_read, stdout_write = os.pipe()
         directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
         stdin, stdout = trio.lowlevel.FdStream(stdin_write), trio.lowlevel.FdStream(stdout_read)
         try:
-            request = {"arguments": list(arguments), "environment": dict(environment)}
+            request = {"arguments": list(arguments), "environment": dict(os.environ)}
             streams = (stdin_read, stdout_write, log_file.fileno(), directory)
             async with self._lock:
                 if self._channel is None:
-                    await self._start(environment)
+                    await self._start()
                 answer, server = await self._ask(request, streams), self._process
-            if answer is None or "error" in answer:
-                raise CannotLaunch(f"{answer['error']}" if answer else f"its fork server died; see {self._log_path}")
+            if answer is None:
+                raise CannotLaunch(f"its fork server died; see {self._log_path}")
+            if "error" in answer:
+                raise CannotLaunch(answer["error"])
         except BaseException:
             with trio.CancelScope(shield=True):
                 await stdin.aclose()
@@ -158,11 +166,11 @@ class _ForkServer:
         with trio.CancelScope(shield=True):
             await self._stop()
 
-    async def _start(self, environment: Mapping[str, str]) -> None:
+    async def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs, self._log_path.open("ab") as log_file:
             self._process = await trio.lowlevel.open_process(
-                FORK_SERVER_COMMAND, stdin=theirs, stdout=log_file, stderr=log_file, process_group=0, env=environment
+                FORK_SERVER_COMMAND, stdin=theirs, stdout=log_file, stderr=log_file, process_group=0
             )
         self._channel = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 

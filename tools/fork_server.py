@@ -96,7 +96,8 @@ def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
 def run() -> None:
     setproctitle("ursa fork server")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # as the command has it, which comes after the import here
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # it would start others as it is imported
+    # It would start threads as it is imported; and they are of no use to columns of a few thousand numbers.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for module in MODULES:
         importlib.import_module(module)
     from .cli import main

@@ -48,9 +48,6 @@ log = logging.getLogger("ursa.one_box")
 # One process hosts so many hollow nodes: with 10,000 pods it uses about a third of a core while they are created.
 NODES_PER_PROCESS = 1000
 
-# Linear algebra in many threads is of no use to columns of a few thousand numbers, and costs start-up time.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-
 
 @dataclass(frozen=True)
 class Topology:
@@ -311,7 +308,7 @@ class OneBox:
 
     def _spec(self, name: str, component: str, arguments: Sequence[str], listen_flag: str = "") -> ProcessSpec:
         command = [*URSA_COMMAND, component, *arguments, "--log-level", self._options.log_level, "--parent-pipe"]
-        return ProcessSpec(name, component, command, listen_flag, "--metrics-address", _ENVIRONMENT)
+        return ProcessSpec(name, component, command, listen_flag, "--metrics-address")
 
     # ---------------------------------------------------------------------------------------------------- cluster.json
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -74,7 +74,6 @@ class ProcessSpec:
     command: Sequence[str]
     listen_flag: str = ""
     metrics_flag: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -261,7 +260,7 @@ class _Process:
         with self._log_path.open("ab") as log_file:
             self._log_offset = log_file.tell()
             try:
-                return await self._launcher.launch(command, log_file, os.environ | self._spec.environment)
+                return await self._launcher.launch(command, log_file)
             except CannotLaunch as error:
                 raise ProcessFailed(f"{self._spec.name} did not start: {error}") from None
 

@@ -82,16 +82,13 @@ class Bind(Action):
 
 class TakeOver(Action):
     """Write into a Placement that an earlier process has claimed, before the pod is bound by it. Its revision
-    is another one then, so what that process may have sent to give it up for a plugin's sake is refused (`Release`).
+    is another one then, so what that process may have sent to give it up for a plugin's sake is refused (`Release`)."""
 
-    `claimed_in`: the history of the home partition, as the Placement says.
-    """
+    __slots__ = ("placement_uid", "pod")
 
-    __slots__ = ("claimed_in", "placement_uid", "pod")
-
-    def __init__(self, pod: PendingPod, placement_uid: str, claimed_in: str) -> None:
+    def __init__(self, pod: PendingPod, placement_uid: str) -> None:
         super().__init__(pod.partition)
-        self.pod, self.placement_uid, self.claimed_in = pod, placement_uid, claimed_in
+        self.pod, self.placement_uid = pod, placement_uid
 
     def operation(self) -> pb.Operation:
         metadata = {"uid": self.placement_uid, "annotations": {TAKEN_OVER_ANNOTATION: "true"}}

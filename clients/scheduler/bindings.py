@@ -77,11 +77,14 @@ class Bindings:
             answer = self.hooks.pre_bind(pod)
         if answer:
             self._object(pod, placement_uid, answer, now, adopted)
-        elif pod.claimed_in not in ("", self.history) and not pod.gone:
-            # It was claimed, or has waited, in a history that is gone, in which its claim may have been ended.
+        elif self._claimed_in_another_history(pod) and not pod.gone:
             self._release(pod, pod.partition, placement_uid, now)
         else:
             self._bind(pod, placement_uid, adopted=adopted)
+
+    def _claimed_in_another_history(self, pod: PendingPod) -> bool:
+        """Of the home partition; in one that is gone the claim may have been ended. Empty: its maker did not say."""
+        return pod.claimed_in not in ("", self.history)
 
     def _object(self, pod: PendingPod, placement_uid: str, problem: str, now: float, adopted: bool) -> None:
         """What an earlier process has claimed is bound whatever plugins say: its own binding may be on the way."""
@@ -250,12 +253,12 @@ class Bindings:
         pod.attempts += 1
         pod.generation, pod.claim_revision, pod.claimed_in = pod.object.generation, 0, hold.history
         self._nodes.pods.assume(pod)
-        if hold.history not in ("", self.history):
+        if self._claimed_in_another_history(pod):
             # What has ended the pod in that history may have had its placement released, and the release be on its
             # way: it names the placement, so it does not reach another one.
             self.give_up(pod, view.partition, hold.placement_uid)
         else:
-            take_over = TakeOver(pod, hold.placement_uid, hold.history)
+            take_over = TakeOver(pod, hold.placement_uid)
             pod.state, pod.action = PodState.TAKING_OVER, take_over
             self.decisions.for_partition(view.partition).append(take_over)
 
@@ -264,7 +267,7 @@ class Bindings:
         if pod.action is not take_over:
             return  # The partition was none meanwhile.
         if not result.HasField("error"):
-            if take_over.claimed_in not in ("", self.history):
+            if self._claimed_in_another_history(pod):
                 self.give_up(pod, pod.partition, take_over.placement_uid)
             elif pod.gone:
                 self._bind(pod, take_over.placement_uid, adopted=True)

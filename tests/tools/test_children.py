@@ -27,9 +27,19 @@ class Log:
     def __init__(self, launcher: Launcher, path: Path) -> None:
         self._launcher, self.path = launcher, path
 
-    async def launch(self, *arguments: str, environment: dict[str, str] | None = None) -> Child:
+    async def launch(self, *arguments: str) -> Child:
+        return await self.execute(*URSA_COMMAND, *arguments)
+
+    async def execute(self, *command: str) -> Child:
         with self.path.open("ab") as file:
-            return await self._launcher.launch([*URSA_COMMAND, *arguments], file, os.environ | (environment or {}))
+            return await self._launcher.launch(command, file)
+
+    async def serve(self, path: Path) -> Child:
+        """An apiserver that runs."""
+        role = ("--role", "tenant", "--data-dir", str(path / "tp-1"), "--parent-pipe")
+        child = await self.launch("apiserver", "--name", "tp-1", *role)
+        assert await child.stdout.receive_some()
+        return child
 
 
 def run(tmp_path: Path, main: Callable[[Log], Awaitable[None]]) -> None:
@@ -46,10 +56,6 @@ async def output_of(child: Child) -> str:
     while data := await child.stdout.receive_some():
         said += data
     return said.decode()
-
-
-def apiserver(path: Path) -> tuple[str, ...]:
-    return ("apiserver", "--name", "tp-1", "--role", "tenant", "--data-dir", str(path / "tp-1"), "--parent-pipe")
 
 
 def fork_server() -> psutil.Process:
@@ -80,8 +86,7 @@ def test_it_begins_without_imports_in_the_directory_and_with_the_environment_tha
         await warm.aclose()
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
-        child = await log.launch(*apiserver(Path()))
-        assert await child.stdout.receive_some()
+        child = await log.serve(Path())
         assert (tmp_path / "elsewhere" / "tp-1" / "data.mdb").exists()
         assert title(psutil.Process(child.pid)).startswith("ursa apiserver --name tp-1 --role tenant --data-dir tp-1 ")
         assert os.getpgid(child.pid) == child.pid
@@ -90,7 +95,8 @@ def test_it_begins_without_imports_in_the_directory_and_with_the_environment_tha
         child.terminate()
         assert await child.wait() == 0
         await child.aclose()
-        completing = await log.launch(environment={"_URSA_COMPLETE": "bash_source"})
+        monkeypatch.setenv("_URSA_COMPLETE", "bash_source")
+        completing = await log.launch()
         assert "complete -o nosort -F _ursa_completion ursa" in await output_of(completing)
         assert await completing.wait() == 0
         await completing.aclose()
@@ -100,8 +106,7 @@ def test_it_begins_without_imports_in_the_directory_and_with_the_environment_tha
 
 def test_how_it_ended_is_known_and_what_it_used_can_be_asked_before_that(tmp_path: Path) -> None:
     async def main(log: Log) -> None:
-        child = await log.launch(*apiserver(tmp_path))
-        assert await child.stdout.receive_some()
+        child = await log.serve(tmp_path)
         found: list[str] = []
         child.kill()
         assert await child.wait(lambda: found.append(psutil.Process(child.pid).status())) == -signal.SIGKILL
@@ -116,8 +121,7 @@ def test_how_it_ended_is_known_and_what_it_used_can_be_asked_before_that(tmp_pat
 
 def test_a_child_ends_with_whoever_holds_its_input(tmp_path: Path) -> None:
     async def main(log: Log) -> None:
-        child = await log.launch(*apiserver(tmp_path))
-        assert await child.stdout.receive_some()
+        child = await log.serve(tmp_path)
         await child._stdin.aclose()
         assert await child.wait() == 0
         await child.aclose()
@@ -127,8 +131,7 @@ def test_a_child_ends_with_whoever_holds_its_input(tmp_path: Path) -> None:
 
 def test_children_outlive_their_fork_server_and_the_next_one_has_another(tmp_path: Path) -> None:
     async def main(log: Log) -> None:
-        first = await log.launch(*apiserver(tmp_path / "a"))
-        assert await first.stdout.receive_some()
+        first = await log.serve(tmp_path / "a")
         dead = fork_server()
         dead.kill()
         with pytest.raises(CannotLaunch, match=r"its fork server died; see .*fork-server\.log"):
@@ -164,7 +167,7 @@ def test_a_fork_server_that_cannot_start_is_an_error_and_leaves_nothing(
 
 
 def test_a_fork_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FORK_SERVER_COMMAND", (sys.executable, "-c", "import time; time.sleep(1000)"))
+    monkeypatch.setattr(module, "FORK_SERVER_COMMAND", (sys.executable, "-c", "import signal; signal.pause()"))
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
     monkeypatch.setattr(module, "STOP_SECONDS", 0.1)
     before = children()
@@ -175,6 +178,14 @@ def test_a_fork_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypa
 
     run(tmp_path, main)
     assert children() == before
+
+
+def test_a_command_that_there_is_not_is_an_error_in_one_line(tmp_path: Path) -> None:
+    async def main(log: Log) -> None:
+        with pytest.raises(CannotLaunch, match=r"^/no/such/command: No such file or directory$"):
+            await log.execute("/no/such/command")
+
+    run(tmp_path, main)
 
 
 def test_many_at_once_get_each_their_own_and_nothing_is_left(tmp_path: Path) -> None:

@@ -17,14 +17,20 @@ from .objects import node, pod
 from .rig import HOME, Rig
 
 
-def rig_with_a_pod() -> tuple[Rig, str]:
-    """A pod that is claimed, in the history `first`, and is to be bound."""
+def rig_that_claims() -> tuple[Rig, str]:
+    """A pod for which a node has been chosen, in the history `first`."""
     rig = Rig()
     rig.core.home_set_back("first")
     rig.add_node("rp-1", node("n", cpu="4"))
     uid = rig.add_pod(pod("p", {"cpu": "1"}))
     rig.deliver_all()
     rig.step()
+    return rig, uid
+
+
+def rig_with_a_pod() -> tuple[Rig, str]:
+    """A pod that is claimed, in the history `first`, and is to be bound."""
+    rig, uid = rig_that_claims()
     exchange(rig, "rp-1")
     rig.deliver_all()
     return rig, uid
@@ -180,12 +186,7 @@ def claimed_in(rig: Rig) -> str:
 
 
 def test_a_claim_that_is_answered_in_another_history_is_given_up_and_made_anew() -> None:
-    rig = Rig()
-    rig.core.home_set_back("first")
-    rig.add_node("rp-1", node("n", cpu="4"))
-    uid = rig.add_pod(pod("p", {"cpu": "1"}))
-    rig.deliver_all()
-    rig.step()
+    rig, uid = rig_that_claims()
     assert rig.send("rp-1")
     rig.carry_out("rp-1")
     set_back(rig, uid)

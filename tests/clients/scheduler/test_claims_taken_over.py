@@ -182,7 +182,7 @@ def test_a_claim_that_turns_out_to_be_taken_over_is_not_given_up_and_the_pod_is_
     [uid] = rig.pods()
     exchange(rig)
     [placement] = rig.partitions[WHERE].objects("placements.ursa.dev")
-    taken = TakeOver(rig.core.pods[uid], placement.uid, "")
+    taken = TakeOver(rig.core.pods[uid], placement.uid)
     assert not rig.apply(WHERE, taken.operation()).HasField("error")
     rig.end_cycle(0, "fails")
     rig.step()
