@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ...proto.objects import decode
 from ..recording.records import OK, UNKNOWN, Write
-from .recorded import Change, History, Recording
+from .changes import Change
+from .recorded import History, Recording
 from .violations import Violation
 
 BOUND = "Bound where placed"
@@ -45,27 +46,26 @@ def pods_are_bound_where_they_are_placed(recording: Recording) -> Iterator[Viola
         nodes: dict[str, bool] = {}  # By the uid of a pod: whether it is bound.
         after = history.known(PODS)[0]
         for change in history.by_resource.get(PODS, ()):
-            spec = {} if change.deleted else decode(change.message.spec)
-            bound = bool(spec.get("nodeName"))
+            pod = history.pods[change.revision]
+            bound = bool(pod.node) and not change.deleted
             newly = bound and not nodes.get(change.uid)
             nodes[change.uid] = bound
-            held_in = placed.get(spec.get("resourcePartition", ""))
+            held_in = placed.get(pod.resource_partition)
             if not newly or held_in is None or not change.time or change.revision <= after:
                 continue
             if change.request_id in brought:
                 continue  # It was bound where it comes from.
-            node = spec["nodeName"]
-            if spec["resourcePartition"] == history.partition:
+            if pod.resource_partition == history.partition:
                 following = history.by_revision.get(change.revision + 1)
                 held = following is not None and following.key == _CLAIM_PREFIX + change.uid and not following.deleted
             else:
                 of_pod = held_in.get(change.uid, ())
-                held = any(each.node == node and each.since <= change.time <= each.until for each in of_pod)
+                held = any(each.node == pod.node and each.since <= change.time <= each.until for each in of_pod)
             if not held:
-                text = f"{change.key} ({change.uid}) of {history.partition} was bound to {node} of"
+                text = f"{change.key} ({change.uid}) of {history.partition} was bound to {pod.node} of"
                 yield Violation(
                     BOUND,
-                    f"{text} {spec['resourcePartition']} at revision {change.revision}, where it held no Placement",
+                    f"{text} {pod.resource_partition} at revision {change.revision}, where it held no Placement",
                     change.key,
                     change.time,
                 )

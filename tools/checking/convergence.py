@@ -8,8 +8,9 @@ from typing import Any
 from ...clients.kubelet.static_pods import is_mirror
 from ...proto.objects import Object
 from ..load.checks import FINISHED_PHASES
+from .changes import Change, resource_of
 from .instances import running_at_the_end
-from .recorded import Change, Recording, object_of, resource_of
+from .recorded import Recording, object_of
 from .room import Room
 from .violations import Violation
 

@@ -12,8 +12,8 @@ from ...clients.controllers.node_lifecycle_core import UNREACHABLE
 from ...clients.controllers.replicaset_members import KIND
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import decode
-from ..load.checks import FINISHED_PHASES
-from .recorded import Change, History, Recording, resource_of
+from .changes import Change, resource_of
+from .recorded import History, Recording
 from .violations import Violation
 
 DELETIONS = "Nothing that lives is deleted"
@@ -150,35 +150,33 @@ class _Walk:
         for change in self._history.changes:
             if not change.uid:
                 continue
-            message = change.message
-            ends = change.deleted or bool(message.metadata.deletion_ms)
-            if ends and self._going.get(change.uid) is False and change.revision > after:
+            if change.going and self._going.get(change.uid) is False and change.revision > after:
                 yield from self._judge(change)
-            self._apply(change, ends)
+            self._apply(change)
 
-    def _apply(self, change: Change, ends: bool) -> None:
-        resource, message = resource_of(change.key), change.message
+    def _apply(self, change: Change) -> None:
+        resource = resource_of(change.key)
         if change.deleted:
             self._going.pop(change.uid, None)
         else:
-            self._going[change.uid] = ends
-        if resource == NAMESPACES:
-            metadata = message.metadata
-            self._namespaces[f"{metadata.tenant}/{metadata.name}"] = ends
+            self._going[change.uid] = change.going
+        if resource == PODS:
+            pod = self._history.pods[change.revision]
+            for owner in pod.owners:
+                if owner.controller and owner.kind in _OWNERS:
+                    of_set = self._sets.setdefault(owner.uid, _Set())
+                    of_set.count(change.key, change.time, active=not change.going and not pod.finished)
+        elif resource == NAMESPACES:
+            metadata = change.message.metadata
+            self._namespaces[f"{metadata.tenant}/{metadata.name}"] = change.going
         elif resource == REPLICA_SETS:
-            replicas = decode(message.spec).get("replicas")
+            replicas = decode(change.message.spec).get("replicas")
             asked = self._sets.setdefault(change.uid, _Set()).asked
             asked.append((change.time, 1 if replicas is None else replicas))
         elif resource == JOBS:
-            self._sets.setdefault(change.uid, _Set()).asked.append((change.time, _pods_of_job(message)))
+            self._sets.setdefault(change.uid, _Set()).asked.append((change.time, _pods_of_job(change.message)))
         elif resource in (STATEFUL_SETS, DAEMON_SETS):
             self._rolled.setdefault(change.uid, []).append(_wanted(change))
-        elif resource == PODS:
-            finished = decode(message.status).get("phase") in FINISHED_PHASES
-            for owner in message.metadata.owner_references:
-                if owner.controller and owner.kind in _OWNERS:
-                    of_set = self._sets.setdefault(owner.uid, _Set())
-                    of_set.count(change.key, change.time, active=not ends and not finished)
 
     def _judge(self, change: Change) -> Iterator[Violation]:
         author = self._authors.get(change.request_id, "")
@@ -203,23 +201,22 @@ class _Walk:
         return not owners or resource == REVISIONS  # The history of a set that lives.
 
     def _pod_has_reason(self, change: Change) -> bool:
-        message = change.message
-        if decode(message.status).get("phase") in FINISHED_PHASES:
+        pod = self._history.pods[change.revision]
+        if pod.finished:
             return True
         since = change.time - DECIDED_SECONDS_MAX
-        for owner in message.metadata.owner_references:
+        for owner in pod.owners:
             of_set = self._sets.get(owner.uid) if owner.kind in _OWNERS else None
             if of_set is not None and of_set.most_since(since) > of_set.least_since(since):
                 return True
-            if any(each.differs_from(message) for each in _lately(self._rolled.get(owner.uid, []), since)):
+            if any(each.differs_from(change.message) for each in _lately(self._rolled.get(owner.uid, []), since)):
                 return True
-        spec = decode(message.spec)
-        if self._removed.get(spec.get("resourcePartition", ""), inf) <= change.time:
+        if self._removed.get(pod.resource_partition, inf) <= change.time:
             return True
-        nodes = self._nodes.get(spec.get("resourcePartition", ""))
-        if not spec.get("nodeName") or nodes is None:
-            return nodes is None and bool(spec.get("nodeName"))
-        return not _was_sound(nodes.get(spec["nodeName"], ()), since, change.time)
+        nodes = self._nodes.get(pod.resource_partition)
+        if not pod.node or nodes is None:
+            return nodes is None and bool(pod.node)
+        return not _was_sound(nodes.get(pod.node, ()), since, change.time)
 
 
 def _sights(histories: list[History]) -> Mapping[str, list[_Sight]]:

@@ -8,9 +8,9 @@ from math import inf
 
 from ...clients.controllers.options import ResourceControllerOptions
 from ...proto.kinds import MAIN_STORE, NODE_LEASE_NAMESPACE, SYSTEM_TENANT
-from ...proto.objects import decode
+from .changes import resource_of
 from .deletions import DECIDED_SECONDS_MAX
-from .recorded import History, Recording, resource_of
+from .recorded import History, Recording
 from .violations import Violation
 
 EVICTIONS = "Losing sight evicts nothing"
@@ -42,15 +42,15 @@ def losing_sight_evicts_nothing(recording: Recording) -> Iterator[Violation]:
             continue  # Of its own pods, daemons, a partition's controllers delete many for other reasons.
         going: dict[str, None] = {}
         for change in history.by_resource.get(PODS, ()):
-            if change.uid in going or not (change.deleted or change.message.metadata.deletion_ms):
+            if change.uid in going or not change.going:
                 continue
             going[change.uid] = None
             author = authors.get(change.request_id, "")
             home = next((home for home in signs if author.startswith(f"{_CONTROLLERS}{home}")), "")
             if not home or not change.time:
                 continue
-            spec = decode(change.message.spec)
-            node, at = spec.get("nodeName", ""), spec.get("resourcePartition", "")
+            pod = history.pods[change.revision]
+            node, at = pod.node, pod.resource_partition
             if at != home or not _was_alone_in_silence(signs[home], node, change.time):
                 text = f"{author} drove {change.key} ({change.uid}) of {history.partition} off {node} of {at}, which"
                 yield Violation(

@@ -16,7 +16,8 @@ from ...proto.kinds import BY_RESOURCE
 from ...proto.objects import decode_shared
 from ...proto.selectors import Selector, parse_field_selector, parse_label_selector, selects
 from ..recording.records import ADDED, DELETED, MODIFIED, Event, Selection
-from .recorded import Change, History
+from .changes import Change
+from .recorded import History
 
 # key -> (the object's revision, its checksum)
 State = Mapping[str, tuple[int, int]]
@@ -84,10 +85,9 @@ class _Compiled:
 class _Facts:
     """What selections ask of an object."""
 
-    __slots__ = ("_fields", "_paths", "crc", "data", "labels", "name", "namespace", "revision", "tenant")
+    __slots__ = ("_fields", "_paths", "data", "labels", "name", "namespace", "tenant")
 
     def __init__(self, change: Change, paths: Mapping[str, tuple[str, ...]], *, inside: bool) -> None:
-        self.revision, self.crc = change.revision, change.crc
         _, _, _, self.tenant, self.namespace, self.name = change.key.split("/", 5)
         self.labels: Mapping[str, str] = {}
         self.data: pb.Object | None = None
@@ -129,11 +129,11 @@ class _Walk(NamedTuple):
     by_value: dict[tuple[str, str], list[_Compiled]]
     fields: list[str]
 
-    def candidates(self, *states: _Facts | None) -> Iterable[_Compiled]:
-        yield from self.plain
-        wanted = dict.fromkeys((name, facts.field(name)) for facts in states if facts for name in self.fields)
-        for value in wanted:
-            yield from self.by_value.get(value, ())
+    def selecting(self, facts: _Facts) -> list[_Compiled]:
+        found = [each for each in self.plain if each.selects(facts)]
+        for name in self.fields:
+            found += [each for each in self.by_value.get((name, facts.field(name)), ()) if each.selects(facts)]
+        return found
 
 
 def follow(history: History, selections: Iterable[Selection]) -> dict[Selection, Followed]:
@@ -176,19 +176,21 @@ def _followed(resource: str, history: History, wanted: dict[Selection, Followed]
 
 def _walk(changes: Sequence[Change], walk: _Walk, paths: Mapping[str, tuple[str, ...]]) -> None:
     inside = bool(walk.by_value) or any(compiled.looks_inside for compiled in walk.plain)
-    newest: dict[str, _Facts] = {}
+    # Of what lives: its newest revision, its checksum, and what selects it.
+    newest: dict[str, tuple[int, int, list[_Compiled]]] = {}
+    nothing: tuple[int, int, list[_Compiled]] = 0, 0, []
     for change in changes:
-        key, revision = change.key, change.revision
-        old = newest.get(key)
-        new = None if change.deleted else _Facts(change, paths, inside=inside)
-        for compiled in walk.candidates(old, new):
-            was = old is not None and compiled.selects(old)
-            if new is not None and compiled.selects(new):
-                compiled.followed.add((MODIFIED if was else ADDED, key, revision, revision, change.crc))
-            elif was and old is not None:
-                last = (revision, change.crc) if new is None else (old.revision, old.crc)
-                compiled.followed.add((DELETED, key, last[0], revision, last[1]))
-        if new is None:
-            newest.pop(key, None)
+        key, revision, crc = change.key, change.revision, change.crc
+        old_revision, old_crc, selecting_before = newest.pop(key, nothing)
+        selecting = []
+        if change.deleted:
+            old_revision, old_crc = revision, crc  # It comes as it was last.
         else:
-            newest[key] = new
+            selecting = walk.selecting(_Facts(change, paths, inside=inside))
+            newest[key] = revision, crc, selecting
+        for compiled in selecting:
+            kind = MODIFIED if compiled in selecting_before else ADDED
+            compiled.followed.add((kind, key, revision, revision, crc))
+        for compiled in selecting_before:
+            if compiled not in selecting:
+                compiled.followed.add((DELETED, key, old_revision, revision, old_crc))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ...proto.kinds import MAIN_STORE
 from ...proto.objects import decode
-from .recorded import History, Recording, resource_of
+from .changes import resource_of
+from .recorded import History, Recording
 from .violations import Violation
 
 IDENTITY = "The node that was meant"

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ...proto.kinds import MAIN_STORE
-from ...proto.objects import decode
 from ..recording.records import Instance
-from .recorded import Change, History, Recording
+from .changes import Change
+from .recorded import History, Recording
 from .violations import Violation
 
 INSTANCES = "One instance"
@@ -103,9 +103,9 @@ def _was_set_back(running: Instance, started: Instance, histories: Sequence[Hist
     if not opened or opened[-1].opened[0].time <= running.time:
         return False
     bound = [
-        (spec["resourcePartition"], spec["nodeName"])
+        (pod.resource_partition, pod.node)
         for change in opened[-1].by_resource.get(PODS, ())
-        if change.uid == started.uid and (spec := decode(change.message.spec)).get("nodeName")
+        if change.uid == started.uid and (pod := opened[-1].pods[change.revision]).node
     ]
     return _node(started) in bound and _node(running) not in bound
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from ...proto.batch import INDEXED, TRACKING_FINALIZER
 from ...proto.objects import decode
-from .recorded import Change, History, Recording, resource_of
+from .changes import Change, resource_of
+from .recorded import History, Recording
 from .violations import Violation
 
 COUNTED = "Each pod of a Job is counted once"

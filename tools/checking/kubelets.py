@@ -8,7 +8,8 @@ from ...clients.kubelet.static_pods import MIRROR_ANNOTATION
 from ...proto.kinds import MAIN_STORE
 from ...proto.objects import decode
 from ..recording.records import Instance, Write
-from .recorded import Change, History, Recording
+from .changes import Change
+from .recorded import History, Recording
 from .violations import Violation
 
 KUBELETS = "Kubelets tell what is"

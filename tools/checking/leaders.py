@@ -8,7 +8,8 @@ from ...proto.kinds import MAIN_STORE
 from ...proto.leases import LEASES, holding
 from ...proto.objects import decode
 from ..recording.records import Write
-from .recorded import Change, History, Recording, describe
+from .changes import Change
+from .recorded import History, Recording, describe
 from .violations import Violation, title
 
 DEPOSED = "Deposed leaders write nothing"

@@ -15,7 +15,8 @@ from math import inf
 
 from ...clients.mutations import COUNTER_BYTES
 from ..recording.records import NOT_OLDER, OK, UNKNOWN, Get, Write
-from .recorded import Change, History, Recording, describe, resource_of
+from .changes import Change, resource_of
+from .recorded import History, Recording, describe
 from .violations import Violation, title
 
 WRITES = "Writes"

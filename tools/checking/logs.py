@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .recorded import Change, History, Recording, describe
+from .changes import Change
+from .recorded import History, Recording, describe
 from .violations import Violation
 
 LOG = "Log"

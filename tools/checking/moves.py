@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ...proto.kinds import BY_KIND, MAIN_STORE, SYSTEM_TENANT
 from ...proto.objects import decode
 from ...proto.tenants import ACTIVE, ARRIVING, LEFT, TENANTS, Record, read_record
-from .recorded import OBJECTS_PREFIX, Change, History, Recording
+from .changes import OBJECTS_PREFIX, Change
+from .recorded import History, Recording
 from .violations import Violation
 
 MOVES = "Tenants live in one partition"

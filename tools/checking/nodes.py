@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ...proto import ursa_pb2 as pb
 from ...proto.objects import Object
 from ..load.checks import FINISHED_PHASES, LedgerCheck
-from .recorded import Change, History, Recording, object_of, resource_of
+from .changes import Change, resource_of
+from .recorded import History, Recording, object_of
 from .violations import Violation
 
 LEDGER = "No claim over-commits"

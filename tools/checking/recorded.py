@@ -10,15 +10,13 @@ log of an older one was not kept, that beginning stands for it, and what it had 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...clients.registry_core import REMOVED, RESOURCE_OF
-from ...proto import ursa_pb2 as pb
 from ...proto.kinds import MAIN_STORE
 from ...proto.objects import Object, decode
 from ...storage.snapshot import REVISIONS_FORWARD
@@ -38,32 +36,13 @@ from ..recording.records import (
     WatchStarted,
     Write,
 )
+from .changes import OBJECTS_PREFIX, Change, change_of, resource_of
+from .pods import PodFacts, read_pods
 from .replay import Replay
 from .watch_lanes import Given, watches_of
 
 StoreName = tuple[str, str]  # partition, store
 HistoryName = tuple[str, str, str]  # partition, store, incarnation
-
-OBJECTS_PREFIX = "/registry/"
-
-
-class Change(NamedTuple):
-    """A record of a log. `data` is the object, of a deletion its last state."""
-
-    revision: int
-    key: str
-    deleted: bool
-    create_revision: int
-    previous_revision: int
-    crc: int
-    uid: str
-    request_id: bytes
-    data: bytes
-    time: float
-
-    @property
-    def message(self) -> pb.Object:
-        return pb.Object.FromString(self.data)
 
 
 class History:
@@ -77,6 +56,7 @@ class History:
         self.complete: list[Complete] = []
         # Acknowledged revisions above may have been lost; infinity: none is.
         self.kept_up_to: float = inf
+        self._known: dict[str, tuple[int, int]] = {}
 
     @cached_property
     def changes(self) -> list[Change]:
@@ -110,21 +90,28 @@ class History:
                 found.setdefault(resource_of(change.key), []).append(change)
         return found
 
+    @cached_property
+    def pods(self) -> Mapping[int, PodFacts]:
+        """What the changes of pods say, by revision."""
+        return read_pods(self.by_resource.get("pods", ()))
+
     def known(self, resource: str) -> tuple[int, int]:
         """Of this kind all changes behind the first revision, up to the second, are known; and the state at the first.
 
         (1, 0): nothing is.
         """
-        spans = [each for each in self.complete if not each.resources or resource in each.resources]
-        if not spans:
-            return 1, 0
-        return min(each.after for each in spans), max(each.to for each in spans)
+        span = self._known.get(resource)
+        if span is None:
+            spans = [each for each in self.complete if not each.resources or resource in each.resources]
+            span = (min(each.after for each in spans), max(each.to for each in spans)) if spans else (1, 0)
+            self._known[resource] = span
+        return span
 
     def knows(self, resource: str, revision: int) -> bool:
         after, to = self.known(resource)
         return after <= revision <= to
 
-    @property
+    @cached_property
     def whole(self) -> tuple[int, int] | None:
         """All changes of all kinds are known behind the first revision, up to the second."""
         spans = [each for each in self.complete if not each.resources]
@@ -240,7 +227,7 @@ class Recording:
             if place is not None:
                 place.append(record)
             elif isinstance(record, Logged):
-                self._history(record).logged.append(_change(record))
+                self._history(record).logged.append(change_of(record))
             elif isinstance(record, Complete):
                 self._history(record).complete.append(record)
             elif isinstance(record, Opened):
@@ -273,31 +260,6 @@ def _stand_in(before: History, after: History, snapshot: int) -> None:
 
 def _opened_at(history: History) -> float:
     return history.opened[0].time if history.opened else 0.0
-
-
-def _change(logged: Logged) -> Change:
-    data = logged.data
-    uid, request_id = "", b""
-    if logged.key.startswith(OBJECTS_PREFIX):
-        metadata = pb.Object.FromString(data).metadata
-        uid, request_id = metadata.uid, metadata.request_id
-    return Change(
-        logged.revision,
-        logged.key,
-        logged.deleted,
-        logged.create_revision,
-        logged.previous_revision,
-        zlib.crc32(data),
-        uid,
-        request_id,
-        data,
-        logged.time,
-    )
-
-
-def resource_of(key: str) -> str:
-    """`/registry/pods/t/n/name` -> `pods`."""
-    return key.split("/", 3)[2]
 
 
 def object_of(change: Change, partition: str) -> Object:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 
-from ...clients.controllers.pods import controller_of
 from ...clients.controllers.replicaset_members import KIND
-from ...proto import ursa_pb2 as pb
 from ...proto.objects import decode
-from ..load.checks import FINISHED_PHASES
 from ..recording.records import Watched, Write
-from .recorded import Change, History, Recording
+from .changes import Change
+from .recorded import History, Recording
 from .violations import Violation
 
 REPLICAS = "Replicas"
@@ -20,8 +18,6 @@ PODS, REPLICA_SETS = "pods", "replicasets.apps"
 # A create waits for a link for half a minute at most, and for its answer as long: what its controller knew before that
 # it knew when it decided.
 DECIDED_SECONDS_MAX = 60.0
-
-_FINISHED = tuple(phase.encode() for phase in FINISHED_PHASES)
 
 
 def replicas_stay_within_bounds(recording: Recording) -> Iterator[Violation]:
@@ -121,12 +117,12 @@ class _Sets:
 
     def _pod(self, change: Change) -> _Set | None:
         """Count it in or out; returns its ReplicaSet, if that is known."""
-        message = change.message
-        owner = controller_of(message, KIND)
+        pod = self._history.pods[change.revision]
+        owner = pod.controller(KIND)
         replica_set = self._sets.get(owner.uid) if owner is not None else None
         if replica_set is None:
             return None
-        if change.deleted or message.metadata.deletion_ms or _is_finished(message):
+        if change.going or pod.finished:
             replica_set.active.pop(change.key, None)
         elif change.key not in replica_set.active:
             replica_set.active[change.key] = change
@@ -171,10 +167,3 @@ class _Sets:
         if not self._sight.watches(client, partition, replica_set.key):
             return False
         return not self._sight.knew(client, partition, pod.key, create.call)
-
-
-def _is_finished(message: pb.Object) -> bool:
-    status = message.status
-    if not any(phase in status for phase in _FINISHED):
-        return False
-    return decode(status).get("phase") in FINISHED_PHASES

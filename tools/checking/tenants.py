@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..recording.records import Selection
-from .recorded import OBJECTS_PREFIX, History, Recording
+from .changes import OBJECTS_PREFIX
+from .recorded import History, Recording
 from .violations import Violation
 
 TENANTS = "Tenants isolated"

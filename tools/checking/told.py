@@ -88,5 +88,5 @@ def _gone(recording: Recording) -> dict[tuple[str, str], float]:
         (history.partition, change.uid): change.time
         for history in recording.last_histories
         for change in history.by_resource.get(PODS, ())
-        if change.deleted or decode(change.message.status or b"\x80").get("phase") in ("Succeeded", "Failed")
+        if change.deleted or history.pods[change.revision].finished
     }

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...proto.objects import Object
-from ..checking.recorded import Change, History, Recording, describe
+from ..checking.changes import Change
+from ..checking.recorded import History, Recording, describe
 from ..checking.violations import Violation
 from .plan import Plan
 
