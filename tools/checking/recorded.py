@@ -56,7 +56,7 @@ class History:
         self.complete: list[Complete] = []
         # Acknowledged revisions above may have been lost; infinity: none is.
         self.kept_up_to: float = inf
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, tuple[int, int]] = {}  # By resource: it is asked for with every write and read.
 
     @cached_property
     def changes(self) -> list[Change]:

@@ -26,7 +26,7 @@ def asks_for(revision: int, replicas: int, create: int = 0) -> Logged:
     return logged(revision, key("replicasets.apps", "set"), message, create=create)
 
 
-def pod(revision: int, name: str, deleted_by: str = "", create: int = 0) -> list[Record]:
+def pod(revision: int, name: str, deleted_by: str = "", create: int = 0, phase: str = "Running") -> list[Record]:
     metadata = pb.ObjectMeta(tenant="t", namespace="n", name=name, uid=name, request_id=b"%d" % revision)
     metadata.owner_references.add(api_version="apps/v1", kind="ReplicaSet", name="set", uid="set", controller=True)
     if deleted_by:
@@ -34,7 +34,8 @@ def pod(revision: int, name: str, deleted_by: str = "", create: int = 0) -> list
     verb = "delete" if deleted_by else "create"
     client = deleted_by or "controller-manager-tp-1#1"
     write = Write(client, "tp-1", revision - 0.5, revision + 0.5, verb, "pods", key("pods", name), b"%d" % revision)
-    return [logged(revision, key("pods", name), pb.Object(metadata=metadata), create=create), write]
+    message = pb.Object(metadata=metadata, status=encode({"phase": phase}))
+    return [logged(revision, key("pods", name), message, create=create), write]
 
 
 def judged(*records: Record | list[Record]) -> list[str]:
@@ -48,6 +49,11 @@ TWO_OF_TWO = [namespace(), asks_for(2, 2), *pod(3, "a"), *pod(4, "b")]
 
 def test_a_pod_that_is_asked_for_has_no_reason_to_go() -> None:
     assert judged(TWO_OF_TWO, pod(5, "a", "controller-manager-tp-1#1", create=3)) == [key("pods", "a")]
+
+
+def test_a_pod_that_has_finished_may_go() -> None:
+    failed = pod(5, "a", create=3, phase="Failed")
+    assert judged(TWO_OF_TWO, failed, pod(6, "a", "controller-manager-tp-1#1", create=3, phase="Failed")) == []
 
 
 def test_whoever_is_no_controller_needs_no_reason() -> None:
