@@ -1,4 +1,4 @@
-"""What many judges ask of a pod's changes, read once for all of them: a long history has a million."""
+"""What many judges ask of a pod's changes, read once for all of them."""
 
 from __future__ import annotations
 
