@@ -94,15 +94,17 @@ class _Connection:
 
     def pump(self) -> None:
         """Deliver what is due, and see to it that the rest is."""
-        self._deliver(self.requests, self.server)
-        self._deliver(self.replies, self.client)
+        # Asked once: what falls due meanwhile would neither be delivered nor waited for.
+        now = self._loop.time()
+        self._deliver(self.requests, self.server, now)
+        self._deliver(self.replies, self.client, now)
         self.client.read(go=not self.requests.full)
         self.server.read(go=not self.replies.full)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         # What is due already waits for an end that takes no more, and which will say so.
-        due = min((each for each in self._dues() if each > self._loop.time()), default=math.inf)
+        due = min((each for each in self._dues() if each > now), default=math.inf)
         if due < math.inf:
             self._timer = self._loop.call_at(due, self.pump)
 
@@ -122,8 +124,8 @@ class _Connection:
     def _dues(self) -> tuple[float, float]:
         return self.requests.next_due, self.replies.next_due
 
-    def _deliver(self, lane: Lane, end: _End) -> None:
-        while end.takes and (item := lane.take(self._loop.time())) is not None:
+    def _deliver(self, lane: Lane, end: _End, now: float) -> None:
+        while end.takes and (item := lane.take(now)) is not None:
             if item is Mark.OPEN:
                 self._dialing = asyncio.create_task(self._dial())
                 end.takes = False
