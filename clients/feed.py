@@ -1,9 +1,10 @@
 """Watches that keep a core informed: a full view first, then what changes, over lost links and restarts.
 
 A thousand kubelets in a process hold thousands of watches, so a feed is small: it keeps no objects and has no task.
-A feed whose link is lost resumes behind the last revision it has seen (the client holds the watch back until there is
-a link again). One that the partition refuses waits for its `FeedKeeper`, one per client, which opens it again after a
-pause; where the refusal is Expired, with a full view.
+A feed whose link is lost resumes behind the last revision it has seen (the client holds the watch back until there is a
+link again); it is behind until a bookmark says that it has been told of all it missed. One that the partition refuses
+waits for its `FeedKeeper`, one per client, which opens it again after a pause; where the refusal is Expired, with a
+full view.
 
 A revision never falls: a view that ends below what the feed has seen of the same incarnation comes from a stale
 replica and would bring deleted pods back to life. It is thrown away and taken again.
@@ -65,18 +66,26 @@ class Feed(WatchSink, abc.ABC):
     @abc.abstractmethod
     def view_complete(self) -> None: ...
 
+    def resumed(self) -> None:
+        """What is told next happened while there was no link: it may be over already."""
+
+    def caught_up(self) -> None:
+        """All that was missed has been told."""
+
     @abc.abstractmethod
     def take(self, batch: pb.WatchBatch) -> None:
         """Handle the events of a batch."""
 
     @abc.abstractmethod
     def settled(self) -> None:
-        """A batch has been handled."""
+        """A batch has been handled, or the feed has caught up."""
 
     def open(self) -> None:
         self._viewing = not self._resumable
         if self._viewing:
             self.view_started()
+        else:
+            self.resumed()
         start = pb.WatchStart(selection=self._selection, initial_events=self._viewing)
         if self._resumable:
             start.resource_version = self._revision
@@ -104,6 +113,12 @@ class Feed(WatchSink, abc.ABC):
         elif batch.events:
             self._seen(batch.events[-1].resource_version)
         self.settled()
+
+    def on_covered(self) -> None:
+        assert self._watch is not None
+        if not self._watch.start.initial_events:
+            self.caught_up()
+            self.settled()
 
     def on_lost(self) -> None:
         self._note_bookmark()

@@ -38,7 +38,7 @@ STARTS_PER_MESSAGE_MAX = 1000
 
 
 class WatchSink:
-    """What a watch calls. Both are plain functions: they must not block. They may be called outside of all tasks."""
+    """What a watch calls. All are plain functions: they must not block. They may be called outside of all tasks."""
 
     def on_batch(self, batch: pb.WatchBatch, resource_version: int, incarnation: str) -> None:
         """Events of this watch (batch.events may be empty: then it is a bookmark, or the end of the initial events).
@@ -47,6 +47,9 @@ class WatchSink:
         `batch.error` is set the watch has ended.
         """
         raise NotImplementedError
+
+    def on_covered(self) -> None:
+        """The first bookmark holds for this watch: all that had happened when it was opened has been told."""
 
     def on_lost(self) -> None:
         """The stream is gone; the watch has ended and must be opened again."""
@@ -170,11 +173,12 @@ class Watches(Link):
         else:
             if resource_version > lane.resource_version:
                 lane.resource_version = resource_version
-            for watch in lane.uncovered:
+            self._sightings.saw(message.store, lane.incarnation, resource_version)
+            covered, lane.uncovered = lane.uncovered, []
+            for watch in covered:
                 if watch.id in self._open:  # Not of one that was refused: it is complete up to nothing.
                     watch.covered_by = lane
-            lane.uncovered.clear()
-            self._sightings.saw(message.store, lane.incarnation, resource_version)
+                    watch.sink.on_covered()
 
     def _give_up_at(self) -> float:
         return math.inf

@@ -12,6 +12,9 @@ Absence is concluded only from a complete view. While a partition's view is bein
 it is complete, pods that are not in it are asked about, for they may have moved, and new ones are taken on: those that
 run already first (an earlier kubelet started them: they are adopted, not restarted), then the others, oldest first. A
 pod of a partition that says nothing goes on as it is.
+
+A link that comes back tells of all that was missed, in order. A pod bound then may have been deleted since, and one of
+its name may run on another node: nothing is taken on before all has been told.
 """
 
 from __future__ import annotations
@@ -88,7 +91,9 @@ class Kubelet:
 
     def view_started(self, partition: str) -> None:
         """A full view of the partition follows; one that was under way is forgotten."""
-        self._sources[partition].view = {}
+        source = self._sources[partition]
+        source.view = {}
+        source.behind = False
         if partition == self.home:
             self.static.view_started()
 
@@ -112,6 +117,17 @@ class Kubelet:
             if (message := view.pop(pod.uid, None)) is not None:
                 self._look_again(pod, message, now)
         for message in sorted(view.values(), key=order_of_adoption):
+            self._take_on(source, partition, message, now)
+
+    def resumed(self, partition: str) -> None:
+        """The partition tells of what was missed, until it is `caught_up`."""
+        self._sources[partition].behind = True
+
+    def caught_up(self, partition: str, now: float) -> None:
+        source = self._sources[partition]
+        source.behind = False
+        waiting, source.waiting = source.waiting, {}
+        for message in sorted(waiting.values(), key=order_of_adoption):
             self._take_on(source, partition, message, now)
 
     def pod_changed(self, partition: str, message: pb.Object, now: float) -> None:
@@ -156,8 +172,12 @@ class Kubelet:
 
     def pod_found(self, pod: Pod, partition: str, message: pb.Object | None, now: float) -> None:
         """The answer to a question about a pod that was lost: which partition has it, and as what; None: none has."""
-        if pod.state is State.GONE or not pod.lost:
-            return  # It has been seen meanwhile.
+        if pod.lost and pod.state is not State.GONE:  # Else it has been seen meanwhile, or its end has.
+            self._learn_of(pod, partition, message, now)
+        for waiting_at, waiting in self._sources.take_waiting():
+            self._take_on(self._sources[waiting_at], waiting_at, waiting, now)
+
+    def _learn_of(self, pod: Pod, partition: str, message: pb.Object | None, now: float) -> None:
         here = message is not None and partition in self._sources and message.metadata.uid == pod.uid
         if message is not None and here and self._is_ours(message):
             if partition != pod.partition:
@@ -165,8 +185,6 @@ class Kubelet:
             self._look_again(pod, message, now)
         else:
             self._forget(pod)
-        for waiting_at, waiting in self._sources.take_waiting():
-            self._take_on(self._sources[waiting_at], waiting_at, waiting, now)
 
     def partition_added(self, partition: str) -> None:
         """A partition more; or the one of this name is elsewhere now, and its pods go on."""
@@ -264,6 +282,9 @@ class Kubelet:
         key = ObjectKey(metadata.tenant, metadata.namespace, metadata.name)
         if self._sources.owner_of(metadata.uid, key) is not None:
             source.copies[metadata.uid] = message  # Its tenant is moving.
+            return
+        if source.behind:
+            source.waiting[metadata.uid] = message
             return
         predecessor = source.names.get(key)
         if predecessor is not None:

@@ -35,6 +35,12 @@ class PodFeed(Feed):
     def view_complete(self) -> None:
         self._kubelet.view_complete(self._partition, self._now())
 
+    def resumed(self) -> None:
+        self._kubelet.resumed(self._partition)
+
+    def caught_up(self) -> None:
+        self._kubelet.caught_up(self._partition, self._now())
+
     def take(self, batch: pb.WatchBatch) -> None:
         kubelet, partition, now = self._kubelet, self._partition, self._now()
         for event in batch.events:

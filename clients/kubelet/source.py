@@ -21,14 +21,16 @@ from .pod import Pod
 class Source:
     """The pods of one tenant partition on this node."""
 
-    __slots__ = ("copies", "names", "pods", "view", "waiting")
+    __slots__ = ("behind", "copies", "names", "pods", "view", "waiting")
 
     def __init__(self) -> None:
         self.pods: dict[str, Pod] = {}  # by uid
         self.names: dict[ObjectKey, str] = {}  # the uid that bears a name now
         self.view: dict[str, pb.Object] | None = None  # by uid, while a view is being taken
         self.copies: dict[str, pb.Object] = {}  # by uid, of pods that belong to another partition
-        self.waiting: dict[str, pb.Object] = {}  # by uid, for the room of pods that are being asked about
+        # by uid: for the room of pods that are being asked about, or while it is behind
+        self.waiting: dict[str, pb.Object] = {}
+        self.behind = False  # it tells of what was missed
 
     def add(self, pod: Pod) -> None:
         self.pods[pod.uid] = pod
@@ -56,7 +58,7 @@ class Sources(dict[str, Source]):
             yield from source.pods.values()
 
     def take_waiting(self) -> list[tuple[str, pb.Object]]:
-        """Pods that waited for room, each with its partition."""
+        """Pods that waited, each with its partition."""
         waiting = [(partition, message) for partition, source in self.items() for message in source.waiting.values()]
         for source in self.values():
             source.waiting.clear()

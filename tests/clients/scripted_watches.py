@@ -12,6 +12,7 @@ class ScriptedWatch(Watch):
         self.start = start
         self.sink = sink
         self.bookmark = 0
+        self.covered = False
         self.stopped = False
 
     @property
@@ -52,8 +53,12 @@ class ScriptedClient:
         batch = pb.WatchBatch(events=made, initial_events_end=end)
         if error:
             batch.error.reason = error
-        self.last.sink.on_batch(batch, bookmark, incarnation)
-        self.last.bookmark = max(self.last.bookmark, bookmark)
+        watch = self.last
+        watch.sink.on_batch(batch, bookmark, incarnation)
+        watch.bookmark = max(watch.bookmark, bookmark)
+        if bookmark and not (watch.covered or watch.stopped or error):
+            watch.covered = True
+            watch.sink.on_covered()
 
     def asked(self) -> tuple[bool, int, str]:
         start = self.last.start

@@ -17,6 +17,7 @@ class Recorder(Feed):
     def __init__(self, keeper: FeedKeeper) -> None:
         super().__init__(keeper, pb.Selection(resource="pods"))
         self.heard: list[str | int] = []
+        self.settlements: list[int] = []  # How much had been heard by then.
 
     def view_started(self) -> None:
         self.heard.append("view")
@@ -24,11 +25,17 @@ class Recorder(Feed):
     def view_complete(self) -> None:
         self.heard.append("complete")
 
+    def resumed(self) -> None:
+        self.heard.append("resumed")
+
+    def caught_up(self) -> None:
+        self.heard.append("caught up")
+
     def take(self, batch: pb.WatchBatch) -> None:
         self.heard.extend(event.resource_version for event in batch.events)
 
     def settled(self) -> None:
-        pass
+        self.settlements.append(len(self.heard))
 
 
 VIEW = (True, 0, "")
@@ -57,7 +64,26 @@ def test_a_view_comes_first_and_a_lost_link_is_resumed_behind_it() -> None:
         assert feed.synced
         feed.on_lost()
         assert client.asked() == (False, 9, "one")
-        assert feed.heard == ["view", 3, 5, "complete"]
+        assert feed.heard == ["view", 3, 5, "complete", "resumed"]
+
+    run(main)
+
+
+def test_what_was_missed_comes_between_two_words_for_it() -> None:
+    async def main(client: ScriptedClient, feed: Recorder) -> None:
+        client.send(bookmark=9, end=True)
+        feed.on_lost()
+        client.send(11)
+        feed.on_lost()
+        client.send(12)
+        client.send(13, bookmark=14)
+        client.send(15, bookmark=15)
+        client.send(error="TooManyRequests")
+        await trio.sleep(1)
+        client.send(bookmark=15)
+        news = [11, "resumed", 12, 13, "caught up", 15, "resumed", "caught up"]
+        assert feed.heard == ["view", "complete", "resumed", *news]
+        assert feed.settlements[-1] == len(feed.heard), "what has come of it is seen to"
 
     run(main)
 

@@ -21,6 +21,7 @@ class Recording(WatchSink):
         self.watch: Watch | None = None
         self.lost = 0
         self.errors: list[str] = []
+        self.covered: list[list[int]] = []  # What it had been told of when it was.
 
     def on_batch(self, batch: pb.WatchBatch, resource_version: int, incarnation: str) -> None:
         assert incarnation == "one"
@@ -29,6 +30,9 @@ class Recording(WatchSink):
         self.bookmarks.append((resource_version, self.watch.resource_version))
         if batch.HasField("error"):
             self.errors.append(batch.error.reason)
+
+    def on_covered(self) -> None:
+        self.covered.append(list(self.revisions))
 
     def on_lost(self) -> None:
         self.lost += 1
@@ -89,6 +93,26 @@ def test_what_came_before_its_bookmark_was_seen_all_the_same() -> None:
         watches._receive(reply(0))
         watches._receive(reply(85, batch(watch, 84)))
         assert sightings.not_older("main") == ("85", "one")
+
+    in_trio(story)
+
+
+def test_a_watch_is_told_once_that_it_has_been_told_of_all_that_had_happened() -> None:
+    def story() -> None:
+        watches = Watches(ScriptedTransport(accept), actor())
+        late, late_sink = opened(watches, 80)
+        ended, ended_sink = opened(watches, 80)
+        refused, refused_sink = opened(watches, 80)
+        watches._receive(reply(95))  # It is of before they were accepted.
+        watches._receive(reply(0, batch(late, 81, 83), batch(ended, 81)))
+        ended.stop()
+        refusal = batch(refused)
+        refusal.error.reason = "Expired"
+        assert late_sink.covered == []
+        watches._receive(reply(97, refusal, batch(late, 92)))
+        watches._receive(reply(98, batch(late, 98)))
+        assert late_sink.covered == [[81, 83, 92]]
+        assert ended_sink.covered == refused_sink.covered == []
 
     in_trio(story)
 

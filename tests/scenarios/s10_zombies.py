@@ -18,12 +18,10 @@ from ursa.clients.kubelet.options import HollowNodesOptions
 from ursa.clients.node_fence import CLOCK_RATE_MAX
 from ursa.proto.objects import Object
 from ursa.tools import makers
-from ursa.tools.simulation import Fault, Plan, Swarm, Topology, draw_plan, world
+from ursa.tools.simulation import Fault, Operation, Plan, Swarm, Topology, draw_plan, world
 
 from .registry import Scenario
 
-# Shorter than it is, or a run would be too long: just above the duration of a node's Lease.
-FENCE_SECONDS = 45.0
 SWARM = Swarm(
     Topology(1, 2, 2),
     seconds=230.0,
@@ -43,20 +41,35 @@ def cut_off(seed: int) -> Plan:
     return drawn.with_(faults=tuple(sorted((*drawn.faults, alone, given_up), key=lambda fault: fault.at)))
 
 
+def bound_too_late(seed: int) -> Plan:
+    """It has pods bound to it before anybody else knows, and their names live on."""
+    plan = cut_off(seed)
+    silent_at = next(fault.at for fault in plan.faults if fault.kind == "silence")
+    spec = {"tenant": "tenant-1", "name": "db", "replicas": 6, "image": "app:1", "parallel": True}
+    operations = [*plan.operations, Operation(silent_at + 0.2, "user-1", "stateful", spec)]
+    return plan.with_(operations=tuple(sorted(operations, key=lambda operation: operation.at)))
+
+
 @contextmanager
-def fences_are_short() -> Iterator[None]:
+def fenced_after(seconds: float) -> Iterator[None]:
+    """Sooner than it is, or a run would be too long."""
+
     def controllers(home: str) -> makers.Make:
         def make(clients: ClientSet, actor: Actor) -> TenantControllerManager:
-            options = TenantControllerOptions(node_fence_seconds=FENCE_SECONDS * CLOCK_RATE_MAX)
+            options = TenantControllerOptions(node_fence_seconds=seconds * CLOCK_RATE_MAX)
             return TenantControllerManager(clients, home, actor, options)
 
         return make
 
     with (
         mock.patch.object(makers, "tenant_controllers", controllers),
-        mock.patch.object(world, "HollowNodesOptions", partial(HollowNodesOptions, fence_seconds=FENCE_SECONDS)),
+        mock.patch.object(world, "HollowNodesOptions", partial(HollowNodesOptions, fence_seconds=seconds)),
     ):
         yield
+
+
+# Just above the duration of a node's Lease; and long after the garbage collector first hears that a node is gone.
+SOON, LATE = partial(fenced_after, 45.0), partial(fenced_after, 100.0)
 
 
 @contextmanager
@@ -68,6 +81,17 @@ def a_kubelet_that_hears_of_nobody_goes_on() -> Iterator[None]:
         return 0
 
     with mock.patch.object(Kubelet, "fence", fence):
+        yield
+
+
+@contextmanager
+def a_kubelet_takes_on_what_it_missed() -> Iterator[None]:
+    """The first thing it is told by a link that is back is as good as any other."""
+
+    def resumed(self: Kubelet, partition: str) -> None:
+        del self, partition
+
+    with mock.patch.object(Kubelet, "resumed", resumed):
         yield
 
 
@@ -93,8 +117,8 @@ SCENARIOS = (
         "a kubelet that hears of no partition lets its pods run for ever",
         a_kubelet_that_hears_of_nobody_goes_on,
         ("One instance",),
-        11,
-        fences_are_short,
+        3,
+        SOON,
     ),
     Scenario(
         "S10b",
@@ -105,7 +129,19 @@ SCENARIOS = (
         "pod garbage collection deletes the pods of a node that is gone without waiting for their kubelet",
         lost_pods_are_deleted_at_once,
         ("One instance",),
-        17,
-        fences_are_short,
+        3,
+        LATE,
+    ),
+    Scenario(
+        "S10c",
+        "a kubelet whose link is back starts what was deleted meanwhile",
+        "Ursa itself: three of 2,000 seeds of S10",
+        "No second instance before the first is proved stopped, or fenced by a term.",
+        bound_too_late,
+        "a kubelet takes on the pods of a resumed watch before it has been told of all it missed",
+        a_kubelet_takes_on_what_it_missed,
+        ("One instance",),
+        3,
+        SOON,
     ),
 )

@@ -221,6 +221,31 @@ def test_a_lost_link_is_resumed_without_losing_or_repeating_anything() -> None:
     run(main)
 
 
+def test_a_pod_that_was_bound_and_deleted_while_the_link_was_lost_never_runs() -> None:
+    """One of its name may have been started elsewhere meanwhile."""
+    told: list[str] = []
+
+    def observer(
+        node_partition: str, node: str, pod_partition: str, key: ObjectKey, uid: str, *, started: bool
+    ) -> None:
+        told.append(f"{key.name} {'starts' if started else 'stops'}")
+
+    async def main(cluster: Cluster) -> None:
+        hollow = HollowNodes(cluster.clients, HOME, actor("hollow"), [hollow_node("node-0")], observer=observer)
+        cluster.nursery.start_soon(hollow.run)
+        await until(all_ready(hollow))
+        await cluster.create("tp-1", pod("before"))
+        await seconds_pass()
+        cluster.transports["tp-1"].cut()
+        await cluster.create("tp-1", pod("missed"), pod("comes"))
+        await cluster.observer.tenant_clients["tp-1"].delete("pods", pod_key("missed"), grace_seconds=0)
+        cluster.transports["tp-1"].heal()
+        await seconds_pass(10)
+        assert told == ["before starts", "comes starts"]
+
+    run(main)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_lost_over_links_that_fail_again_and_again(seed: int) -> None:
     async def main(cluster: Cluster) -> None:

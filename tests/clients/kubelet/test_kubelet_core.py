@@ -490,6 +490,43 @@ def test_a_new_view_stops_what_is_not_in_it_and_keeps_the_rest() -> None:
     assert bench.states() == dict.fromkeys([("tp-1", "uid-0"), ("tp-1", "uid-10"), ("tp-2", "uid-9")], State.RUNNING)
 
 
+def test_what_was_bound_and_deleted_while_there_was_no_link_never_runs() -> None:
+    bench = Bench()
+    bench.changed("tp-1", pod_message("old", "uid-1"))
+    bench.kubelet.resumed("tp-1")
+    bench.changed("tp-1", pod_message("missed", "uid-2"))
+    bench.changed("tp-1", pod_message("new", "uid-3"))
+    bench.changed("tp-2", pod_message("other", "uid-4"))
+    assert sorted(bench.states()) == [("tp-1", "uid-1"), ("tp-2", "uid-4")], "only tp-1 has something to tell"
+    bench.changed("tp-1", pod_message("new", "uid-3", revision=11))
+    bench.deleted("tp-1", "uid-1")
+    bench.deleted("tp-1", "uid-2")
+    assert sorted(bench.states()) == [("tp-2", "uid-4")], "a deletion is heeded at once"
+    bench.kubelet.caught_up("tp-1", bench.now)
+    assert bench.states() == {("tp-1", "uid-3"): State.RUNNING, ("tp-2", "uid-4"): State.RUNNING}
+    bench.changed("tp-1", pod_message("more", "uid-5"))
+    assert bench.states()["tp-1", "uid-5"] is State.RUNNING
+
+
+def test_when_all_that_was_missed_is_told_what_runs_already_comes_first() -> None:
+    """It has its room; the other one was bound later."""
+    bench = Bench()
+    bench.kubelet.resumed("tp-1")
+    bench.changed("tp-1", pod_message("b", "uid-2", cpu="700m", created_ms=1))
+    bench.changed("tp-1", pod_message("a", "uid-1", cpu="700m", created_ms=2, phase="Running"))
+    bench.kubelet.caught_up("tp-1", bench.now)
+    assert bench.states() == {("tp-1", "uid-1"): State.RUNNING, ("tp-1", "uid-2"): State.FINISHED}
+
+
+def test_a_view_in_the_place_of_what_was_missed_is_enough() -> None:
+    bench = Bench()
+    bench.kubelet.resumed("tp-1")
+    bench.changed("tp-1", pod_message("missed", "uid-1"))
+    bench.view("tp-1", pod_message("new", "uid-2"))
+    bench.changed("tp-1", pod_message("more", "uid-3"))
+    assert bench.states() == {("tp-1", "uid-2"): State.RUNNING, ("tp-1", "uid-3"): State.RUNNING}
+
+
 def test_a_pod_deleted_while_a_view_is_taken_is_not_brought_back() -> None:
     bench = Bench(synced=False)
     bench.kubelet.view_started("tp-1")

@@ -96,6 +96,17 @@ class Partition:
         self.untold.extend(("changed", pod.SerializeToString()) for pod in self.pods.values())
         self.untold.append(("view complete", None))
 
+    def tell_what_was_missed(self) -> bool:
+        """The link was lost, and is back: all that has not been told yet was missed, unless a view must come first."""
+        if any(what not in ("changed", "deleted") for what, _ in self.untold):
+            return False
+        self.untold.appendleft(("resumed", None))
+        self.untold.append(("caught up", None))
+        return True
+
+    def by_uid(self, uid: str) -> pb.Object | None:
+        return next((pod for pod in self.pods.values() if pod.metadata.uid == uid), None)
+
     def _changed(self, name: str) -> None:
         self.revision += 1
         self.pods[name].metadata.resource_version = self.revision
@@ -113,6 +124,7 @@ class World:
         self.bench = Bench(DELAYS, synced=False)
         self.partitions = {name: Partition(name) for name in PARTITIONS}
         self.ended: dict[tuple[str, str], None] = {}  # instances of this kubelet that run no more
+        self.missed: dict[tuple[str, str], None] = {}  # pods that came and went while there was no link
         for partition in self.partitions.values():
             partition.tell_a_view()
             self.tell(partition, 2)
@@ -127,9 +139,20 @@ class World:
                 bench.deleted(partition.name, data)
             elif what == "view started":
                 bench.kubelet.view_started(partition.name)
+            elif what == "resumed":
+                bench.kubelet.resumed(partition.name)
+            elif what == "caught up":
+                bench.kubelet.caught_up(partition.name, bench.now)
             else:
                 bench.kubelet.view_complete(partition.name, bench.now)
             self.check()
+
+    def lose_link(self, partition: Partition) -> None:
+        if partition.tell_what_was_missed():
+            present = [pod.metadata.uid for pod in partition.pods.values()]
+            gone = [(partition.name, uid) for uid in partition.uids if uid not in present]
+            known = self.bench.pods()
+            self.missed.update((identity, None) for identity in gone if identity not in known)
 
     def write(self, partition: Partition, fate: str) -> None:
         """The next batch goes out, unless the one before is not answered yet."""
@@ -152,6 +175,11 @@ class World:
         while partition.unanswered:
             sent, result = partition.unanswered.popleft()
             sent.pod.kubelet.write_answered(sent, result, self.bench.now)
+            self.check()
+        questions, self.bench.outbox.questions = self.bench.outbox.questions, []
+        for question in questions:
+            found = self.partitions[question.partition].by_uid(question.pod.uid)
+            self.bench.kubelet.pod_found(question.pod, question.partition, found, self.bench.now)
             self.check()
 
     def pass_time(self, seconds: float) -> None:
@@ -204,6 +232,7 @@ class World:
             identity = (pod.partition, pod.uid)
             if pod.is_instance:
                 assert identity not in self.ended, "a pod came back to life"
+                assert identity not in self.missed, "a pod was started that was gone before the link came back"
             elif pod.state in (State.FINISHED, State.STOPPED):
                 self.ended[identity] = None
 
@@ -237,7 +266,7 @@ def steps(draw: st.DrawFn) -> tuple[Callable[[World], None], str]:
         st.sampled_from(
             ["create"] * 5
             + ["delete"] * 2
-            + ["force delete", "foreign status", "view", "restart"]
+            + ["force delete", "foreign status", "view", "lost link", "restart"]
             + ["tell"] * 6
             + ["write"] * 6
             + ["answer"] * 3
@@ -256,6 +285,8 @@ def steps(draw: st.DrawFn) -> tuple[Callable[[World], None], str]:
         return at(lambda partition: partition.write_status(name, phase)), f"{where} status {name} {phase}"
     if kind == "view":
         return at(Partition.tell_a_view), f"{where} view"
+    if kind == "lost link":
+        return (lambda world: world.lose_link(world.partitions[where])), f"{where} lost link"
     if kind == "tell":
         count = draw(st.integers(2, 9))
         return (lambda world: world.tell(world.partitions[where], count)), f"{where} tell {count}"

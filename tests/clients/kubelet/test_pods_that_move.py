@@ -166,6 +166,17 @@ def test_a_new_pod_waits_for_the_room_of_one_that_is_asked_about() -> None:
     assert bench.states() == {("tp-1", "uid-2"): State.RUNNING}
 
 
+def test_it_waits_no_longer_when_the_other_one_has_ended_before_the_answer() -> None:
+    bench = Bench()
+    bench.changed("tp-1", pod_message("old", "uid-1", cpu="800m"))
+    bench.kubelet.view_started("tp-1")
+    bench.changed("tp-1", pod_message("new", "uid-2", cpu="800m"))
+    bench.kubelet.view_complete("tp-1", bench.now)
+    bench.deleted("tp-1", "uid-1")
+    bench.say_gone()
+    assert bench.states() == {("tp-1", "uid-2"): State.RUNNING}
+
+
 def test_a_partition_that_is_removed_leaves_its_pods_to_the_one_that_has_them() -> None:
     bench, shown = running()
     bench.changed("tp-2", copy_of(shown))

@@ -98,6 +98,7 @@ def test_a_cut_way_loses_the_answers_and_not_the_requests_and_the_other_way_roun
                     await bridge.set_conditions({})
                     with pytest.raises(Unreachable):  # It has a hole in it.
                         await stream.receive()
+                await come_back(transport)
                 async with transport.stream("Mutate") as stream:
                     await stream.send(batch(3))
                     assert [reply.batch for reply in await stream.receive()] == [3]
