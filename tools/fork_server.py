@@ -29,6 +29,8 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from .time_slices import ask_for_long_slices
+
 MODULES = (
     "ursa.tools.cli.components",
     "ursa.tools.apiserver",
@@ -102,6 +104,7 @@ def run() -> None:
         importlib.import_module(module)
     from .cli import main
 
+    ask_for_long_slices()
     # What the collector has seen once it would write to in every child, and so copy.
     gc.collect()
     gc.freeze()
