@@ -87,6 +87,7 @@ class HollowNodes:
         self._kubelets: dict[str, Kubelet] = {}
         self._feeds: dict[str, dict[str, PodFeed]] = {}  # by node, then by the pods' partition
         self._pod_writes: dict[str, Wake] = {}  # by the pods' partition, as the next
+        self._sending: dict[str, trio.CancelScope] = {}
         self._node_writes = Wake()
         self._lost = Wake()
         self._timers = Timers(actor.clock, self._fire)
@@ -181,6 +182,9 @@ class HollowNodes:
             for feed in self._feeds.pop(name).values():
                 feed.stop()
             self._kubelets.pop(name).close()
+        # What they wanted written may still wait for a link; the next kubelet of the node may see it otherwise.
+        for scope in self._sending.values():
+            scope.cancel()
         self._tell_instances()
 
     # ---------------------------------------------------------------------------------------------- partitions
@@ -205,6 +209,7 @@ class HollowNodes:
                 self._tell_instances()
                 self._outbox.remove_partition(partition)
             del self._pod_keepers[partition], self._pod_writes[partition]
+            self._sending.pop(partition, None)
 
     def _feed(self, kubelet: Kubelet, keeper: FeedKeeper) -> None:
         feed = PodFeed(keeper, kubelet, self._actor.clock.now, self._settle)
@@ -255,7 +260,8 @@ class HollowNodes:
                 await wanted.wait()
                 continue
             try:
-                results = await client.mutate([sent.operation for sent in batch])
+                with trio.CancelScope() as self._sending[partition]:
+                    results = await client.mutate([sent.operation for sent in batch])
             except LinkError as error:
                 # Whether it happened or not: these writes may be repeated, each names its pod's uid.
                 self._actor.log.info("the writes of %d pods are repeated: %s", len(batch), error)
@@ -265,6 +271,9 @@ class HollowNodes:
             except trio.Cancelled:
                 self._outbox.put_back(batch)  # The partition may be elsewhere now.
                 raise
+            if self._sending[partition].cancelled_caught:
+                self._outbox.put_back(batch)
+                continue
             backoff.reset()
             now = self._actor.clock.now()
             for sent, result in zip(batch, results, strict=True):

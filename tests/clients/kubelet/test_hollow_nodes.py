@@ -389,6 +389,31 @@ def test_nodes_come_and_go_while_it_runs() -> None:
     run(main)
 
 
+def test_what_a_removed_node_wanted_written_is_not_written_when_the_link_is_back() -> None:
+    """Its next kubelet finds the pod Running and takes it for alive: the name must not be free before that one says."""
+
+    async def main(cluster: Cluster) -> None:
+        hollow = cluster.host(2, HollowNodesOptions(stop_delay_seconds=(5.0, 5.0)))
+        await cluster.create("tp-1", pod("stays"), pod("goes"))
+        await cluster.create("tp-1", pod("others"), node="node-1")
+        await seconds_pass()
+        for name in ("goes", "others"):
+            await cluster.observer.tenant_clients["tp-1"].delete("pods", pod_key(name))
+        await seconds_pass()
+        cluster.transports["tp-1"].cut()
+        await seconds_pass(20)  # Both have stopped, and nobody can be told.
+        hollow.remove_nodes(["node-0"])
+        hollow.add_nodes([hollow_node("node-0")])
+        await seconds_pass()
+        cluster.transports["tp-1"].heal()
+        await seconds_pass(5)
+        assert await cluster.phases("tp-1") == {"stays": "Running", "goes": "Running"}
+        await seconds_pass(6)
+        assert await cluster.phases("tp-1") == {"stays": "Running"}
+
+    run(main)
+
+
 def test_names_must_be_known_and_unique() -> None:
     async def main(cluster: Cluster) -> None:
         hollow = cluster.host(1)
