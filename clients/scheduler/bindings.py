@@ -233,7 +233,7 @@ class Bindings:
         """Take over the claim of a pod, in no queue, that has a Placement already: an earlier process has made it."""
         for view in self._views.values():
             hold = view.ledger.observed.get(pod.uid)
-            if hold is not None and view.synced and hold.placement_uid != pod.released:
+            if hold is not None and hold.home and view.synced and hold.placement_uid != pod.released:
                 self.take_over(pod, view, hold)
                 return True
         return False

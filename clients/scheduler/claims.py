@@ -130,7 +130,7 @@ class Claims:
             pod.claim_revision = result.resource_version
             self._bindings.permits.claimed(pod, result.uid)
             return
-        error = result.error
+        error, hold = result.error, view.ledger.observed.get(pod.uid)
         if error.reason in ASK_AGAIN:
             claim.in_doubt = claim.in_doubt or error.reason in MAYBE_DONE
             self._repeats.later(claim, now, error)
@@ -142,10 +142,11 @@ class Claims:
             self._bindings.forget(pod)
         elif error.reason in (Conflict.reason, NotFound.reason):
             self._refused(pod, error.reason, now)
-        elif error.reason == AlreadyExists.reason and pod.uid in view.ledger.observed:
-            self._bindings.take_over(pod, view, view.ledger.observed[pod.uid])
+        elif error.reason == AlreadyExists.reason and hold is not None and hold.home:
+            self._bindings.take_over(pod, view, hold)
         else:
-            # AlreadyExists: its Placement on another node has not been seen yet, but will be.
+            # AlreadyExists: its Placement on another node has not been seen yet, but will be; or its tenant is moving,
+            # and the scheduler of the other partition has claimed a node for it, which is not ours to give up.
             self._bindings.complain(pod, f"node {pod.node} of {pod.partition} refused the pod: {error.message}", now)
             self._bindings.back_off(pod, now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from ursa.clients.scheduler.actions import Bind, Claim, Probe, Release
 from ursa.clients.scheduler.columns import Shard
 from ursa.clients.scheduler.options import SchedulerOptions
@@ -421,6 +422,32 @@ def test_a_placement_of_the_pod_on_another_node_is_taken_over_when_it_is_seen() 
     exchange(rig, "rp-1")
     exchange(rig, HOME)
     assert rig.bound[uid] == ("rp-1", "m")
+
+
+@pytest.mark.parametrize("seen", ["before the pod", "while it is claimed"])
+def test_what_the_scheduler_of_another_partition_has_claimed_for_the_pod_is_not_given_up(seen: str) -> None:
+    """Its tenant is moving: two partitions have the pod, and the other one's scheduler may bind it by this."""
+    rig = rig_with(("rp-1", "n", "4"), ("rp-1", "m", "2"))
+    uid = rig.add_pod(pod("p", {"cpu": "1"}))
+    others = placement(uid, "m", {"cpu": 1000, "memory": 0, "pods": 1}, tenant_partition="tp-9")
+    if seen == "before the pod":
+        assert rig.place_for_other("rp-1", others)
+        rig.deliver("rp-1", "placements")
+        decide(rig)
+    else:
+        decide(rig)
+        assert rig.place_for_other("rp-1", others)
+        rig.send("rp-1")
+        rig.carry_out("rp-1")
+        rig.deliver("rp-1", "placements")
+        rig.answer("rp-1")
+    rig.settle(20)
+    assert rig.claims(uid) == [("rp-1", "m")]
+    assert rig.partitions["rp-1"].objects("placements.ursa.dev")[0].spec["tenantPartition"] == "tp-9"
+    assert uid not in rig.bound
+    rig.remove_placement("rp-1", uid)
+    rig.settle()
+    assert rig.bound[uid] == ("rp-1", "n"), "it has not moved after all"
 
 
 def test_nothing_is_picked_before_all_pods_and_some_partition_have_been_seen() -> None:
