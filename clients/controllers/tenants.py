@@ -14,7 +14,7 @@ import trio
 from ...proto.errors import Conflict, NotFound, Unreachable, UrsaError
 from ...proto.kinds import SYSTEM_TENANT
 from ...proto.objects import Object, ObjectKey, format_time
-from ...proto.tenants import ACTIVE, ARRIVING, LEAVING, LEFT, MOVED, TENANTS, Record, record_of
+from ...proto.tenants import ACTIVE, ARRIVING, LEAVING, LEFT, MOVED, TENANTS, Record
 from ..actor import Actor
 from ..client import ClientSet, PartitionClient
 from ..events import EventRecorder
@@ -22,7 +22,7 @@ from ..spanning import SpanningInformer
 from ..tenants.moving import abandon, move_tenant, step, undo_move
 from ..tenants.whereabouts import Sight, is_older_copy, judge
 from .options import TenantControllerOptions
-from .tenants_core import CONDITION, Act, Decision, TenantsCore
+from .tenants_core import CONDITION, Act, Decision, TenantsCore, has_let_go
 
 # How often tenants are looked at that say nothing new, and how long after one does.
 LOOK_SECONDS = 5.0
@@ -67,7 +67,7 @@ class TenantController:
             others = [
                 Sight(name, view.objects[key])
                 for name, view in fresh.items()
-                if name != own.partition and key in view.objects and record_of(view.objects[key]).present
+                if name != own.partition and key in view.objects
             ]
             decision = self._core.decide(sight, others, trio.current_time())
             if decision is None:
@@ -127,8 +127,13 @@ class TenantController:
             return
         there = source.record
         coming = there.state in (LEAVING, LEFT) and there.partition == own.partition
-        came = there.state == MOVED and there.partition == own.partition and there.epoch >= record.epoch
-        if not coming and not came:
+        if has_let_go(own, source):
+            await step(self._home, own.tenant, record, Record(ACTIVE, there.epoch + 1))
+            self._log.warning(
+                "tenant %s is opened with what is here of it: it had moved here, and the partition was set back",
+                own.tenant.name,
+            )
+        elif not coming:
             await abandon(self._home, own.tenant, record.epoch, record.partition, move=record.move)
 
     async def _step_aside(self, own: Sight, other: Sight) -> None:

@@ -7,7 +7,9 @@ nothing depends on the time being right: each step names the revision that it wa
     Pending                     taken away
     Leaving                     opened again here, unless the target has it
     Left                        brought to its target; if that has it, forgotten here
-    Arriving                    forgotten here, if its source has it still and does not let it go
+    Arriving                    forgotten here, if its source has it still and does not let it go; opened with what is
+                                here, if its source has let it go and forgotten it: it had come, and this partition was
+                                set back to before that
     an older copy, in a partition that was set back     forgotten here: the partition had done that before
     in two partitions, and neither is the older one     named in its status; both stay as they are
 """
@@ -36,7 +38,7 @@ class Act(enum.Enum):
     GIVE_UP_CLAIM = "take the claim away"
     SETTLE_LEAVING = "open it again"
     SETTLE_LEFT = "bring it to its target"
-    SETTLE_ARRIVING = "forget what has come of it"
+    SETTLE_ARRIVING = "forget what has come of it, or open it"
     STEP_ASIDE = "forget this older copy"
     TELL = "say that it is in several partitions"
     TELL_NO_MORE = "say that it is in one"
@@ -82,7 +84,7 @@ class TenantsCore:
             return Decision(Act.STEP_ASIDE, max(newer, key=lambda each: each.rank))
         if record.state in _PATIENCE:
             seconds, act = _PATIENCE[record.state]
-            if record.state == ARRIVING and any(_gave_up(own, other) for other in others):
+            if record.state == ARRIVING and any(_gave_up(own, other) or has_let_go(own, other) for other in others):
                 seconds = LEFT_SECONDS_MAX
             return Decision(act) if now - since >= seconds else None
         return self._problem(own, others)
@@ -108,3 +110,10 @@ def _gave_up(own: Sight, other: Sight) -> bool:
     record = other.record
     same = other.partition == own.record.partition and other.tenant.uid == own.tenant.uid
     return same and record.state == ACTIVE and record.epoch > own.record.epoch
+
+
+def has_let_go(own: Sight, source: Sight) -> bool:
+    """What arrives had come already, and its source has nothing of it any more."""
+    record = source.record
+    same = source.partition == own.record.partition and source.tenant.uid == own.tenant.uid
+    return same and record.state == MOVED and record.partition == own.partition and record.epoch >= own.record.epoch

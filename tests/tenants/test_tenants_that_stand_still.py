@@ -17,6 +17,7 @@ from ursa.clients.controllers.tenants_core import (
     CLAIM_SECONDS_MAX,
     LEAVING_SECONDS_MAX,
     LEFT_SECONDS_MAX,
+    has_let_go,
     told_of,
 )
 from ursa.clients.tenants.moving import arrival, move_tenant
@@ -138,6 +139,42 @@ def test_what_arrived_of_a_move_that_was_never_begun_is_forgotten() -> None:
             assert states(region) == {"tp-1": ACTIVE, "tp-2": MOVED}
 
     run(main)
+
+
+def test_a_tenant_is_opened_with_what_is_left_of_it_where_its_target_was_set_back_to_its_arrival() -> None:
+    """Its source has forgotten it, and says so: it comes from nowhere any more."""
+
+    async def main() -> None:
+        async with controlled() as (region, clients):
+            tenant = await clients.tenant_clients["tp-1"].create(tenant_object("acme"))
+            await clients.tenant_clients["tp-1"].create(config_map("a"))
+            await arrives(clients, "tp-2", Record(ARRIVING, 1, "tp-1", "m"), tenant)
+            arriving = region.stored("tp-2")
+            await move_tenant(clients.tenant_clients["tp-1"], clients.tenant_clients["tp-2"], "acme")
+            assert (states(region), maps(region, "tp-2")) == ({"tp-1": MOVED, "tp-2": ACTIVE}, ["a"])
+            await region.set_back("tp-2", arriving)
+            assert states(region)["tp-2"] == ARRIVING
+            await trio.sleep(LEFT_SECONDS_MAX + 2 * MARGIN)
+            assert (states(region), maps(region, "tp-2")) == ({"tp-1": MOVED, "tp-2": ACTIVE}, [])
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "tenant": "acme"}}
+            await clients.tenant_clients["tp-2"].create(Object.from_dict(namespace))
+
+    run(main)
+
+
+def test_only_the_signpost_of_this_very_move_says_that_the_source_has_let_go() -> None:
+    """The source may have been set back to the end of an earlier move."""
+    own = Sight("tp-2", with_record(tenant_object("acme"), Record(ARRIVING, 3, "tp-1", "m")))
+    said = {
+        Record(MOVED, 3, "tp-2"): True,
+        Record(MOVED, 4, "tp-2"): True,
+        Record(MOVED, 1, "tp-2"): False,
+        Record(MOVED, 3, "tp-3"): False,
+        Record(LEFT, 3, "tp-2"): False,
+    }
+    for record, expected in said.items():
+        assert has_let_go(own, Sight("tp-1", with_record(tenant_object("acme"), record))) is expected, record
+    assert not has_let_go(own, Sight("tp-3", with_record(tenant_object("acme"), Record(MOVED, 3, "tp-2"))))
 
 
 def test_what_arrived_is_kept_where_it_may_be_all_there_is() -> None:
