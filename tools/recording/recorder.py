@@ -70,8 +70,8 @@ class Recorder:
         return InstanceLog(self, host)
 
     def view(self, client: str, informer: Informer) -> None:
-        """What an informer holds now. One that has no complete view yet says nothing."""
-        if not informer.synced:
+        """What an informer holds now. One that needs a view, or is taking one, says nothing."""
+        if not informer.history:
             return
         selection = self._texts.selection(informer.selection)
         items = (self._item(selection.resource, each.message) for each in informer.objects.values())
